@@ -1,0 +1,1 @@
+"""Acceptors: the thread that accepts connections. One module a way of accepting."""

@@ -1,0 +1,185 @@
+"""What every acceptor does: deal connections to the reactors in turn, refuse what is too much, and outlive errors.
+
+An acceptor is one dedicated thread. Nothing that a peer or the kernel does ends it, and no error makes it spin. It
+creates nothing that a reactor then owns: what crosses is a file descriptor.
+"""
+
+import errno
+import logging
+import os
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from ..reactor.base import Reactor
+
+log = logging.getLogger("mreactor")
+
+WAKE_SECONDS = 0.25  # waiting ends this often, to look whether the acceptor is to stop
+PAUSE_SECONDS = 0.05  # after an error that lasts, such as a full file table
+BURST_SECONDS = 5.0  # errors this close to each other are one burst, and one line in the log
+
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: mreactor\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 39\r\nRetry-After: 1\r\nConnection: close\r\n\r\nThis server has too many connections.\r\n"
+)
+
+# Errors of one connection that was gone before it was accepted; the next one is not concerned (accept(2)).
+GONE = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPERM,
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+    }
+)
+
+
+class Acceptor(threading.Thread, ABC):
+    """Accepts on one listening socket.
+
+    Args:
+        listener: bound and listening; the acceptor closes it in the end.
+        reactors: who gets the connections, strictly in turn.
+        connections_max: connections open at once, over all reactors; further ones get 503.
+        fds_max: file descriptors from this number on are refused as well: the reactors' tables end there.
+    """
+
+    def __init__(
+        self, listener: socket.socket, reactors: Sequence[Reactor], connections_max: int, fds_max: int
+    ) -> None:
+        super().__init__(name="acceptor", daemon=True)
+        self.accepted = 0
+        self.refused = 0
+        self.is_stopping = False
+        self.listener = listener
+        self.reactors = reactors
+        self._connections_max = connections_max
+        self._fds_max = fds_max
+        self._closed_at_least = 0  # connections known to be closed again; looked up only when it matters
+        self._last_error = 0.0
+        self._reserve = -1
+
+    def stop(self) -> None:
+        """Stop within `WAKE_SECONDS`, after what the kernel has queued is accepted; called by any thread."""
+        self.is_stopping = True
+
+    def run(self) -> None:
+        """Accept until stopped."""
+        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+        try:
+            self._serve()
+        except Exception:
+            log.exception("the acceptor failed; connections are accepted in the plain way from now on")
+            self._serve_plainly()
+        # Clients in the kernel's queue believe themselves connected, and may have sent a request: they are served.
+        self.listener.setblocking(False)
+        while self.accept_one():
+            pass
+        self.listener.close()
+        os.close(self._reserve)
+
+    @abstractmethod
+    def _serve(self) -> None:
+        """Accept and deal until `is_stopping`."""
+
+    def accept_one(self) -> bool:
+        """Accept one connection with the system call and deal it; False where none came."""
+        try:
+            fd = self.listener.accept()[0].detach()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self.excuse(error.errno or 0)
+            return not self.is_stopping
+        os.set_blocking(fd, False)
+        self.deal(fd)
+        return True
+
+    def deal(self, fd: int) -> None:
+        """Give a connection to the reactor whose turn it is, or refuse it."""
+        if fd >= self._fds_max or self._is_full():
+            self._refuse(fd)
+            return
+        reactor = self.reactors[self.accepted % len(self.reactors)]
+        try:
+            self.hand(reactor, fd)
+        except OSError as error:
+            os.close(fd)
+            self._complain("a connection could not be handed to %s: %s", reactor.name, error)
+            return
+        self.accepted += 1
+
+    def hand(self, reactor: Reactor, fd: int) -> None:
+        """Pass a connection to a reactor."""
+        reactor.hand(fd)
+
+    def excuse(self, error: int) -> None:
+        """Go on after an error of accept, an errno, without spinning on one that lasts."""
+        if error in GONE:
+            return
+        if error == errno.EMFILE:
+            self._complain(
+                "accept failed: %s; raise the limit on open files (ulimit -n) or lower --connections-max",
+                os.strerror(error),
+            )
+            self._shed()
+        else:
+            self._complain("accept failed: %s", os.strerror(error))
+        time.sleep(PAUSE_SECONDS)
+
+    def _serve_plainly(self) -> None:
+        self.listener.settimeout(WAKE_SECONDS)
+        while not self.is_stopping:
+            try:
+                self.accept_one()
+            except TimeoutError:
+                continue
+
+    def _is_full(self) -> bool:
+        if self.accepted - self._closed_at_least < self._connections_max:
+            return False
+        self._closed_at_least = sum(reactor.service.counters.closed for reactor in self.reactors)
+        return self.accepted - self._closed_at_least >= self._connections_max
+
+    def _refuse(self, fd: int) -> None:
+        """Tell a client politely that there is no room. What it has sent is read first, else a reset could follow."""
+        self.refused += 1
+        self._complain(
+            "refusing connections: the limit of %d open connections is reached", self._connections_max
+        )
+        with socket.socket(self.listener.family, socket.SOCK_STREAM, 0, fd) as sock:
+            sock.setblocking(False)
+            try:
+                sock.recv(64 * 1024)
+            except OSError:
+                pass  # nothing has come yet, or the client is gone
+            try:
+                sock.send(BUSY)
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the client is gone, which is what we want
+
+    def _shed(self) -> None:
+        """With every descriptor in use, accept one connection on the reserve and close it: clients wait for nothing."""
+        os.close(self._reserve)
+        try:
+            self._refuse(self.listener.accept()[0].detach())
+        except OSError:
+            pass  # another thread was faster, or the client is gone: the pause that follows is all there is to do
+        try:
+            self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._reserve = os.dup(self.listener.fileno())
+
+    def _complain(self, message: str, *args: object) -> None:
+        now = time.monotonic()
+        if now - self._last_error > BURST_SECONDS:
+            log.error(message, *args)
+        self._last_error = now

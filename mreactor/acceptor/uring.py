@@ -1,0 +1,79 @@
+"""The acceptor that accepts through io_uring: one multishot accept, and new connections posted from ring to ring.
+
+A connection for a reactor with a ring of its own is posted there with `IORING_OP_MSG_RING`: no queue, no wake-up call,
+one number crosses, and it costs no system call of its own.
+"""
+
+import errno
+import logging
+import os
+import socket
+
+from ..iouring import Ring, abi
+from ..reactor.base import HANDED, Reactor
+from .base import WAKE_SECONDS, Acceptor
+
+log = logging.getLogger("mreactor")
+
+ENTRIES = 256
+CQ_ENTRIES = 4096
+ACCEPTED = 1 << 32
+CANCELLED = 2 << 32
+UNDELIVERED = 3 << 32  # beside it the file descriptor: a post that failed
+
+FD_MASK = 0xFFFFFFFF
+
+
+class UringAcceptor(Acceptor):
+    """An acceptor with a ring. It feeds reactors of any kind."""
+
+    _ring: Ring | None = None
+
+    def _serve(self) -> None:
+        with Ring(ENTRIES, cq_entries=CQ_ENTRIES) as ring:
+            self._ring = ring
+            self._arm(ring)
+            while not self.is_stopping:
+                self._round(ring)
+            ring.prepare_cancel_fd(self.listener.fileno(), CANCELLED)
+            while self._is_armed:
+                self._round(ring)
+            ring.submit_and_wait(0)  # the posts of the last round
+        self._ring = None
+
+    def hand(self, reactor: Reactor, fd: int) -> None:
+        """Post a connection into the reactor's ring, or hand it over as that reactor likes it."""
+        if reactor.ring_fd < 0 or self._ring is None:
+            reactor.hand(fd)
+        else:
+            self._ring.prepare_msg_ring(
+                reactor.ring_fd, fd, HANDED, UNDELIVERED | fd, abi.SQE_CQE_SKIP_SUCCESS
+            )
+
+    def _arm(self, ring: Ring) -> None:
+        flags = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        ring.prepare_accept_multishot(self.listener.fileno(), ACCEPTED, flags)
+        self._is_armed = True
+
+    def _round(self, ring: Ring) -> None:
+        ring.submit_and_wait(1, int(WAKE_SECONDS * 1e9))
+        for user_data, res, flags in ring.completions():
+            if user_data == ACCEPTED:
+                self._attend(ring, res, flags)
+            elif user_data >= UNDELIVERED:
+                self._retry(user_data & FD_MASK, res)
+
+    def _attend(self, ring: Ring, res: int, flags: int) -> None:
+        if res >= 0:
+            self.deal(res)
+        elif res != -errno.ECANCELED:
+            self.excuse(-res)
+        if not flags & abi.CQE_MORE:
+            self._is_armed = False
+            if not self.is_stopping:
+                self._arm(ring)
+
+    def _retry(self, fd: int, res: int) -> None:
+        """A reactor's ring was full, or is gone: hand over by mailbox, which has room."""
+        log.warning("a connection could not be posted (%s) and goes by mailbox", os.strerror(-res))
+        self.reactors[fd % len(self.reactors)].hand(fd)

@@ -1,0 +1,154 @@
+"""The command line. Its options, their help and their defaults are read from the fields of `Config` and `Limits`."""
+
+import argparse
+import dataclasses
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import __version__, log
+from .app import App
+from .config import Config, ConfigError, Limits, option
+from .demo import make_demo
+from .server import Server, StartError
+
+USAGE_ERROR = 2
+
+EXAMPLES = """\
+examples:
+  mreactor                           the demo, on http://127.0.0.1:8080
+  mreactor --threads 16 shop:app     the App called app in shop.py, on 16 reactors
+  mreactor --host 0.0.0.0 --port 80 --access-log combined:access.log shop:app
+
+environment (the command line wins):
+  WORKER_BACKEND=epoll|io_uring|auto   as --backend
+  HTTP_SERVER_LOG=LEVEL                as --log-level
+  HTTP_SERVER_LOGS=1                   as --access-log combined
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is for who asks for it."""
+
+    def error(self, message: str) -> Any:
+        raise ConfigError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 stopped, 1 could not start, 2 wrong usage."""
+    try:
+        config, target = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+        log.configure(config.log_level, config.log_format)
+        app = load(target) if target else make_demo(config)
+    except ConfigError as error:
+        return _complain(error)
+    try:
+        return Server(config, app).run()
+    except ConfigError as error:
+        return _complain(error)
+    except StartError as error:
+        print(f"mreactor: {error}", file=sys.stderr)
+        return 1
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Config, str]:
+    """Settings and the application's name, from command line, environment and defaults, in this order of precedence.
+
+    Raises:
+        ConfigError: an option or variable that cannot be used.
+    """
+    options = vars(_parser().parse_args(arguments))
+    target = options.pop("app") or ""
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = _from_environment(environment) | given
+    limit_names = {spec.name for spec in dataclasses.fields(Limits)}
+    limits = Limits(**{name: settings.pop(name) for name in limit_names & settings.keys()})
+    return Config(**settings, limits=limits), target
+
+
+def load(target: str) -> App:
+    """Import an application named `module:attribute`; the current directory is searched first.
+
+    Raises:
+        ConfigError: there is no such module or attribute, or it is no App.
+    """
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise ConfigError(f"{target!r} is not module:attribute, such as myapp:app")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"cannot import {target!r}: {error}") from None
+    for name in attribute.split("."):
+        found = getattr(found, name, None)  # type: ignore[assignment]
+    if not isinstance(found, App):
+        raise ConfigError(f"{target!r} is not an App")
+    return found
+
+
+def _complain(error: Exception) -> int:
+    print(f"mreactor: {error} (--help tells more)", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for spec in dataclasses.fields(Config):
+        variable = spec.metadata.get("env")
+        value = environment.get(variable, "") if variable else ""
+        if not value:
+            continue
+        if value not in spec.metadata["choices"]:
+            raise ConfigError(f"{variable}={value!r} is not one of {', '.join(spec.metadata['choices'])}")
+        settings[spec.name] = value
+    if environment.get("HTTP_SERVER_LOGS") == "1":
+        settings["access_log"] = "combined"
+    return settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="mreactor",
+        description="An HTTP/1.1 server in pure Python: one acceptor, N reactor threads, no GIL.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "app", nargs="?", metavar="APP", help="the application, module:attribute; without it, a demo"
+    )
+    parser.add_argument("--version", action="version", version=f"mreactor {__version__}")
+    _add_options(parser.add_argument_group("server"), Config)
+    _add_options(parser.add_argument_group("limits (bytes, seconds)"), Limits)
+    return parser
+
+
+def _add_options(group: Any, settings: type[Any]) -> None:
+    for spec in dataclasses.fields(settings):
+        if not spec.metadata:
+            continue
+        why = spec.metadata["why"].replace("%", "%%")
+        if spec.type in (bool, "bool"):
+            group.add_argument(option(spec.name), action="store_true", default=None, help=why)
+            continue
+        shown = f" (default: {spec.default:,})" if spec.type is int else f" (default: {spec.default})"
+        group.add_argument(
+            option(spec.name),
+            type=_number(spec.type),
+            metavar=_metavar(spec),
+            help=why + (shown if spec.default != "" else ""),
+        )
+
+
+def _metavar(spec: dataclasses.Field[Any]) -> str:
+    choices = spec.metadata.get("choices")
+    return spec.metadata.get("metavar") or ("|".join(choices) if choices else "N")
+
+
+def _number(kind: Any) -> Any:
+    """The converter of a field's type, named as argparse's message should name it."""
+    return {int: int, float: float}.get(kind, str)

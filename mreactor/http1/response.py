@@ -1,0 +1,169 @@
+"""Responses: what handlers return, and how it becomes bytes (RFC 9112 sections 4 to 7)."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from .grammar import IS_TOKEN
+from .status import has_body, status_line
+
+TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+# Fields that follow from the message itself; a handler that sets them would make the message ambiguous.
+FRAMING_FIELDS = frozenset(
+    {"connection", "content-length", "date", "server", "transfer-encoding", "keep-alive"}
+)
+
+
+class FileBody:
+    """A part of an open regular file, to be sent by the kernel. Its owner closes it when the answer is over."""
+
+    __slots__ = ("fd", "offset", "remaining")
+
+    def __init__(self, fd: int, offset: int, length: int) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.remaining = length
+
+    def __len__(self) -> int:
+        return self.remaining
+
+    def advance(self, count: int) -> None:
+        """Note that `count` bytes have gone out."""
+        self.offset += count
+        self.remaining -= count
+
+    def close(self) -> None:
+        """Close the file; again does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+type Content = (
+    bytes | bytearray | str | Mapping[str, Any] | list[Any] | Iterable[bytes | str] | FileBody | None
+)
+
+
+class Response:
+    """An answer: a status, header fields and content.
+
+    Args:
+        content: `bytes`; `str`, sent as UTF-8; a `dict` or `list`, sent as JSON; any other iterable of `bytes` or `str`,
+            streamed in chunks as it yields; None for no content.
+        status: the status code, 200 to 599.
+        headers: further header fields. Framing fields (Content-Length, Connection, ...) are the server's to set.
+        content_type: the media type; by default it follows from the content's type.
+        cacheable: the same request bytes may be given the same answer until the second is over.
+
+    Raises:
+        ValueError: a field name or value that cannot be sent, or a status out of range.
+        TypeError: content of another type.
+    """
+
+    __slots__ = ("body", "cacheable", "content_type", "headers", "status")
+
+    body: bytes | Iterator[bytes | str] | FileBody
+
+    def __init__(
+        self,
+        content: Content = None,
+        status: int = 200,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        *,
+        content_type: str = "",
+        cacheable: bool = False,
+    ) -> None:
+        if not 200 <= status <= 599:
+            raise ValueError(f"{status} is not the status of an answer")
+        self.status = status
+        self.headers = check_fields(headers) if headers else ()
+        self.body, implied = _encode_content(content)
+        self.content_type = content_type or implied
+        self.cacheable = cacheable
+        if content_type:
+            check_fields((("content-type", content_type),))
+
+
+def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Header fields fit to be sent (RFC 9110 section 5.5): nothing in them can end a line or begin another.
+
+    Raises:
+        ValueError: a name that is no token, a value with control characters or beyond ISO-8859-1, or a framing field.
+    """
+    fields = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+    for name, value in fields:
+        if not name.isascii() or not IS_TOKEN.fullmatch(name.encode("ascii")):
+            raise ValueError(f"{name!r} is not the name of a header field")
+        if name.lower() in FRAMING_FIELDS:
+            raise ValueError(f"{name} is set by the server")
+        if any(ord(c) > 0xFF or (c < " " and c != "\t") or c == "\x7f" for c in value):
+            raise ValueError(f"the value of {name} cannot be sent: {value!r}")
+    return fields
+
+
+def respond(result: Any) -> Response:
+    """The response that a handler's return value stands for: itself, or its content with status 200."""
+    return (
+        result if type(result) is Response else result if isinstance(result, Response) else Response(result)
+    )
+
+
+def encode_fields(response: Response) -> bytes:
+    """The fields of a response that do not depend on connection or time, each with its CRLF."""
+    lines = [f"{name}: {value}\r\n" for name, value in response.headers]
+    if response.content_type and has_body(response.status):
+        lines.append(f"Content-Type: {response.content_type}\r\n")
+    return "".join(lines).encode("latin-1")
+
+
+def encode_length(response: Response, *, chunks: bool) -> bytes:
+    """The framing field of a response, with its CRLF (RFC 9112 section 6).
+
+    Args:
+        response: its body may be bytes, a file or an iterator.
+        chunks: the peer understands chunked coding; otherwise a stream ends with the connection.
+    """
+    if not has_body(response.status):
+        return b""
+    if isinstance(response.body, bytes | FileBody):
+        return b"Content-Length: %d\r\n" % len(response.body)
+    return b"Transfer-Encoding: chunked\r\n" if chunks else b""
+
+
+def encode_chunk(part: bytes) -> bytes:
+    """One chunk (RFC 9112 section 7.1); empty for an empty part, since an empty chunk would end the body."""
+    return b"%x\r\n%b\r\n" % (len(part), part) if part else b""
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def start_of_head(status: int, common: bytes) -> bytes:
+    """The status line and the fields that every answer of this second carries."""
+    return status_line(status) + common
+
+
+def _encode_content(content: Content) -> tuple[bytes | Iterator[bytes | str] | FileBody, str]:
+    """The body and the media type implied by its Python type."""
+    match content:
+        case str():
+            return content.encode(), TEXT
+        case bytes():
+            return content, BINARY
+        case bytearray() | memoryview():
+            return bytes(content), BINARY
+        case None:
+            return b"", ""
+        case Mapping() | list():
+            return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(), JSON
+        case FileBody():
+            return content, BINARY
+        case Iterable():
+            return iter(content), BINARY
+    raise TypeError(f"a handler cannot answer with {type(content).__name__}")

@@ -1,0 +1,35 @@
+"""Status codes, their reason phrases, and the one error that carries a status (RFC 9110 section 15)."""
+
+from http import HTTPStatus
+
+REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    422: "Unprocessable Content",
+}
+
+
+class HTTPError(Exception):
+    """An answer other than success, raised where it is found and turned into a response by the connection.
+
+    Args:
+        status: the status code, 400 to 599.
+        reason: one plain sentence for the person at the other end.
+        headers: further fields of the answer, such as Allow with a 405.
+    """
+
+    def __init__(self, status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason or REASONS.get(status, "Error")
+        self.headers = headers
+
+
+def status_line(status: int) -> bytes:
+    """The status line of an answer, with its CRLF (RFC 9112 section 4)."""
+    return b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, "").encode("ascii"))
+
+
+def has_body(status: int) -> bool:
+    """Whether an answer of this status may carry content (RFC 9112 section 6.3, item 1)."""
+    return status >= 200 and status not in (204, 304)

@@ -1,0 +1,314 @@
+"""What every reactor does, whichever way it waits for its sockets.
+
+A reactor is a thread that owns everything it touches on a request: its service, its clients, its timers. All of it is
+created inside the thread. From outside come connections (`hand`) and messages (`post`), nothing else.
+"""
+
+import errno
+import logging
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..connection import CLOSED, LINGERING, READY, Connection, Job
+from ..http1.status import HTTPError
+from ..jobs import Jobs
+from ..mailbox import Mailbox
+from ..service import Service
+from ..timers import TICK_SECONDS, TimerWheel
+
+log = logging.getLogger("mreactor")
+
+# What a peer can do to a socket at any time; everything else is worth a line in the log.
+PEER_ERRORS = frozenset(
+    {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH}
+)
+
+TICK_NANOSECONDS = int(TICK_SECONDS * 1e9)
+
+DRAIN = "drain"
+STOP = "stop"
+
+# What another ring posts into a reactor's ring along with a connection: the user_data of its completion.
+HANDED = 1 << 34
+
+type Message = str | int | tuple["Client", Job]
+
+
+class Client:
+    """A connection and its socket."""
+
+    __slots__ = ("alarm", "connection", "fd", "is_shut", "receive", "recv", "send", "sock")
+
+    def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.connection = connection
+        self.alarm = 0  # the timer wheel's
+        self.is_shut = False  # the write side is shut
+        # Bound once: three of the four calls that a request from memory takes.
+        self.recv = sock.recv
+        self.send = sock.send
+        self.receive = connection.receive
+
+
+class Reactor(threading.Thread, ABC):
+    """One thread, one way of waiting, one table of clients.
+
+    Args:
+        index: the reactor's number, from 0.
+        make_service: called inside the thread.
+        jobs: where blocking handlers run.
+        fds_max: no file descriptor handed over is as large as this.
+        family: the address family of the connections.
+    """
+
+    client_type: type[Client] = Client
+    ring_fd = -1  # where another ring may post connections, see `HANDED`
+
+    def __init__(
+        self, index: int, make_service: Callable[[], Service], jobs: Jobs, fds_max: int, family: int
+    ) -> None:
+        super().__init__(name=f"reactor-{index}", daemon=True)
+        self.index = index
+        self.ready = threading.Event()
+        self.failure: BaseException | None = None
+        self.heartbeat = 0.0  # monotonic seconds of the last round; written here, read by the watchdog
+        self._make_service = make_service
+        self._jobs = jobs
+        self._fds_max = fds_max
+        self._family = family
+        self._mailbox: Mailbox[Message] = Mailbox()
+        self._is_draining = False
+        self._is_stopped = False
+
+    # For other threads.
+
+    def hand(self, fd: int) -> None:
+        """Hand over an accepted connection, non-blocking; called by the acceptor.
+
+        Raises:
+            OSError: it cannot be taken; the caller closes it.
+        """
+        self.post(fd)
+
+    def post(self, message: Message) -> None:
+        """Leave a message; called by any thread."""
+        self._mailbox.post(message)
+
+    # The reactor's own.
+
+    def run(self) -> None:
+        """Serve until stopped, or until drained."""
+        try:
+            self.service = self._make_service()
+            self.timers: TimerWheel[Client] = TimerWheel(self.service.now)
+            self._clients: list[Client | None] = [None] * self._fds_max
+            self._fd_highest = 0
+            self._again: list[Client] = []
+            self._next_tick = 0
+            self._open()
+        except BaseException as failure:
+            self.failure = failure
+            self.ready.set()
+            return
+        self.ready.set()
+        while not self._is_stopped:
+            try:
+                self._round()
+            except Exception:
+                # Nothing is known to lead here. If something does, the others' connections live on.
+                log.exception("a round of %s failed", self.name)
+                time.sleep(0.01)
+        self._end()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Create what waiting needs."""
+
+    @abstractmethod
+    def _round(self) -> None:
+        """Wait for events, act on them, and on timers and messages."""
+
+    @abstractmethod
+    def _drive(self, client: Client) -> None:
+        """Let a client go as far as it can: send, read, and settle."""
+
+    @abstractmethod
+    def _release(self, client: Client) -> None:
+        """Give up the client's socket, which is not to be used any longer."""
+
+    def _close(self) -> None:
+        """Give back what `_open` has created."""
+
+    def _adopt(self, fd: int) -> None:
+        """Make a client of a connection handed over."""
+        sock = socket.SocketType(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
+        try:
+            peer: Any = sock.getpeername()
+        except OSError:
+            sock.close()  # the client is gone already
+            return
+        self._fd_highest = max(self._fd_highest, fd)
+        client = self._clients[fd] = self.client_type(sock, Connection(self.service, peer))
+        self.service.counters.accepted += 1
+        self.timers.schedule(client, client.connection.deadline)
+        if self._is_draining:
+            client.connection.drain()
+        try:
+            self._drive(client)
+        except Exception as error:
+            self._fail(client, error)
+
+    def _settle(self, client: Client) -> None:
+        """Do what the connection wants besides reading and sending."""
+        connection = client.connection
+        job = connection.take_job()
+        if job is not None:
+            self._start(client, job)
+        state = connection.state
+        if state == CLOSED:
+            self._discard(client)
+            return
+        if state == READY:
+            self._again.append(client)
+        elif state == LINGERING and not client.is_shut:
+            self._shut(client)
+        self.timers.schedule(client, connection.deadline)
+
+    def _start(self, client: Client, job: Job) -> None:
+        if not self._jobs.submit(job, partial(self.post, (client, job))):
+            job.error = HTTPError(503, "Too many requests are waiting.")
+            self.post((client, job))
+
+    def _shut(self, client: Client) -> None:
+        """Tell the peer that all is said (FIN)."""
+        client.is_shut = True
+        try:
+            client.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            client.connection.abort()
+            self._discard(client)
+
+    def _discard(self, client: Client) -> None:
+        if self._clients[client.fd] is client:
+            self._clients[client.fd] = None
+            self.service.counters.closed += 1
+            self._release(client)
+
+    def _fail(self, client: Client | None, error: Exception) -> None:
+        """A client's socket or connection failed: it is closed, and nobody else is touched."""
+        if client is None:
+            log.error("an event failed", exc_info=error)
+            return
+        if not isinstance(error, OSError):
+            self.service.counters.error("connection")
+            log.error("a connection failed and was closed", exc_info=error)
+        elif error.errno in PEER_ERRORS:
+            self.service.counters.error("peer")
+        else:
+            self.service.counters.error("socket")
+            log.warning("a socket failed and was closed: %s", error)
+        client.connection.abort()
+        self._discard(client)
+
+    def _attend_time(self, now: float) -> None:
+        """Act on the deadlines that have passed."""
+        for client in self.timers.due(now):
+            if client.connection.state == CLOSED:
+                continue
+            try:
+                client.connection.expire(now)
+                self._drive(client)
+            except Exception as error:
+                self._fail(client, error)
+
+    def _attend_again(self) -> None:
+        """Give another turn to clients that had more requests than fit in one."""
+        again, self._again = self._again, []
+        for client in again:
+            if client.connection.state != READY:
+                continue
+            try:
+                client.connection.resume()
+                self._drive(client)
+            except Exception as error:
+                self._fail(client, error)
+
+    def _attend_messages(self) -> None:
+        for message in self._mailbox.take():
+            match message:
+                case "drain":
+                    self._drain()
+                case "stop":
+                    self._is_stopped = True
+                case (Client() as client, Job() as job):
+                    self._hand_back(client, job)
+                case int(fd):
+                    self._adopt(fd)
+
+    def _hand_back(self, client: Client, job: Job) -> None:
+        try:
+            client.connection.complete(job)
+            if client.connection.state != CLOSED:
+                self._drive(client)
+        except Exception as error:
+            self._fail(client, error)
+
+    def _drain(self) -> None:
+        """Let clients finish: what they have sent is read and answered, and each answer is the connection's last."""
+        self._is_draining = True
+        self.service.drain()
+        for client in self._all_clients():
+            try:
+                self._drive(client)
+                client.connection.drain()
+                self._drive(client)
+            except Exception as error:
+                self._fail(client, error)
+
+    def _end_round(self, begun: int, received: int, sent: int, answered: int, is_busy: bool) -> None:
+        """Close the books of a round, and attend to what is not an event.
+
+        Args:
+            begun: monotonic nanoseconds at which waiting ended.
+            received, sent: bytes of the fast lane.
+            answered: receives that were answered at once.
+            is_busy: the round had events.
+        """
+        now = time.monotonic_ns()
+        counters = self.service.counters
+        if answered:
+            counters.bytes_in += received
+            counters.bytes_out += sent
+            # An answer left at the latest now: an upper bound of its service time, at one clock reading a round.
+            counters.service_time.observe(now - begun, answered)
+        counters.rounds += 1
+        self.heartbeat = now / 1e9
+        if self._again:
+            self._attend_again()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_NANOSECONDS
+            self._attend_time(now / 1e9)
+        if self._is_draining and not is_busy and not self._again and counters.accepted == counters.closed:
+            self._is_stopped = True
+
+    def _all_clients(self) -> list[Client]:
+        return [client for client in self._clients[: self._fd_highest + 1] if client is not None]
+
+    @property
+    def _wait_seconds(self) -> float:
+        """How long a round may wait: not past the next tick of the timers."""
+        return 0.0 if self._again else TICK_SECONDS
+
+    def _end(self) -> None:
+        """Cut off the clients that are left and give everything back."""
+        for client in self._all_clients():
+            client.connection.abort()
+            self._discard(client)
+        self._close()
+        self._mailbox.close()

@@ -1,0 +1,315 @@
+"""The reactor that owns an io_uring instance.
+
+Each client has one multishot receive armed, which takes its memory from the reactor's pool, and one send in flight at
+most. A round is one `io_uring_enter`: it submits all that the last round has queued, and waits for what comes.
+
+A completion names its client by file descriptor. A descriptor is not closed before everything in flight on it has
+completed, so no completion can reach a later client with the same number.
+"""
+
+import errno
+import os
+import select
+import socket
+import time
+from collections import deque
+
+from ..connection import Connection
+from ..http1.response import FileBody
+from ..iouring import BufferRing, Ring, abi, address_of
+from .base import HANDED, TICK_NANOSECONDS, Client, Reactor
+
+ENTRIES = 1024
+CQ_ENTRIES = 16 * 1024  # an overflow would cost no data, but end every multishot receive it meets
+BUFFERS = 1024
+BUFFER_BYTES = 4 * 1024
+GROUP = 0
+
+HELD_BYTES_MAX = (
+    64 * 1024
+)  # what is kept for a client that is not ready for it; then its receive is cancelled
+SEND_BYTES_MAX = (
+    256 * 1024
+)  # a longer answer goes out in pieces, so that each piece shows that the peer takes it
+SENDFILE_BYTES_MAX = 1024 * 1024
+END_SECONDS_MAX = 1.0
+
+# What a completion is about: beside the descriptor, in user_data. A receive, the commonest, is the bare descriptor.
+SENT = 1 << 32
+WRITABLE = 1 << 33
+WOKEN = 1 << 35
+IGNORED = 1 << 36
+FD_MASK = 0xFFFFFFFF
+
+
+class UringClient(Client):
+    """A client with what is in flight for it.
+
+    Attributes:
+        in_flight: the bytes that the kernel is sending, kept alive until it is done; None if there are none.
+        is_owed: the connection knows that they are on their way, and awaits `sent`.
+        is_armed: the multishot receive is armed.
+        is_gone: the connection is closed; the descriptor is closed once nothing is in flight.
+        wants_read: as the connection's, when last looked at.
+        held: received while the connection was not ready.
+        answer, sqe: the last answer and the send that was made for it, used again while the answer is the same.
+    """
+
+    __slots__ = (
+        "answer",
+        "held",
+        "held_bytes",
+        "in_flight",
+        "is_armed",
+        "is_gone",
+        "is_owed",
+        "sqe",
+        "wants_read",
+    )
+
+    def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
+        super().__init__(sock, connection)
+        self.in_flight: bytes | FileBody | None = None
+        self.is_owed = False
+        self.is_armed = False
+        self.is_gone = False
+        self.wants_read = True
+        self.held: deque[bytes] = deque()
+        self.held_bytes = 0
+        self.answer = b""
+        self.sqe = b""
+
+
+class UringReactor(Reactor):
+    """A reactor on io_uring."""
+
+    client_type = UringClient
+    _clients: list[UringClient | None]  # type: ignore[assignment]
+
+    def _open(self) -> None:
+        self._ring = Ring(ENTRIES, cq_entries=CQ_ENTRIES)
+        self._buffers = BufferRing(self._ring, GROUP, BUFFERS, BUFFER_BYTES)
+        self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
+        self.ring_fd = self._ring.fd
+
+    def _round(self) -> None:
+        ring, service, clients = self._ring, self.service, self._clients
+        put, pool, encode_send = ring.put, self._buffers.pool, ring.encode_send
+        ring.submit_and_wait(1, 0 if self._again else TICK_NANOSECONDS)
+        begun = time.monotonic_ns()
+        service.turn(begun / 1e9)
+        if service.now >= service.next_second:
+            service.turn_second(service.now)
+        received = sent = answered = used = events = 0
+        for user_data, res, flags in ring.completions():
+            events = 1
+            client = clients[user_data & FD_MASK]
+            try:
+                if user_data < SENT and res > 0 and flags & abi.CQE_MORE and client is not None:
+                    used += 1
+                    start = (flags >> 16) * BUFFER_BYTES
+                    data = pool[start : start + res]
+                    if client.in_flight is not None or not client.wants_read:
+                        self._hold(client, data)
+                        continue
+                    received += res
+                    answer = client.receive(data)
+                    if answer is None or len(answer) > SEND_BYTES_MAX:
+                        self._take(client, answer)
+                        continue
+                    answered += 1
+                    # While its reply comes from the cache a client's send is the same 64 bytes: 0.3 µs saved.
+                    if answer is not client.answer:
+                        client.answer = answer
+                        client.sqe = encode_send(
+                            client.fd, address_of(answer), len(answer), 0, SENT | client.fd
+                        )
+                    put(client.sqe)
+                    client.in_flight = answer
+                    client.is_owed = False
+                elif (
+                    user_data & SENT
+                    and client is not None
+                    and not client.is_owed
+                    and res == len(client.in_flight)
+                ):
+                    sent += res
+                    client.in_flight = None
+                    if client.held:
+                        self._drive(client)
+                else:
+                    used += bool(flags & abi.CQE_BUFFER)
+                    self._attend(client, user_data, res, flags)
+            except Exception as error:
+                self._fail(client, error)
+        self._buffers.recycle(used)
+        self._end_round(begun, received, sent, answered, bool(events))
+
+    def _attend(self, client: UringClient | None, user_data: int, res: int, flags: int) -> None:
+        """The slower lane of completions."""
+        if user_data == HANDED:
+            self._adopt(res)
+        elif user_data == WOKEN:
+            self._attend_messages()
+            if not flags & abi.CQE_MORE:
+                self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
+        elif client is None or user_data == IGNORED:
+            return
+        elif user_data & SENT:
+            self._attend_sent(client, res)
+        elif user_data & WRITABLE:
+            client.in_flight = None
+            self._drive(client)
+        else:
+            self._attend_received(client, res, flags)
+
+    def _attend_received(self, client: UringClient, res: int, flags: int) -> None:
+        """Bytes with which the multishot receive ended, its end without any, or the end of the stream."""
+        if not flags & abi.CQE_MORE:
+            client.is_armed = False
+        if res > 0:
+            self._hold(client, self._buffers.take(flags >> abi.CQE_BUFFER_SHIFT, res))
+        elif res == 0:
+            client.held.append(b"")
+        # ENOBUFS: the pool was empty, but by the next submission it is full again, and nothing was lost.
+        elif not client.is_gone and -res not in (errno.ENOBUFS, errno.ECANCELED):
+            raise OSError(-res, os.strerror(-res))
+        self._drive(client)
+
+    def _attend_sent(self, client: UringClient, res: int) -> None:
+        """A send that came short, or failed, or of which the connection awaits to hear."""
+        output, client.in_flight = client.in_flight, None
+        if res < 0 and not client.is_gone:
+            raise OSError(-res, os.strerror(-res))
+        if not client.is_gone:
+            self.service.counters.bytes_out += res
+            if client.is_owed:
+                client.connection.sent(res)
+            elif isinstance(output, bytes) and res < len(output):
+                client.connection.owe(output, res)
+        self._drive(client)
+
+    def _take(self, client: UringClient, answer: bytes | None) -> None:
+        """Go on after a receive that left more to do than one short send."""
+        if answer is not None:
+            client.connection.owe(answer, 0)
+        self._drive(client)
+
+    def _hold(self, client: UringClient, data: bytes) -> None:
+        """Keep bytes for a connection that is not ready for them; too many, and the kernel is to keep the rest."""
+        if client.is_gone:
+            return
+        client.held.append(data)
+        client.held_bytes += len(data)
+        if client.held_bytes > HELD_BYTES_MAX and client.is_armed:
+            self._ring.prepare_cancel_user_data(client.fd, IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
+
+    def _drive(self, client: Client) -> None:
+        """Send and take in what is held until something is in flight or nothing is left; then do what else is wanted."""
+        assert isinstance(client, UringClient), "every client here is one"
+        if client.is_gone:
+            self._bury(client)
+            return
+        connection = client.connection
+        while client.in_flight is None:
+            if output := connection.pending():
+                self._launch(client, output)
+            elif client.held and connection.wants_read:
+                self._feed(client)
+            else:
+                break
+        client.wants_read = connection.wants_read and not client.held
+        self._settle(client)
+        if client.wants_read and not client.is_armed and not client.is_gone:
+            client.is_armed = True
+            self._ring.prepare_recv_multishot(client.fd, GROUP, client.fd)
+
+    def _feed(self, client: UringClient) -> None:
+        data = client.held.popleft()
+        client.held_bytes -= len(data)
+        self.service.counters.bytes_in += len(data)
+        answer = client.receive(data)
+        if answer is not None:
+            client.connection.owe(answer, 0)
+
+    def _launch(self, client: UringClient, output: bytes | memoryview | FileBody) -> None:
+        """Start sending what the connection owes. A file goes by the system call, and its waiting through the ring."""
+        if isinstance(output, FileBody):
+            self._send_file(client, output)
+            return
+        piece = (
+            output
+            if isinstance(output, bytes) and len(output) <= SEND_BYTES_MAX
+            else bytes(output[:SEND_BYTES_MAX])
+        )
+        self._ring.prepare_send(client.fd, address_of(piece), len(piece), 0, SENT | client.fd)
+        client.in_flight = piece
+        client.is_owed = True
+
+    def _send_file(self, client: UringClient, file: FileBody) -> None:
+        try:
+            count = os.sendfile(client.fd, file.fd, file.offset, min(file.remaining, SENDFILE_BYTES_MAX))
+        except BlockingIOError:
+            client.in_flight = file
+            self._ring.prepare_poll(client.fd, select.POLLOUT, WRITABLE | client.fd)
+            return
+        if count == 0:
+            raise EOFError("a file became shorter while it was sent")
+        self.service.counters.bytes_out += count
+        client.connection.sent(count)
+
+    def _attend_time(self, now: float) -> None:
+        """Before deadlines are looked at, let connections know of answers that are still on their way: they stall."""
+        self._own_up()
+        super()._attend_time(now)
+
+    def _drain(self) -> None:
+        self._own_up()
+        super()._drain()
+
+    def _own_up(self) -> None:
+        """Answers are sent as if they were gone. One that is in flight for a while is owed, and has a deadline."""
+        for client in self._clients[: self._fd_highest + 1]:
+            if (
+                client is not None
+                and isinstance(client.in_flight, bytes)
+                and not client.is_owed
+                and not client.is_gone
+            ):
+                client.is_owed = True
+                client.connection.owe(client.in_flight, 0)
+                self._settle(client)
+
+    def _discard(self, client: Client) -> None:
+        """Shut the socket, by which the peer sees the end at once and all that is in flight completes."""
+        assert isinstance(client, UringClient), "every client here is one"
+        if client.is_gone:
+            return
+        client.is_gone = True
+        client.held.clear()
+        try:
+            client.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was faster
+        self._bury(client)
+
+    def _bury(self, client: UringClient) -> None:
+        """Close a client's descriptor once nothing is in flight on it: only then may the number be given out again."""
+        if client.is_armed or client.in_flight is not None or self._clients[client.fd] is not client:
+            return
+        self._clients[client.fd] = None
+        self.service.counters.closed += 1
+        self._ring.prepare_close(client.sock.detach(), IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
+
+    def _release(self, client: Client) -> None:
+        """Nothing: see `_bury`."""
+
+    def _close(self) -> None:
+        """Wait until the kernel has let go of all memory of ours, then give the ring back."""
+        deadline = time.monotonic() + END_SECONDS_MAX
+        counters = self.service.counters
+        while counters.accepted != counters.closed and time.monotonic() < deadline:
+            self._round()
+        self._ring.submit_and_wait(0)
+        self._buffers.close()
+        self._ring.close()

@@ -1,0 +1,253 @@
+"""Routing: from method and path to an endpoint and its path parameters.
+
+Routes are declared once and frozen. Each reactor builds a `Router` of its own from them, inside its own thread, since a
+table that another thread has filled is slow to read. The literal segments of a path win over parameters, parameters over
+`{name:path}`, and of two mounts the longer one.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+from uuid import UUID
+
+from .http1.request import Request, RequestHead
+from .http1.response import Response
+from .http1.status import HTTPError
+from .metrics import Tally
+
+type Handler = Callable[..., Any]
+
+CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "uuid": UUID,
+    "path": str,
+}
+
+# What a segment must look like before its converter sees it: int() and float() take more than a URL should hold.
+SHAPES = {
+    "str": re.compile(r"[^/]+"),
+    "int": re.compile(r"-?[0-9]{1,18}", re.ASCII),
+    "float": re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII),
+    "uuid": re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII),
+    "path": re.compile(r".+", re.DOTALL),
+}
+
+PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)(?::([a-z]+))?\}", re.ASCII)
+
+
+class RouteError(ValueError):
+    """A route that cannot be: found when it is declared, not when it is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What answers a request, and how.
+
+    Attributes:
+        handler: called with the request, and the path parameters by name.
+        blocking: it may wait, so it runs in the thread pool.
+        constant: its answer depends on the request's bytes alone, for a second at least.
+        local: `handler` is a factory without arguments; each reactor calls it once, to have a handler of its own.
+    """
+
+    handler: Handler
+    blocking: bool = False
+    constant: bool = False
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One declared route: a method, a pattern such as `/users/{id:int}`, and an endpoint.
+
+    A mount answers for all the paths below its pattern.
+    """
+
+    method: str
+    pattern: str
+    endpoint: Endpoint
+    mount: bool = False
+
+
+@dataclass(slots=True)
+class Match:
+    """Where a request goes: the endpoint's properties, and the decoded path parameters.
+
+    Attributes:
+        tally: counts the requests that are answered with 200; the connection's memo.
+        plain: the shortest way of encoding will do, see `Service.encode_plain`; the connection's memo.
+    """
+
+    handler: Handler
+    params: dict[str, Any]
+    blocking: bool
+    constant: bool
+    tally: Tally = field(default_factory=list)
+    plain: bool = False
+
+
+@dataclass(slots=True)
+class _Node:
+    """One segment deep in the tree of patterns."""
+
+    literals: dict[str, "_Node"] = field(default_factory=dict)
+    parameters: list[tuple[str, str, "_Node"]] = field(default_factory=list)  # name, type, where it leads
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)  # by method
+    mounted: dict[str, Endpoint] = field(default_factory=dict)  # by method, for everything below
+
+
+type _Found = tuple[dict[str, Endpoint], dict[str, Any]]
+
+
+class Router:
+    """The routes of one reactor."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._root = _Node()
+        own: dict[Endpoint, Endpoint] = {}
+        for route in routes:
+            if route.endpoint not in own:
+                own[route.endpoint] = _own(route.endpoint)
+            node = _plant(self._root, route)
+            (node.mounted if route.mount else node.endpoints)[route.method] = own[route.endpoint]
+
+    def match(self, head: RequestHead) -> Match:
+        """Find what answers a head.
+
+        HEAD goes to GET's handler where there is none of its own, and OPTIONS is answered here (RFC 9110 section 9.3).
+
+        Raises:
+            HTTPError: 404, no such path; 405 with Allow, the path has other methods.
+        """
+        if head.raw_path == "*":
+            return _options(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+        segments = [unquote(s) if "%" in s else s for s in head.raw_path.split("/")[1:]]
+        found = _walk(self._root, segments, 0)
+        if found is None:
+            raise HTTPError(404, "There is nothing at this address.")
+        endpoints, params = found
+        endpoint = endpoints.get(head.method) or (endpoints.get("GET") if head.method == "HEAD" else None)
+        if endpoint is None:
+            return _without_endpoint(head.method, endpoints)
+        return Match(endpoint.handler, params, endpoint.blocking, endpoint.constant)
+
+
+def check_route(route: Route) -> None:
+    """Refuse a route whose pattern is malformed, or whose handler does not take its parameters.
+
+    Raises:
+        RouteError: saying what is wrong with it.
+    """
+    if not route.pattern.startswith("/"):
+        raise RouteError(f"the pattern {route.pattern!r} does not start with /")
+    names = [name for name, _ in _parameters(route.pattern)]
+    if len(set(names)) != len(names):
+        raise RouteError(f"the pattern {route.pattern!r} names a parameter twice")
+    if route.endpoint.local or route.mount:
+        return
+    try:
+        inspect.signature(route.endpoint.handler).bind(None, **dict.fromkeys(names))
+    except TypeError as error:
+        raise RouteError(f"the handler of {route.pattern!r} does not fit its parameters: {error}") from None
+
+
+def _own(endpoint: Endpoint) -> Endpoint:
+    if not endpoint.local:
+        return endpoint
+    return Endpoint(endpoint.handler(), endpoint.blocking, endpoint.constant)
+
+
+def _segments(pattern: str) -> list[str]:
+    return pattern.split("/")[1:]
+
+
+def _parameters(pattern: str) -> list[tuple[str, str]]:
+    """Names and types of a pattern's parameters, in order."""
+    segments = _segments(pattern)
+    parameters = []
+    for index, segment in enumerate(segments):
+        match = PARAMETER.fullmatch(segment)
+        if match is None:
+            if "{" in segment or "}" in segment:
+                raise RouteError(f"{segment!r} in {pattern!r} is not {{name}} or {{name:type}}")
+            continue
+        kind = match[2] or "str"
+        if kind not in CONVERTERS:
+            raise RouteError(f"{kind!r} in {pattern!r} is not one of {', '.join(CONVERTERS)}")
+        if kind == "path" and index < len(segments) - 1:
+            raise RouteError(f"{segment!r} in {pattern!r} takes the rest of the path, so it comes last")
+        parameters.append((match[1], kind))
+    return parameters
+
+
+def _plant(node: _Node, route: Route) -> _Node:
+    """The node of a route, grown where it is missing. A mount takes in its own path, with and without a final slash."""
+    for segment in _segments(route.pattern.rstrip("/") if route.mount else route.pattern):
+        match = PARAMETER.fullmatch(segment)
+        if match is None:
+            node = node.literals.setdefault(segment, _Node())
+        else:
+            node = _parameter(node, match[1], match[2] or "str")
+    return node
+
+
+def _parameter(node: _Node, name: str, kind: str) -> _Node:
+    for known_name, known_kind, child in node.parameters:
+        if (known_name, known_kind) == (name, kind):
+            return child
+    child = _Node()
+    node.parameters.append((name, kind, child))
+    node.parameters.sort(key=_width)
+    return child
+
+
+def _width(parameter: tuple[str, str, _Node]) -> int:
+    """The order in which parameters are tried: /{id:int} before /{name}, and {rest:path} last."""
+    return {"str": 1, "path": 2}.get(parameter[1], 0)
+
+
+def _walk(node: _Node, segments: list[str], index: int) -> _Found | None:
+    """The endpoints that a path leads to. It may try several branches, but never one twice: patterns are finite."""
+    if index == len(segments):
+        endpoints = node.endpoints or node.mounted
+        return (endpoints, {}) if endpoints else None
+    segment = segments[index]
+    child = node.literals.get(segment)
+    if child is not None and (found := _walk(child, segments, index + 1)):
+        return found
+    for name, kind, child in node.parameters:
+        if kind == "path":
+            if bound := _bind(child.endpoints, {}, name, kind, "/".join(segments[index:])):
+                return bound
+            continue
+        if (found := _walk(child, segments, index + 1)) and (bound := _bind(*found, name, kind, segment)):
+            return bound
+    return (node.mounted, {}) if node.mounted else None
+
+
+def _bind(
+    endpoints: dict[str, Endpoint], params: dict[str, Any], name: str, kind: str, text: str
+) -> _Found | None:
+    if not SHAPES[kind].fullmatch(text):
+        return None
+    return endpoints, {name: CONVERTERS[kind](text), **params}
+
+
+def _without_endpoint(method: str, endpoints: dict[str, Endpoint]) -> Match:
+    allowed = set(endpoints) | {"OPTIONS"} | ({"HEAD"} if "GET" in endpoints else set())
+    if method == "OPTIONS":
+        return _options(sorted(allowed))
+    raise HTTPError(405, f"{method} is not possible here.", (("Allow", ", ".join(sorted(allowed))),))
+
+
+def _options(allowed: Iterable[str]) -> Match:
+    return Match(_answer_options, {"allow": ", ".join(allowed)}, False, False)
+
+
+def _answer_options(request: Request, allow: str) -> Response:
+    return Response(None, 204, (("Allow", allow),))

@@ -1,0 +1,235 @@
+"""The server: wires acceptor, reactors and thread pool together, and takes them apart again. It alone knows them all."""
+
+import gc
+import logging
+import os
+import platform
+import queue
+import resource
+import signal
+import socket
+import sys
+import time
+
+from . import __version__
+from .acceptor.base import Acceptor
+from .accesslog import AccessLog
+from .app import App
+from .backends import choose
+from .config import Config
+from .jobs import Jobs
+from .reactor.base import DRAIN, STOP, Reactor
+from .service import Service
+
+log = logging.getLogger("mreactor")
+
+FDS_OF_OUR_OWN = 512  # beside the clients': libraries, files being sent, blocking handlers
+FDS_TABLE_MAX = 64 * 1024
+START_SECONDS_MAX = 30.0
+
+
+class StartError(RuntimeError):
+    """The server cannot start; its text is one plain line with cause and remedy."""
+
+
+class Server:
+    """An application on one address.
+
+    `start` and `stop` may be called from any one thread; `run` does both and minds the signals, so it belongs to the
+    main thread.
+
+    Args:
+        config: all settings.
+        app: the application; its routes are frozen by `start`.
+    """
+
+    def __init__(self, config: Config, app: App) -> None:
+        self.config = config
+        self._app = app
+        self._reactors: list[Reactor] = []
+        self._acceptor: Acceptor | None = None
+        self._jobs: Jobs | None = None
+        self._access: AccessLog | None = None
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port listened on, once started."""
+        return self._address
+
+    def start(self) -> None:
+        """Listen and serve; returns when every thread is up.
+
+        Raises:
+            StartError: the address cannot be had, or a thread could not start.
+            ConfigError: a setting cannot be used on this machine, io_uring or the access log's file.
+        """
+        self.backend = backend = choose(self.config)
+        fds_max = raise_fd_limit(self.config.limits.connections_max)
+        listener = listen(self.config)
+        self._address = listener.getsockname()[:2]
+        limits = self.config.limits
+        if self.config.access_log:
+            self._access = AccessLog(self.config.access_log)
+            self._access.open()
+            self._access.start()
+        self._jobs = Jobs(limits.blocking_threads, limits.blocking_queue_max)
+        self._app.freeze()
+        for index in range(self.config.reactors):
+            reactor = backend.reactor(index, self._make_service, self._jobs, fds_max, listener.family)
+            self._reactors.append(reactor)
+            reactor.start()
+        for reactor in self._reactors:
+            if not reactor.ready.wait(START_SECONDS_MAX) or reactor.failure is not None:
+                self.abort()
+                raise StartError(f"{reactor.name} could not start: {reactor.failure or 'no answer'}")
+        self._acceptor = backend.acceptor(listener, self._reactors, limits.connections_max, fds_max)
+        self._acceptor.start()
+        # What lives now lives until the end: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    def stop(self) -> None:
+        """Drain: accept no more, let requests in flight finish within the drain time, then end every thread."""
+        deadline = time.monotonic() + self.config.limits.drain_seconds
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            self._acceptor.join(max(1.0, deadline - time.monotonic()))
+        for reactor in self._reactors:
+            reactor.post(DRAIN)
+        while time.monotonic() < deadline and any(reactor.is_alive() for reactor in self._reactors):
+            if not self._signals.empty():
+                log.warning("second signal: connections are cut off")
+                break
+            self._wait_for_reactor()
+        self.abort()
+
+    def abort(self) -> None:
+        """End every thread at once; connections that are left are cut off."""
+        if self._acceptor is not None:
+            self._acceptor.stop()
+        for reactor in self._reactors:
+            reactor.post(STOP)
+        for reactor in self._reactors:
+            reactor.join(1.0)
+        if self._acceptor is not None:
+            self._acceptor.join(1.0)
+        if self._jobs is not None:
+            self._jobs.close()
+        if self._access is not None:
+            self._access.close()
+
+    def run(self) -> int:
+        """Start, report, serve until a signal, stop.
+
+        Returns:
+            the exit code: 0 after a drain, 128 and the signal's number after a second signal.
+
+        Raises:
+            StartError: see `start`.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _: self._signals.put(number))
+        self.start()
+        for line in report(self):
+            log.info("%s", line)
+        for line in warnings():
+            log.warning("%s", line)
+        while (number := self._signals.get()) == signal.SIGHUP:
+            log.info("SIGHUP: log files are reopened")
+            if self._access is not None:
+                self._access.reopen()
+        log.info(
+            "%s: draining for at most %g s", signal.Signals(number).name, self.config.limits.drain_seconds
+        )
+        self.stop()
+        second = None if self._signals.empty() else self._signals.get()
+        log.info("stopped")
+        return 0 if second is None else 128 + second
+
+    def _wait_for_reactor(self) -> None:
+        for reactor in self._reactors:
+            reactor.join(0.05)
+            if reactor.is_alive():
+                return
+
+    def _make_service(self) -> Service:
+        """Called by each reactor in its own thread, so that it owns what this creates."""
+        buffer = self._access.buffer() if self._access is not None else None
+        return Service(self.config.limits, self._app.routes, buffer)
+
+
+def listen(config: Config) -> socket.socket:
+    """A listening socket on the configured address; `::` takes IPv4 as well.
+
+    Raises:
+        StartError: the address is unknown, taken or not permitted.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise StartError(f"cannot listen on {config.host}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and config.host == "::":
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(address)
+        listener.listen(config.backlog)
+    except OSError as error:
+        listener.close()
+        raise StartError(f"cannot listen on {config.host} port {config.port}: {error.strerror}") from None
+    return listener
+
+
+def raise_fd_limit(connections_max: int) -> int:
+    """Raise the soft limit on open files to what the connections need, as far as the hard limit allows.
+
+    Returns:
+        the number of entries that a table indexed by file descriptor needs.
+    """
+    wanted = connections_max + FDS_OF_OUR_OWN
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < wanted:
+            log.warning(
+                "the limit on open files is %d: --connections-max %d is out of reach",
+                allowed,
+                connections_max,
+            )
+    return max(FDS_TABLE_MAX, connections_max * 2)
+
+
+def report(server: Server) -> list[str]:
+    """What a person wants to know when a server has started, a line each."""
+    config, limits = server.config, server.config.limits
+    host, port = server.address
+    gil = "GIL on" if has_gil() else "GIL off"
+    return [
+        f"mreactor {__version__} on {platform.python_implementation()} {platform.python_version()}, {gil}",
+        f"backend {server.backend.description}; {config.reactors} reactor threads, {len(os.sched_getaffinity(0))} usable CPUs",
+        f"limits: {limits.connections_max} connections, head {limits.head_seconds:g} s, "
+        f"keep-alive {limits.keepalive_seconds:g} s, body {limits.body_bytes_max} bytes, drain {limits.drain_seconds:g} s",
+        f"listening on http://{f'[{host}]' if ':' in host else host}:{port}",
+    ]
+
+
+def warnings() -> list[str]:
+    """What is wrong with this interpreter, a line each, with the remedy."""
+    lines = []
+    if has_gil():
+        lines.append(
+            "the GIL is on: reactors do not run in parallel; use a free-threaded build such as python3.13t"
+        )
+    elif sys.version_info < (3, 13, 3):
+        lines.append("free-threaded Python before 3.13.3 does not scale with threads: use 3.13.3 or later")
+    return lines
+
+
+def has_gil() -> bool:
+    """Whether this process runs one thread at a time: an ordinary build, or an extension that switched the GIL on."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())

@@ -1,0 +1,174 @@
+"""What all connections of one reactor share: routes, parser, caches, counters, and the present second.
+
+A reactor makes its service inside its own thread and nobody else touches it: in free-threaded Python an object that two
+threads use costs each of them an atomic operation, or a lock, at every mention.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+from .accesslog import AccessBuffer
+from .config import Limits
+from .http1.dates import format_date
+from .http1.parser import Parser
+from .http1.request import RequestHead
+from .http1.response import (
+    HTML,
+    Response,
+    encode_fields,
+    encode_length,
+    start_of_head,
+)
+from .http1.status import REASONS, HTTPError, has_body
+from .metrics import Counters, Tally
+from .router import Handler, Route, Router
+
+log = logging.getLogger("mreactor")
+
+SERVER = b"Server: mreactor\r\n"
+
+# The reply cache: request bytes, exactly as received, to the whole answer. It lives for a second at most, because then
+# the Date changes. Its bounds hold it under some 8 MiB a reactor.
+REPLIES_MAX = 1024
+REPLY_KEY_BYTES_MAX = 4096
+REPLY_BYTES_MAX = 64 * 1024
+REPLIES_BYTES_MAX = 8 * 1024 * 1024
+
+PREFIXES_MAX = 256
+
+# What an entry holds: the answer, how many requests it answers, what counts them, and what the access log says of them.
+type Reply = tuple[bytes, int, Tally, tuple[RequestHead, int, int] | None]
+
+# Where a whole request of a plain route leads: handler, path parameters, head, and what counts it.
+type Call = tuple[Handler, dict[str, Any], RequestHead, Tally]
+
+
+class Service:
+    """The shared part of one reactor's connections.
+
+    Args:
+        limits: the bounds that connections keep.
+        routes: the frozen routes of the application.
+        access: where requests are noted; None: the access log is off.
+
+    Attributes:
+        now: monotonic seconds, as of the present round of the event loop.
+        idle_deadline: when a connection that falls idle now will have been idle for too long.
+        cache_hits: requests answered from the reply cache.
+        next_second: monotonic seconds at which `turn_second` is due.
+        replies: the reply cache; empty while the server drains.
+        calls: the same for requests that are computed anew: where they lead.
+        draining: answers say `Connection: close`.
+    """
+
+    def __init__(self, limits: Limits, routes: Iterable[Route], access: AccessBuffer | None = None) -> None:
+        self.limits = limits
+        self.router = Router(routes)
+        self.parser = Parser(limits)
+        self.counters = Counters()
+        self.cache_hits = self.counters.cache_hits
+        self.access = access
+        self.draining = False
+        self.replies: dict[bytes, Reply] = {}
+        self.no_replies: dict[
+            bytes, Reply
+        ] = {}  # what connections look into while they are not idle: stays empty
+        self.calls: dict[bytes, Call] = {}
+        self.no_calls: dict[bytes, Call] = {}
+        self._replies_bytes = 0
+        self._prefixes: dict[str, bytes] = {}
+        self.turn(time.monotonic())
+        self.turn_second(self.now)
+
+    def turn(self, now: float) -> None:
+        """Begin a round of the event loop."""
+        self.now = now
+        self.idle_deadline = now + self.limits.keepalive_seconds
+
+    def turn_second(self, now: float) -> None:
+        """Begin a second: render what changes with it, forget the answers of the last one."""
+        wall = time.time()
+        self.next_second = now + 1.0 - wall % 1.0
+        self.common = SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
+        self._prefixes.clear()
+        self.replies.clear()
+        self.calls.clear()
+        self._replies_bytes = 0
+
+    def drain(self) -> None:
+        """From now on each answer is the last one of its connection."""
+        self.draining = True
+        self.replies.clear()
+        self.calls.clear()
+
+    def remember(self, key: bytes, reply: Reply) -> None:
+        """Keep an answer for the rest of the second, if there is room for it."""
+        size = len(key) + len(reply[0])
+        if (
+            len(key) <= REPLY_KEY_BYTES_MAX
+            and len(reply[0]) <= REPLY_BYTES_MAX
+            and len(self.replies) < REPLIES_MAX
+            and self._replies_bytes + size <= REPLIES_BYTES_MAX
+            and not self.draining
+        ):
+            self.replies[key] = reply
+            self._replies_bytes += size
+
+    def remember_call(self, key: bytes, call: Call) -> None:
+        """Keep where a whole request leads, likewise."""
+        if len(key) <= REPLY_KEY_BYTES_MAX and len(self.calls) < REPLIES_MAX and not self.draining:
+            self.calls[key] = call
+
+    def encode_plain(self, content: bytes, content_type: str) -> bytes:
+        """The commonest answer in one step: status 200, no further fields, the connection persists, not to HEAD."""
+        prefix = self._prefixes.get(content_type)
+        if prefix is None:
+            prefix = self._prefix(content_type)
+        return b"%b%d\r\n\r\n%b" % (prefix, len(content), content)
+
+    def encode(self, response: Response, head: RequestHead | None, keep_alive: bool) -> bytes:
+        """An answer as bytes; of a file or a stream the head alone.
+
+        Args:
+            response: what to answer.
+            head: the request that it answers, None where none could be read.
+            keep_alive: the connection persists after it.
+        """
+        is_11 = head is None or head.version == (1, 1)
+        connection = (
+            b""
+            if keep_alive and is_11
+            else b"Connection: keep-alive\r\n"
+            if keep_alive
+            else b"Connection: close\r\n"
+        )
+        start = start_of_head(response.status, self.common) + encode_fields(response)
+        answer = start + encode_length(response, chunks=is_11) + connection + b"\r\n"
+        if isinstance(response.body, bytes) and has_body(response.status) and not _is_head(head):
+            return answer + response.body
+        return answer
+
+    def _prefix(self, content_type: str) -> bytes:
+        if len(self._prefixes) >= PREFIXES_MAX:
+            self._prefixes.clear()
+        response = Response(None, content_type=content_type)
+        prefix = start_of_head(200, self.common) + encode_fields(response) + b"Content-Length: "
+        self._prefixes[content_type] = prefix
+        return prefix
+
+
+def error_response(error: HTTPError) -> Response:
+    """The page for an error: the status, and one sentence."""
+    title = f"{error.status} {REASONS.get(error.status, 'Error')}"
+    page = (
+        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n"
+        f"<h1>{title}</h1>\n<p>{escape(error.reason)}</p>\n"
+    )
+    return Response(page, error.status, error.headers, content_type=HTML)
+
+
+def _is_head(head: RequestHead | None) -> bool:
+    return head is not None and head.method == "HEAD"
