@@ -13,7 +13,7 @@ with the other reactors, and must not wait; one that does is declared `blocking=
 
 from collections.abc import Callable
 
-from .router import Endpoint, Handler, Route, RouteError, check_route
+from .router import Endpoint, Handler, Route, RouteError, check_route, is_same
 
 
 class App:
@@ -92,7 +92,7 @@ class App:
         Args:
             prefix: such as `/` or `/assets/`; declared routes win over it.
             make_handler: called once in each reactor's thread; what it returns is called with the request.
-            blocking: the handler may wait, so it runs in the thread pool.
+            blocking, constant: as for `route`.
 
         Raises:
             RouteError: as for `route`.
@@ -108,8 +108,6 @@ class App:
         if self._frozen:
             raise RouteError("the server has started: routes are declared before")
         check_route(route)
-        if any(
-            (r.method, r.pattern, r.mount) == (route.method, route.pattern, route.mount) for r in self._routes
-        ):
+        if any(is_same(route, known) for known in self._routes):
             raise RouteError(f"{route.method} {route.pattern} is declared twice")
         self._routes.append(route)

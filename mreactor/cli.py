@@ -75,7 +75,7 @@ def load(target: str) -> App:
         ConfigError: there is no such module or attribute, or it is no App.
     """
     module_name, _, attribute = target.partition(":")
-    if not module_name or not attribute:
+    if not module_name or module_name.startswith(".") or not attribute:
         raise ConfigError(f"{target!r} is not module:attribute, such as myapp:app")
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -113,7 +113,7 @@ def validate(settings: Any) -> None:
     """
     for spec in dataclasses.fields(settings):
         value = getattr(settings, spec.name)
-        if reason := _objection(value, spec.metadata):
+        if reason := _objection(value, spec.type, spec.metadata):
             raise ConfigError(f"{option(spec.name)}: {value!r} {reason}")
 
 
@@ -122,11 +122,11 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _objection(value: Any, metadata: Mapping[str, Any]) -> str:
+def _objection(value: Any, kind: Any, metadata: Mapping[str, Any]) -> str:
     choices = metadata.get("choices")
     if choices and value not in choices:
         return "is not one of " + ", ".join(choices)
-    if isinstance(value, float) and not 0 < value < math.inf:
+    if kind is float and not 0 < value < math.inf:
         return "is not a positive number of seconds"
     if "minimum" in metadata and value < metadata["minimum"]:
         return f"is less than {metadata['minimum']}"

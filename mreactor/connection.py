@@ -86,7 +86,9 @@ class Job:
         """Do the work; what it raises is kept for the connection."""
         try:
             self.result = self._call(*self._args, **self._keywords)
-        except Exception as error:  # the handler's failure is its client's answer, not this thread's end
+        except (
+            BaseException
+        ) as error:  # even sys.exit(): a handler's failure is its client's answer, no thread's end
             self.error = error
 
 
@@ -162,7 +164,7 @@ class Connection:
             service = self._service
             service.cache_hits[0] += count
             if note is not None:
-                service.access.note(self._peer, *note)
+                service.access.note(self._peer, *note, count)
             self.deadline = service.idle_deadline
             return answer
         # The second lane: these bytes are one request whose plain route is known; only the handler runs anew. It costs
@@ -448,7 +450,7 @@ class Connection:
                 self.deadline = service.idle_deadline
                 return service.encode_plain(content.encode(), TEXT)
             response = respond(content)
-        except Exception as error:
+        except BaseException as error:
             response = self._failure(error)
         return self._finish(self._encode(head, response), b"")
 
@@ -465,14 +467,17 @@ class Connection:
         try:
             content = match.handler(Request(head, body, self._peer), **match.params)
             response = respond(content)
-        except Exception as error:
+        except BaseException as error:
             response = self._failure(error)
         return self._encode(head, response)
 
     def _failure(self, error: BaseException) -> Response:
         """The answer to a handler's exception; the connection stays usable."""
         if isinstance(error, HTTPError):
-            return error_response(error)
+            try:
+                return error_response(error)
+            except ValueError as unfit:  # header fields that cannot be sent
+                error = unfit
         head = self._head
         assert head is not None, "a handler was called"
         self._service.counters.error("handler")
@@ -487,7 +492,7 @@ class Connection:
             if job.error is not None:
                 raise job.error
             response = respond(job.result)
-        except Exception as error:
+        except BaseException as error:
             response = self._failure(error)
         return self._encode(head, response)
 
@@ -570,9 +575,9 @@ class Connection:
                 self._drop_stream()
                 self._output = LAST_CHUNK if chunked else b""
             else:
-                part = job.result.encode() if isinstance(job.result, str) else bytes(job.result)
+                part = job.result.encode() if isinstance(job.result, str) else bytes(memoryview(job.result))
                 self._output = encode_chunk(part) if chunked else part
-        except Exception as error:
+        except BaseException as error:
             self._failure(error)
             self._close()
 

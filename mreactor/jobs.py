@@ -26,7 +26,7 @@ class Jobs:
         self._queue: queue.Queue[tuple[Job, Done] | None] = queue.Queue(queue_max)
         self._lock = threading.Lock()
         self._started = 0
-        self._idle = 0
+        self._outstanding = 0  # submitted and not done
 
     def submit(self, job: Job, done: Done) -> bool:
         """Run a job soon and then call `done` in the pool's thread; False where too many are waiting.
@@ -38,7 +38,8 @@ class Jobs:
         except queue.Full:
             return False
         with self._lock:
-            if self._idle < self._queue.qsize() and self._started < self._threads_max:
+            self._outstanding += 1
+            if self._started < min(self._outstanding, self._threads_max):
                 self._started += 1
                 threading.Thread(target=self._work, name=f"blocking-{self._started}", daemon=True).start()
         return True
@@ -55,14 +56,12 @@ class Jobs:
 
     def _work(self) -> None:
         while True:
-            with self._lock:
-                self._idle += 1
             entry = self._queue.get()
-            with self._lock:
-                self._idle -= 1
             if entry is None:
                 return
             job, done = entry
             job.run()
             done()
+            with self._lock:
+                self._outstanding -= 1
             del entry, job, done  # the next wait may be long, and a request's body large

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
 
-from .http1.request import Request, RequestHead
+from .http1.request import METHODS, Request, RequestHead
 from .http1.response import Response
 from .http1.status import HTTPError
 from .metrics import Tally
@@ -125,7 +125,7 @@ class Router:
             HTTPError: 404, no such path; 405 with Allow, the path has other methods.
         """
         if head.raw_path == "*":
-            return _options(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+            return _options(METHODS)
         segments = [unquote(s) if "%" in s else s for s in head.raw_path.split("/")[1:]]
         found = _walk(self._root, segments, 0)
         if found is None:
@@ -143,6 +143,8 @@ def check_route(route: Route) -> None:
     Raises:
         RouteError: saying what is wrong with it.
     """
+    if route.method not in METHODS:
+        raise RouteError(f"{route.method!r} is not one of {', '.join(METHODS)}")
     if not route.pattern.startswith("/"):
         raise RouteError(f"the pattern {route.pattern!r} does not start with /")
     names = [name for name, _ in _parameters(route.pattern)]
@@ -154,6 +156,17 @@ def check_route(route: Route) -> None:
         inspect.signature(route.endpoint.handler).bind(None, **dict.fromkeys(names))
     except TypeError as error:
         raise RouteError(f"the handler of {route.pattern!r} does not fit its parameters: {error}") from None
+
+
+def is_same(one: Route, other: Route) -> bool:
+    """Whether two routes answer exactly the same requests, so that one of them would never be reached."""
+    return (one.method, one.mount, _shape(one)) == (other.method, other.mount, _shape(other))
+
+
+def _shape(route: Route) -> str:
+    """The pattern without its parameters' names, and for a mount without the final slash."""
+    shape = PARAMETER.sub(lambda match: "{:%s}" % (match[2] or "str"), route.pattern)
+    return shape.rstrip("/") if route.mount else shape
 
 
 def _own(endpoint: Endpoint) -> Endpoint:

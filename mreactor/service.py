@@ -92,6 +92,8 @@ class Service:
         """Begin a second: render what changes with it, forget the answers of the last one."""
         wall = time.time()
         self.next_second = now + 1.0 - wall % 1.0
+        if self.access is not None:
+            self.access.turn_second(wall)
         self.common = SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
         self._prefixes.clear()
         self.replies.clear()

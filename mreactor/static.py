@@ -142,7 +142,6 @@ class StaticFiles:
 
     def _look_up(self, head: RequestHead, known: "_File | None") -> Response:
         """Answer from disk; `known` is what memory holds of the file, and the time has come to look again."""
-        self._cache.drop(head.raw_path)
         path = self._locate(head.raw_path)
         body, status = self._open(path)
         response = None

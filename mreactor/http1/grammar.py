@@ -50,7 +50,4 @@ CHUNK_LINE = re.compile(
 # What no line of a head may hold: control bytes other than HTAB, and a CR that is not its last byte.
 FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
-# #token lists, such as Connection and Transfer-Encoding (RFC 9110 section 5.6.1); empty elements are taken by recipients
-TOKEN_LIST = re.compile(rb"[\t ,]*+(?:%b[\t ]*+(?:,[\t ,]*+|$))*+" % TOKEN)
-
 IS_TOKEN = re.compile(TOKEN)

@@ -21,10 +21,8 @@ from .grammar import (
     REQUEST_LINE,
 )
 from .headers import Headers
-from .request import RequestHead
+from .request import METHODS, RequestHead
 from .status import HTTPError
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 MEMO_ENTRIES_MAX = 512  # with the size below, a memo stays under 1 MiB a reactor, whatever clients send
 MEMO_BYTES_MAX = 2048
@@ -76,11 +74,14 @@ class Framing:
 class HeadReader:
     """Reads one head that may come in pieces; keeps its place between calls."""
 
-    __slots__ = ("_fields", "_limits", "_line", "_line_start", "_start")
+    __slots__ = ("_fields", "_judged", "_limits", "_line", "_line_start", "_start")
 
     def __init__(self, limits: Limits, start: int = 0) -> None:
         self._limits = limits
         self._start = self._line_start = start
+        self._judged = (
+            start  # bytes before this have been looked at: no byte is looked at again for each that comes
+        )
         self._line: RequestLine | None = None
         self._fields: Fields = []
 
@@ -107,6 +108,7 @@ class HeadReader:
     def rebase(self) -> None:
         """From now on the data begins with this head: what was before it has been dropped."""
         self._line_start -= self._start
+        self._judged -= self._start
         self._start = 0
 
     def _next_line(self, data: bytes) -> bytes | None:
@@ -114,20 +116,23 @@ class HeadReader:
         last = self._start + self._limits.head_bytes_max
         if self._line is None:
             last = min(last, start + self._limits.request_line_bytes_max + 2)
-        end = data.find(b"\n", start, last)
+        end = data.find(b"\n", max(start, self._judged), last)
         if end < 0:
-            self._judge_unfinished(data, start, last)
+            self._judge_unfinished(data, max(start, self._judged), last)
             return None
         if data[end - 1 : end] != b"\r" or end == start:
             raise HTTPError(400, "A line of the head does not end with CR LF.")
         line = data[start : end - 1]
         _refuse_forbidden(line)
-        self._line_start = end + 1
+        self._line_start = self._judged = end + 1
         return line
 
     def _judge_unfinished(self, data: bytes, start: int, last: int) -> None:
         rest = data[start:last]
-        _refuse_forbidden(rest[:-1] if rest.endswith(b"\r") else rest)
+        # A CR at the very end may be half of a line's end, so it is looked at again with what follows.
+        judged = rest.removesuffix(b"\r")
+        _refuse_forbidden(judged)
+        self._judged = start + len(judged)
         if len(data) >= last:
             if self._line is None:
                 raise HTTPError(414, "The request line is too long.")
@@ -185,7 +190,8 @@ class Parser:
             line, fields, end = read
             framing = Framing(fields, line.minor)
             head = _head(line, framing)
-            self._remember_block(raw[raw.find(b"\n") + 1 : end], line.minor, framing)
+            if not raw.startswith(b"\r\n"):  # else what follows the first line is not the fields alone
+                self._remember_block(raw[raw.find(b"\n") + 1 : end], line.minor, framing)
         if len(raw) <= MEMO_BYTES_MAX:
             if len(self._heads) >= MEMO_ENTRIES_MAX:
                 self._heads.clear()

@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl
 from .headers import Headers
 from .status import HTTPError
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 FORM_FIELDS_MAX = 1000  # a query or form of more fields is refused: each costs far more memory than its bytes
 
 
@@ -154,7 +156,7 @@ class Request:
         """
         if self.content_type != "application/x-www-form-urlencoded":
             raise HTTPError(415, "This resource takes application/x-www-form-urlencoded.")
-        return _parameters(self.body.decode("latin-1"))
+        return _parameters(self.body)
 
     @property
     def content_type(self) -> str:
@@ -176,9 +178,10 @@ class Request:
         return f"<Request {self.method} {self.target}>"
 
 
-def _parameters(encoded: str) -> Parameters:
+def _parameters(encoded: str | bytes) -> Parameters:
     try:
-        fields = parse_qsl(encoded, keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS_MAX)
+        text = encoded if isinstance(encoded, str) else encoded.decode()
+        fields = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS_MAX)
     except ValueError as error:
         raise HTTPError(400, f"The form fields cannot be read: {error}.") from None
     return Parameters(fields)

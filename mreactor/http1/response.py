@@ -58,14 +58,13 @@ class Response:
         status: the status code, 200 to 599.
         headers: further header fields. Framing fields (Content-Length, Connection, ...) are the server's to set.
         content_type: the media type; by default it follows from the content's type.
-        cacheable: the same request bytes may be given the same answer until the second is over.
 
     Raises:
-        ValueError: a field name or value that cannot be sent, or a status out of range.
+        ValueError: a field name or value that cannot be sent, a status out of range, or JSON that is none (NaN).
         TypeError: content of another type.
     """
 
-    __slots__ = ("body", "cacheable", "content_type", "headers", "status")
+    __slots__ = ("body", "content_type", "headers", "status")
 
     body: bytes | Iterator[bytes | str] | FileBody
 
@@ -76,17 +75,19 @@ class Response:
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         *,
         content_type: str = "",
-        cacheable: bool = False,
     ) -> None:
         if not 200 <= status <= 599:
             raise ValueError(f"{status} is not the status of an answer")
         self.status = status
         self.headers = check_fields(headers) if headers else ()
         self.body, implied = _encode_content(content)
-        self.content_type = content_type or implied
-        self.cacheable = cacheable
-        if content_type:
+        if any(name.lower() == "content-type" for name, _ in self.headers):
+            if content_type:
+                raise ValueError("the content type is given twice")
+            implied = ""
+        elif content_type:
             check_fields((("content-type", content_type),))
+        self.content_type = content_type or implied
 
 
 def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -129,7 +130,7 @@ def encode_length(response: Response, *, chunks: bool) -> bytes:
         chunks: the peer understands chunked coding; otherwise a stream ends with the connection.
     """
     if not has_body(response.status):
-        return b""
+        return b"Content-Length: 0\r\n" if response.status == 205 else b""
     if isinstance(response.body, bytes | FileBody):
         return b"Content-Length: %d\r\n" % len(response.body)
     return b"Transfer-Encoding: chunked\r\n" if chunks else b""
@@ -161,7 +162,9 @@ def _encode_content(content: Content) -> tuple[bytes | Iterator[bytes | str] | F
         case None:
             return b"", ""
         case Mapping() | list():
-            return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(), JSON
+            return json.dumps(
+                content, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            ).encode(), JSON
         case FileBody():
             return content, BINARY
         case Iterable():

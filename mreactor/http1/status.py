@@ -16,9 +16,14 @@ class HTTPError(Exception):
         status: the status code, 400 to 599.
         reason: one plain sentence for the person at the other end.
         headers: further fields of the answer, such as Allow with a 405.
+
+    Raises:
+        ValueError: the status is out of range.
     """
 
     def __init__(self, status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"{status} is not the status of an error")
         super().__init__(status, reason)
         self.status = status
         self.reason = reason or REASONS.get(status, "Error")
@@ -31,5 +36,5 @@ def status_line(status: int) -> bytes:
 
 
 def has_body(status: int) -> bool:
-    """Whether an answer of this status may carry content (RFC 9112 section 6.3, item 1)."""
-    return status >= 200 and status not in (204, 304)
+    """Whether an answer of this status may carry content (RFC 9112 section 6.3, item 1; RFC 9110 section 15.3.6)."""
+    return status >= 200 and status not in (204, 205, 304)

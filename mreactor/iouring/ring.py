@@ -10,8 +10,8 @@ no protocol and no policy: what an operation means is its caller's business.
             ...
 
 What a round costs, measured on 3.13t with nops: 1.3 µs for submitting and waiting alone, of which 0.85 µs is
-the system call through ctypes; with reading the completions 3.5 µs for one operation, 0.4 µs each for 16, 0.25 µs
-each for 64. So: many operations a round, one round a wake-up.
+the system call through ctypes. With reading the completions: 3.5 µs for one operation, 0.4 µs each for 16,
+0.25 µs each for 64. So: many operations a round, one round a wake-up.
 """
 
 import errno

@@ -42,13 +42,12 @@ type Message = str | int | tuple["Client", Job]
 class Client:
     """A connection and its socket."""
 
-    __slots__ = ("alarm", "connection", "fd", "is_shut", "receive", "recv", "send", "sock")
+    __slots__ = ("connection", "fd", "is_shut", "receive", "recv", "send", "sock")
 
     def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.connection = connection
-        self.alarm = 0  # the timer wheel's
         self.is_shut = False  # the write side is shut
         # Bound once: three of the four calls that a request from memory takes.
         self.recv = sock.recv
@@ -106,11 +105,12 @@ class Reactor(threading.Thread, ABC):
         """Serve until stopped, or until drained."""
         try:
             self.service = self._make_service()
-            self.timers: TimerWheel[Client] = TimerWheel(self.service.now)
+            self.timers = TimerWheel(self.service.now, self._fds_max)
             self._clients: list[Client | None] = [None] * self._fds_max
             self._fd_highest = 0
             self._again: list[Client] = []
             self._next_tick = 0
+            self._longest = 0  # nanoseconds of the longest round since the last tick
             self._open()
         except BaseException as failure:
             self.failure = failure
@@ -120,7 +120,7 @@ class Reactor(threading.Thread, ABC):
         while not self._is_stopped:
             try:
                 self._round()
-            except Exception:
+            except BaseException:
                 # Nothing is known to lead here. If something does, the others' connections live on.
                 log.exception("a round of %s failed", self.name)
                 time.sleep(0.01)
@@ -156,7 +156,6 @@ class Reactor(threading.Thread, ABC):
         self._fd_highest = max(self._fd_highest, fd)
         client = self._clients[fd] = self.client_type(sock, Connection(self.service, peer))
         self.service.counters.accepted += 1
-        self.timers.schedule(client, client.connection.deadline)
         if self._is_draining:
             client.connection.drain()
         try:
@@ -178,7 +177,7 @@ class Reactor(threading.Thread, ABC):
             self._again.append(client)
         elif state == LINGERING and not client.is_shut:
             self._shut(client)
-        self.timers.schedule(client, connection.deadline)
+        self.timers.schedule(client.fd, connection.deadline)
 
     def _start(self, client: Client, job: Job) -> None:
         if not self._jobs.submit(job, partial(self.post, (client, job))):
@@ -196,9 +195,14 @@ class Reactor(threading.Thread, ABC):
 
     def _discard(self, client: Client) -> None:
         if self._clients[client.fd] is client:
-            self._clients[client.fd] = None
-            self.service.counters.closed += 1
+            self._forget(client)
             self._release(client)
+
+    def _forget(self, client: Client) -> None:
+        """Strike a client off the tables; its descriptor may come again."""
+        self._clients[client.fd] = None
+        self.timers.forget(client.fd)
+        self.service.counters.closed += 1
 
     def _fail(self, client: Client | None, error: Exception) -> None:
         """A client's socket or connection failed: it is closed, and nobody else is touched."""
@@ -218,8 +222,8 @@ class Reactor(threading.Thread, ABC):
 
     def _attend_time(self, now: float) -> None:
         """Act on the deadlines that have passed."""
-        for client in self.timers.due(now):
-            if client.connection.state == CLOSED:
+        for client in [self._clients[fd] for fd in self.timers.due(now)]:
+            if client is None:
                 continue
             try:
                 client.connection.expire(now)
@@ -289,21 +293,22 @@ class Reactor(threading.Thread, ABC):
             counters.service_time.observe(now - begun, answered)
         counters.rounds += 1
         self.heartbeat = now / 1e9
+        if now - begun > self._longest:
+            self._longest = now - begun
+        if self.service.access is not None:
+            self.service.access.turn(self.heartbeat)
         if self._again:
             self._attend_again()
         if now >= self._next_tick:
             self._next_tick = now + TICK_NANOSECONDS
-            self._attend_time(now / 1e9)
+            counters.loop_lag.observe(self._longest)
+            self._longest = 0
+            self._attend_time(self.heartbeat)
         if self._is_draining and not is_busy and not self._again and counters.accepted == counters.closed:
             self._is_stopped = True
 
     def _all_clients(self) -> list[Client]:
         return [client for client in self._clients[: self._fd_highest + 1] if client is not None]
-
-    @property
-    def _wait_seconds(self) -> float:
-        """How long a round may wait: not past the next tick of the timers."""
-        return 0.0 if self._again else TICK_SECONDS
 
     def _end(self) -> None:
         """Cut off the clients that are left and give everything back."""
@@ -311,4 +316,6 @@ class Reactor(threading.Thread, ABC):
             client.connection.abort()
             self._discard(client)
         self._close()
+        if self.service.access is not None:
+            self.service.access.flush()
         self._mailbox.close()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ..http1.response import FileBody
 from ..jobs import Jobs
 from ..service import Service
+from ..timers import TICK_SECONDS
 from .base import Client, Reactor
 
 READ_BYTES = 16 * 1024  # more did not pay: the buffer is allocated for each read
@@ -48,7 +49,7 @@ class EpollReactor(Reactor):
 
     def _round(self) -> None:
         service, quick = self.service, self._quick
-        events = self._poll(self._wait_seconds, EVENTS_MAX)
+        events = self._poll(0 if self._again or self._unread else TICK_SECONDS, EVENTS_MAX)
         begun = time.monotonic_ns()
         service.turn(begun / 1e9)
         if service.now >= service.next_second:
@@ -79,6 +80,8 @@ class EpollReactor(Reactor):
                 continue  # the bytes announced were read already, on another occasion in this round
             except Exception as error:
                 self._fail(client, error)
+        if self._unread:
+            self._attend_unread()
         self._end_round(begun, received, sent, answered, bool(events))
 
     def _attend(self, fd: int, mask: int) -> None:

@@ -95,7 +95,7 @@ class UringReactor(Reactor):
     def _round(self) -> None:
         ring, service, clients = self._ring, self.service, self._clients
         put, pool, encode_send = ring.put, self._buffers.pool, ring.encode_send
-        ring.submit_and_wait(1, 0 if self._again else TICK_NANOSECONDS)
+        ring.submit_and_wait(0 if self._again else 1, TICK_NANOSECONDS)
         begun = time.monotonic_ns()
         service.turn(begun / 1e9)
         if service.now >= service.next_second:
@@ -297,8 +297,7 @@ class UringReactor(Reactor):
         """Close a client's descriptor once nothing is in flight on it: only then may the number be given out again."""
         if client.is_armed or client.in_flight is not None or self._clients[client.fd] is not client:
             return
-        self._clients[client.fd] = None
-        self.service.counters.closed += 1
+        self._forget(client)
         self._ring.prepare_close(client.sock.detach(), IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
 
     def _release(self, client: Client) -> None:
