@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from .connection import Job
+from .job import Job
 
 type Done = Callable[[], None]
 

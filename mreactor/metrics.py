@@ -1,7 +1,8 @@
 """Counters and histograms with one writing thread each, merged when read.
 
-A reactor owns its `Counters` and only it writes them; a reader of another thread sees each number at most a moment old.
-Nothing here takes a lock: a number is replaced whole, so it is never seen torn.
+A reactor owns its `Counters` and only it writes them. A reader of another thread takes a `snapshot`, in which each number
+is at most a moment old. Nothing here takes a lock: a number is replaced whole, so it is never seen torn, and a table is
+copied by a single call.
 """
 
 # The request counter of a method and status is a list of one number: the cheapest thing to add to (50 ns), and the
@@ -25,6 +26,13 @@ class Histogram:
         """Count a duration, `times` over."""
         self.counts[bucket_of(nanoseconds)] += times
         self.total += nanoseconds * times
+
+    def snapshot(self) -> "Histogram":
+        """A copy, taken by any thread."""
+        copy = Histogram()
+        copy.counts = self.counts.copy()
+        copy.total = self.total
+        return copy
 
     def merge(self, other: "Histogram") -> None:
         """Add another histogram's counts to this one's."""
@@ -57,8 +65,13 @@ def bucket_of(nanoseconds: int) -> int:
     return index
 
 
+# The kinds that exist, so that a reader can show a zero before the first of a kind happens.
+TIMEOUTS = ("head", "body", "keepalive", "write", "linger")
+ERRORS = ("handler", "connection", "socket", "peer")
+
+
 class Counters:
-    """What one reactor counts. All of it only grows, except `open` and `buffered`."""
+    """What one reactor counts. All of it only grows, except `buffered`, the bytes held for clients at present."""
 
     __slots__ = (
         "accepted",
@@ -69,8 +82,6 @@ class Counters:
         "closed",
         "errors",
         "loop_lag",
-        "open",
-        "refused",
         "requests",
         "rounds",
         "service_time",
@@ -83,8 +94,6 @@ class Counters:
         self.bytes_out = 0
         self.accepted = 0
         self.closed = 0
-        self.refused = 0
-        self.open = 0
         self.buffered = 0
         self.rounds = 0
         self.cache_hits: Tally = [0]
@@ -92,6 +101,16 @@ class Counters:
         self.errors: dict[str, int] = {}
         self.service_time = Histogram()
         self.loop_lag = Histogram()
+
+    @property
+    def open(self) -> int:
+        """Connections open at present."""
+        return self.accepted - self.closed
+
+    @property
+    def answered(self) -> int:
+        """Requests answered, of any method and status."""
+        return sum(tally[0] for tally in self.requests.values())
 
     def tally(self, method: str, status: int) -> Tally:
         """The number of requests of this method and status, to be added to."""
@@ -101,9 +120,40 @@ class Counters:
         return found
 
     def timeout(self, kind: str) -> None:
-        """Count a deadline that passed: head, body, keepalive, write or linger."""
+        """Count a deadline that passed, one of `TIMEOUTS`."""
         self.timeouts[kind] = self.timeouts.get(kind, 0) + 1
 
     def error(self, kind: str) -> None:
-        """Count a failure: handler, socket, connection."""
+        """Count a failure, one of `ERRORS`."""
         self.errors[kind] = self.errors.get(kind, 0) + 1
+
+    def snapshot(self) -> "Counters":
+        """A copy that stands still, taken by any thread while the owner goes on counting."""
+        # `dict.copy` is one step to other threads; iterating here would meet a table that grows.
+        copy = Counters()
+        copy.requests = {key: tally.copy() for key, tally in self.requests.copy().items()}
+        copy.timeouts = self.timeouts.copy()
+        copy.errors = self.errors.copy()
+        copy.cache_hits = self.cache_hits.copy()
+        copy.service_time = self.service_time.snapshot()
+        copy.loop_lag = self.loop_lag.snapshot()
+        for name in _NUMBERS:
+            setattr(copy, name, getattr(self, name))
+        return copy
+
+    def merge(self, other: "Counters") -> None:
+        """Add another reactor's counts to these; both are snapshots, or the caller's own."""
+        for (method, status), tally in other.requests.items():
+            self.tally(method, status)[0] += tally[0]
+        for mine, theirs in ((self.timeouts, other.timeouts), (self.errors, other.errors)):
+            for kind, count in theirs.items():
+                mine[kind] = mine.get(kind, 0) + count
+        self.cache_hits[0] += other.cache_hits[0]
+        self.service_time.merge(other.service_time)
+        self.loop_lag.merge(other.loop_lag)
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+# In the order in which a snapshot reads them: closed before accepted, so that `open` is never negative.
+_NUMBERS = ("closed", "accepted", "bytes_in", "bytes_out", "buffered", "rounds")

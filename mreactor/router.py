@@ -1,8 +1,8 @@
 """Routing: from method and path to an endpoint and its path parameters.
 
-Routes are declared once and frozen. Each reactor builds a `Router` of its own from them, inside its own thread, since a
-table that another thread has filled is slow to read. The literal segments of a path win over parameters, parameters over
-`{name:path}`, and of two mounts the longer one.
+Routes are declared once and frozen. Each reactor builds a `Router` of its own from them, inside its own thread, since
+a table that another thread has filled is slow to read. The literal segments of a path win over parameters, parameters
+over `{name:path}`, and of two mounts the longer one.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""The server: wires acceptor, reactors and thread pool together, and takes them apart again. It alone knows them all."""
+"""The server: wires acceptor, reactors and thread pool together and takes them apart again. It alone knows them all."""
 
 import gc
 import logging
@@ -67,7 +67,8 @@ class Server:
         self.backend = backend = choose(self.config)
         fds_max = raise_fd_limit(self.config.limits.connections_max)
         listener = listen(self.config)
-        self._address = listener.getsockname()[:2]
+        host, port = listener.getsockname()[:2]
+        self._address: tuple[str, int] = (host, port)
         limits = self.config.limits
         if self.config.access_log:
             self._access = AccessLog(self.config.access_log)
@@ -135,12 +136,12 @@ class Server:
             log.info("%s", line)
         for line in warnings():
             log.warning("%s", line)
-        while (number := self._signals.get()) == signal.SIGHUP:
+        while (received := self._signals.get()) == signal.SIGHUP:
             log.info("SIGHUP: log files are reopened")
             if self._access is not None:
                 self._access.reopen()
         log.info(
-            "%s: draining for at most %g s", signal.Signals(number).name, self.config.limits.drain_seconds
+            "%s: draining for at most %g s", signal.Signals(received).name, self.config.limits.drain_seconds
         )
         self.stop()
         second = None if self._signals.empty() else self._signals.get()
@@ -211,9 +212,10 @@ def report(server: Server) -> list[str]:
     gil = "GIL on" if has_gil() else "GIL off"
     return [
         f"mreactor {__version__} on {platform.python_implementation()} {platform.python_version()}, {gil}",
-        f"backend {server.backend.description}; {config.reactors} reactor threads, {len(os.sched_getaffinity(0))} usable CPUs",
-        f"limits: {limits.connections_max} connections, head {limits.head_seconds:g} s, "
-        f"keep-alive {limits.keepalive_seconds:g} s, body {limits.body_bytes_max} bytes, drain {limits.drain_seconds:g} s",
+        f"backend {server.backend.description}",
+        f"{config.reactors} reactor threads on {len(os.sched_getaffinity(0))} usable CPUs",
+        f"limits: {limits.connections_max} connections, body {limits.body_bytes_max} bytes,"
+        f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
         f"listening on http://{f'[{host}]' if ':' in host else host}:{port}",
     ]
 

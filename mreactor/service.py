@@ -4,29 +4,26 @@ A reactor makes its service inside its own thread and nobody else touches it: in
 threads use costs each of them an atomic operation, or a lock, at every mention.
 """
 
-import logging
 import time
 from collections.abc import Iterable
-from html import escape
+from math import inf
 from typing import Any
 
 from .accesslog import AccessBuffer
 from .config import Limits
 from .http1.dates import format_date
 from .http1.parser import Parser
-from .http1.request import RequestHead
+from .http1.request import Request, RequestHead
 from .http1.response import (
-    HTML,
     Response,
     encode_fields,
     encode_length,
     start_of_head,
 )
-from .http1.status import REASONS, HTTPError, has_body
+from .http1.status import HTTPError, has_body
 from .metrics import Counters, Tally
-from .router import Handler, Route, Router
-
-log = logging.getLogger("mreactor")
+from .router import Handler, Match, Route, Router
+from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, TIMEOUT_KINDS, WAITING
 
 SERVER = b"Server: mreactor\r\n"
 
@@ -80,6 +77,17 @@ class Service:
         self.no_calls: dict[bytes, Call] = {}
         self._replies_bytes = 0
         self._prefixes: dict[str, bytes] = {}
+        # Seconds that each state may last, or between two signs of life in it; infinite for none.
+        self.patience = {
+            IDLE: limits.keepalive_seconds,
+            HEAD: limits.head_seconds,
+            BODY: limits.body_grace_seconds,
+            WAITING: inf,
+            SENDING: limits.write_stall_seconds,
+            READY: inf,
+            LINGERING: limits.linger_seconds,
+            CLOSED: inf,
+        }
         self.turn(time.monotonic())
         self.turn_second(self.now)
 
@@ -153,6 +161,20 @@ class Service:
             return answer + response.body
         return answer
 
+    def route(self, head: RequestHead) -> None:
+        """Find what answers a head; the head keeps it, and so do the requests that repeat the head."""
+        try:
+            match = self.router.match(head)
+        except HTTPError as error:
+            match = Match(_refused, {"refusal": error}, False, False)
+        match.tally = self.counters.tally(head.method, 200)
+        match.plain = head.plain and not match.blocking and not match.constant and self.access is None
+        head.match = match
+
+    def count_timeout(self, state: int) -> None:
+        """Count a deadline that a connection in this state has missed."""
+        self.counters.timeout(TIMEOUT_KINDS[state])
+
     def _prefix(self, content_type: str) -> bytes:
         if len(self._prefixes) >= PREFIXES_MAX:
             self._prefixes.clear()
@@ -162,14 +184,9 @@ class Service:
         return prefix
 
 
-def error_response(error: HTTPError) -> Response:
-    """The page for an error: the status, and one sentence."""
-    title = f"{error.status} {REASONS.get(error.status, 'Error')}"
-    page = (
-        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n"
-        f"<h1>{title}</h1>\n<p>{escape(error.reason)}</p>\n"
-    )
-    return Response(page, error.status, error.headers, content_type=HTML)
+def _refused(request: Request, refusal: HTTPError) -> Response:
+    """The handler of requests that no route answers."""
+    raise refusal.with_traceback(None)  # the one instance for all of them: its traceback must not grow
 
 
 def _is_head(head: RequestHead | None) -> bool:

@@ -1,8 +1,8 @@
 """A coarse timer wheel: deadlines of thousands of connections at next to no cost for those that keep being moved.
 
-A deadline that is put off is not touched in the wheel: when its slot comes round, the owner looks and schedules anew. One
-that is brought forward gets a second place in an earlier slot. The wheel knows file descriptors, not clients, so a client
-that has gone leaves a number behind and nothing else. Used by one thread.
+A deadline that is put off is not touched in the wheel: when its slot comes round, the owner looks and schedules anew.
+One that is brought forward gets a second place in an earlier slot. The wheel knows file descriptors, not clients, so a
+client that has gone leaves a number behind and nothing else. Used by one thread.
 """
 
 import math

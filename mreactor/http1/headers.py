@@ -1,6 +1,7 @@
 """Header fields of a request: an immutable, case-insensitive view (RFC 9110 section 5)."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 class Headers(Mapping[str, str]):
@@ -26,6 +27,12 @@ class Headers(Mapping[str, str]):
             KeyError: the request has no such field.
         """
         return self._joined[name.lower()]
+
+    def get(
+        self, name: str, default: Any = None
+    ) -> Any:  # the overloads of Mapping.get need not be told again
+        """The value of a field, or the default: without the exception that `Mapping.get` raises and catches."""
+        return self._joined.get(name.lower(), default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._joined)

@@ -205,7 +205,7 @@ class Parser:
             return None
         minor = 0 if raw[end - 1 : end] == b"0" else 1
         framing = self._blocks.get((minor, raw[end + 2 :]))
-        return framing and _head(RequestLine(raw[:end]), framing)
+        return _head(RequestLine(raw[:end]), framing) if framing is not None else None
 
     def _remember_block(self, block: bytes, minor: int, framing: Framing) -> None:
         if len(block) <= MEMO_BYTES_MAX:
@@ -229,7 +229,7 @@ def _head(line: RequestLine, framing: Framing) -> RequestHead:
     head.keep_alive = not framing.close if line.minor else framing.keep_alive and not framing.close
     head.expects_continue = framing.expects_continue
     head.has_body = head.chunked or head.content_length > 0
-    head.plain = head.keep_alive and line.minor == 1 and line.method != "HEAD" and not head.has_body
+    head.plain = head.keep_alive and line.minor == 1 and line.method != "HEAD"
     head.match = None
     return head
 

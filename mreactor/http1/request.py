@@ -31,7 +31,7 @@ class RequestHead:
         keep_alive: the connection persists after the answer (RFC 9112 section 9.3).
         expects_continue: the client waits for `100 Continue` before it sends the body.
         has_body: a body follows, chunked or of a length above 0.
-        plain: a request without body whose answer has content and leaves the connection open: HTTP/1.1, not HEAD.
+        plain: its answer has content and leaves the connection open: HTTP/1.1, persistent, not HEAD.
         match: where the router leads this head; the connection's memo, None until looked up.
     """
 
@@ -75,7 +75,7 @@ class Parameters(Mapping[str, str]):
 
     def __init__(self, fields: list[tuple[str, str]]) -> None:
         self._fields = fields
-        self._first = {name: value for name, value in reversed(fields)}
+        self._first = dict(reversed(fields))
 
     def __getitem__(self, name: str) -> str:
         return self._first[name]
@@ -161,7 +161,8 @@ class Request:
     @property
     def content_type(self) -> str:
         """The body's media type in lower case, without parameters; empty if none is given."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        declared: str = self.headers.get("content-type", "")
+        return declared.partition(";")[0].strip().lower()
 
     def json(self) -> Any:
         """The body decoded from JSON (RFC 8259).

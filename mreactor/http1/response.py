@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .grammar import IS_TOKEN
+from .grammar import TOKEN
 from .status import has_body, status_line
 
 TEXT = "text/plain; charset=utf-8"
@@ -44,6 +45,10 @@ class FileBody:
             self.fd = -1
 
 
+# As in `grammar`, for text: a token, and what a value may hold in ISO-8859-1.
+_NAME = re.compile(TOKEN.decode("ascii"), re.ASCII)
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*+")
+
 type Content = (
     bytes | bytearray | str | Mapping[str, Any] | list[Any] | Iterable[bytes | str] | FileBody | None
 )
@@ -53,8 +58,8 @@ class Response:
     """An answer: a status, header fields and content.
 
     Args:
-        content: `bytes`; `str`, sent as UTF-8; a `dict` or `list`, sent as JSON; any other iterable of `bytes` or `str`,
-            streamed in chunks as it yields; None for no content.
+        content: `bytes`; `str`, sent as UTF-8; a `dict` or `list`, sent as JSON; any other iterable of `bytes` or
+            `str`, streamed in chunks as it yields; None for no content.
         status: the status code, 200 to 599.
         headers: further header fields. Framing fields (Content-Length, Connection, ...) are the server's to set.
         content_type: the media type; by default it follows from the content's type.
@@ -64,7 +69,7 @@ class Response:
         TypeError: content of another type.
     """
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    __slots__ = ("body", "content_type", "headers", "is_plain", "status")
 
     body: bytes | Iterator[bytes | str] | FileBody
 
@@ -81,13 +86,14 @@ class Response:
         self.status = status
         self.headers = check_fields(headers) if headers else ()
         self.body, implied = _encode_content(content)
-        if any(name.lower() == "content-type" for name, _ in self.headers):
+        if content_type and not _VALUE.fullmatch(content_type):
+            raise ValueError(f"the content type cannot be sent: {content_type!r}")
+        if self.headers and any(name.lower() == "content-type" for name, _ in self.headers):
             if content_type:
                 raise ValueError("the content type is given twice")
             implied = ""
-        elif content_type:
-            check_fields((("content-type", content_type),))
         self.content_type = content_type or implied
+        self.is_plain = status == 200 and not self.headers  # see `Service.encode_plain`
 
 
 def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -98,11 +104,11 @@ def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tupl
     """
     fields = tuple(headers.items() if isinstance(headers, Mapping) else headers)
     for name, value in fields:
-        if not name.isascii() or not IS_TOKEN.fullmatch(name.encode("ascii")):
+        if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not the name of a header field")
         if name.lower() in FRAMING_FIELDS:
             raise ValueError(f"{name} is set by the server")
-        if any(ord(c) > 0xFF or (c < " " and c != "\t") or c == "\x7f" for c in value):
+        if not _VALUE.fullmatch(value):
             raise ValueError(f"the value of {name} cannot be sent: {value!r}")
     return fields
 

@@ -14,11 +14,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..connection import CLOSED, LINGERING, READY, Connection, Job
+from ..connection import Connection
 from ..http1.status import HTTPError
+from ..job import Job
 from ..jobs import Jobs
 from ..mailbox import Mailbox
 from ..service import Service
+from ..state import CLOSED, LINGERING, READY
 from ..timers import TICK_SECONDS, TimerWheel
 
 log = logging.getLogger("mreactor")

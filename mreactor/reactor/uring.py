@@ -131,7 +131,7 @@ class UringReactor(Reactor):
                     user_data & SENT
                     and client is not None
                     and not client.is_owed
-                    and res == len(client.in_flight)
+                    and res == len(client.answer)
                 ):
                     sent += res
                     client.in_flight = None
@@ -205,7 +205,7 @@ class UringReactor(Reactor):
             self._ring.prepare_cancel_user_data(client.fd, IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
 
     def _drive(self, client: Client) -> None:
-        """Send and take in what is held until something is in flight or nothing is left; then do what else is wanted."""
+        """Send, and take in what is held, until something is in flight or nothing is left; then settle the rest."""
         assert isinstance(client, UringClient), "every client here is one"
         if client.is_gone:
             self._bury(client)

@@ -1,0 +1,114 @@
+"""Answers: from what a handler returned or raised to the bytes that go out, and what follows them."""
+
+import logging
+from html import escape
+from typing import Any
+
+from .http1.request import RequestHead
+from .http1.response import HTML, FileBody, Response, respond
+from .http1.status import REASONS, HTTPError, has_body
+from .job import Job
+from .metrics import Tally
+from .service import Service
+from .stream import Stream
+
+log = logging.getLogger("mreactor")
+
+# What the reply cache needs beside the bytes: what counts the request, and what the access log says of it.
+type Kept = tuple[Tally, tuple[RequestHead, int, int] | None]
+
+
+class Answer:
+    """An answer that is ready to be sent.
+
+    Attributes:
+        output: the head, and the content where it is in memory.
+        stream: the content that follows, if it is not; its owner closes it.
+        keep_alive: the connection persists after it.
+        kept: set if the reply cache may keep it.
+    """
+
+    __slots__ = ("keep_alive", "kept", "output", "stream")
+
+    def __init__(
+        self, output: bytes, stream: FileBody | Stream | None, keep_alive: bool, kept: Kept | None
+    ) -> None:
+        self.output = output
+        self.stream = stream
+        self.keep_alive = keep_alive
+        self.kept = kept
+
+
+def answer_to(
+    service: Service, peer: tuple[Any, ...], head: RequestHead, response: Response, keep_alive: bool
+) -> Answer:
+    """Make the answer to a request, count it and note it in the access log."""
+    status, body = response.status, response.body
+    is_11 = head.version == (1, 1)
+    stream: FileBody | Stream | None = None
+    if isinstance(body, FileBody):
+        stream = body
+    elif not isinstance(body, bytes):
+        stream = Stream(body, chunked=is_11, blocking=head.match.blocking)
+    if not head.keep_alive or (isinstance(stream, Stream) and not is_11):
+        keep_alive = False
+    output = service.encode(response, head, keep_alive)
+    may_be_kept = head.match.constant and stream is None and status in (200, 304)
+    if stream is not None and (head.method == "HEAD" or not has_body(status)):
+        close(stream)
+        stream = None
+    tally = service.counters.tally(head.method, status)
+    tally[0] += 1
+    note = None
+    if service.access is not None:
+        note = (head, status, len(body) if isinstance(body, bytes | FileBody) else -1)
+        service.access.note(peer, *note)
+    return Answer(output, stream, keep_alive, (tally, note) if may_be_kept else None)
+
+
+def refusal_of(service: Service, peer: tuple[Any, ...], error: HTTPError) -> bytes:
+    """The answer to a message that cannot be read. Where it ends is not known, so the connection ends with it."""
+    service.counters.tally("-", error.status)[0] += 1
+    if service.access is not None:
+        service.access.note(peer, None, error.status, 0)
+    return service.encode(error_response(error), None, False)
+
+
+def response_of(service: Service, head: RequestHead, job: Job) -> Response:
+    """The response that a handler has come to in another thread."""
+    try:
+        if job.error is not None:
+            raise job.error
+        return respond(job.result)
+    except BaseException as error:
+        return failure(service, head, error)
+
+
+def failure(service: Service, head: RequestHead, error: BaseException) -> Response:
+    """The response to what a handler has raised; anything but an `HTTPError` is logged and becomes a 500."""
+    if isinstance(error, HTTPError):
+        try:
+            return error_response(error)
+        except ValueError as unfit:  # header fields that cannot be sent
+            error = unfit
+    service.counters.error("handler")
+    log.error("the handler of %s %s failed", head.method, head.raw_path, exc_info=error)
+    return error_response(HTTPError(500, "The server failed to answer this request."))
+
+
+def error_response(error: HTTPError) -> Response:
+    """The page for an error: the status, and one sentence."""
+    title = f"{error.status} {REASONS.get(error.status, 'Error')}"
+    page = (
+        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n"
+        f"<h1>{title}</h1>\n<p>{escape(error.reason)}</p>\n"
+    )
+    return Response(page, error.status, error.headers, content_type=HTML)
+
+
+def close(stream: FileBody | Stream) -> None:
+    """Close a file or a handler's generator, whose `finally` may fail."""
+    try:
+        stream.close()
+    except Exception:
+        log.exception("a stream failed when it was closed")

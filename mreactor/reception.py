@@ -1,0 +1,112 @@
+"""Receiving requests: from a connection's bytes to one routed request after another."""
+
+from .http1.body import ChunkedBody, FixedBody, body_of
+from .http1.parser import END_OF_HEAD, HeadReader
+from .http1.request import RequestHead
+from .http1.status import HTTPError
+from .service import Service
+
+
+class Reception:
+    """Reads one connection's requests, whole or in pieces. Used by the connection alone.
+
+    Attributes:
+        head: the request read last, or being read; None before its head is complete.
+        awaits_continue: the client waits for `100 Continue` before it sends the body.
+    """
+
+    __slots__ = ("_body", "_reader", "_service", "_since", "awaits_continue", "head")
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._reader: HeadReader | None = None  # of a head that comes in pieces
+        self._body: FixedBody | ChunkedBody | None = None
+        self._since = 0.0  # when the body began
+        self.head: RequestHead | None = None
+        self.awaits_continue = False
+
+    def read(self, data: bytes, start: int) -> int:
+        """Read and route the request that begins at `start`.
+
+        Returns:
+            the offset past it; -1 where it is not all there yet. Then the next call continues: of a head with the same
+            bytes and more, of a body (`in_body`) with what follows.
+
+        Raises:
+            HTTPError: the message is malformed, or too large.
+        """
+        if self._reader is None and (end := data.find(END_OF_HEAD, start)) >= 0:
+            end += len(END_OF_HEAD)
+            head = self._service.parser.parse(data[start:end])
+        else:
+            end = self._read_on(data, start)
+            if end < 0 or self.head is None:
+                return -1
+            head = self.head
+        self.head = head
+        if head.match is None:
+            self._service.route(head)
+        return self._begin_body(head, data, end) if head.has_body else end
+
+    def read_body(self, data: bytes) -> int:
+        """Read on in a body; returns and raises as `read`."""
+        assert self._body is not None, "a body is being received"
+        self.awaits_continue = False
+        end = self._body.feed(data, 0)
+        return -1 if end is None else end
+
+    @property
+    def in_body(self) -> bool:
+        """A body has begun, and was not taken yet."""
+        return self._body is not None
+
+    @property
+    def body_deadline(self) -> float:
+        """Monotonic seconds by which the next of the body has to come, at the least rate that is borne with."""
+        limits = self._service.limits
+        received = self._body.received if self._body is not None else 0
+        return self._since + limits.body_grace_seconds + received / limits.body_rate_min
+
+    def take_body(self) -> bytes:
+        """The body of the request that has been read; empty where it has none."""
+        if self._body is None:
+            return b""
+        body, self._body = self._body, None
+        return body.content()
+
+    def rebase(self) -> None:
+        """The next call's data begins with the head being read: what was before it has been dropped."""
+        if self._reader is not None:
+            self._reader.rebase()
+
+    def drop(self) -> None:
+        """Forget what has been read of an unfinished request; its bytes may come again."""
+        self._reader = self._body = None
+        self.awaits_continue = False
+
+    def _read_on(self, data: bytes, start: int) -> int:
+        """Read a head that comes in pieces."""
+        if self._reader is None:
+            self.head = None
+            self._reader = self._service.parser.reader(start)
+        read = self._reader.read(data)
+        if read is None:
+            return -1
+        self._reader = None
+        line, fields, end = read
+        self.head = self._service.parser.finish(line, fields)
+        return end
+
+    def _begin_body(self, head: RequestHead, data: bytes, start: int) -> int:
+        body = body_of(head, self._service.limits)
+        assert body is not None, "the head announces a body"
+        if head.expects_continue:
+            # What cannot be answered well is refused before the body is sent, which is what the client asks for.
+            refusal = head.match.params.get("refusal")
+            if isinstance(refusal, HTTPError):
+                raise HTTPError(refusal.status, refusal.reason, refusal.headers)
+            self.awaits_continue = start == len(data)
+        self._body = body
+        self._since = self._service.now
+        end = body.feed(data, start)
+        return -1 if end is None else end
