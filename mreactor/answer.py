@@ -8,14 +8,11 @@ from .http1.request import RequestHead
 from .http1.response import HTML, FileBody, Response, respond
 from .http1.status import REASONS, HTTPError, has_body
 from .job import Job
-from .metrics import Tally
+from .replies import Kept
 from .service import Service
 from .stream import Stream
 
 log = logging.getLogger("mreactor")
-
-# What the reply cache needs beside the bytes: what counts the request, and what the access log says of it.
-type Kept = tuple[Tally, tuple[RequestHead, int, int] | None]
 
 
 class Answer:
@@ -54,24 +51,33 @@ def answer_to(
         keep_alive = False
     output = service.encode(response, head, keep_alive)
     may_be_kept = head.match.constant and stream is None and status in (200, 304)
-    if stream is not None and (head.method == "HEAD" or not has_body(status)):
-        close(stream)
-        stream = None
+    content_length = len(body) if isinstance(body, bytes | FileBody) else -1
+    if head.method == "HEAD" or not has_body(status):
+        content_length = 0
+        if stream is not None:
+            close(stream)
+            stream = None
     tally = service.counters.tally(head.method, status)
     tally[0] += 1
     note = None
     if service.access is not None:
-        note = (head, status, len(body) if isinstance(body, bytes | FileBody) else -1)
+        note = (head, status, content_length)
         service.access.note(peer, *note)
     return Answer(output, stream, keep_alive, (tally, note) if may_be_kept else None)
 
 
-def refusal_of(service: Service, peer: tuple[Any, ...], error: HTTPError) -> bytes:
-    """The answer to a message that cannot be read. Where it ends is not known, so the connection ends with it."""
+def refusal_of(service: Service, peer: tuple[Any, ...], head: RequestHead | None, error: HTTPError) -> bytes:
+    """The answer to a message that cannot be read. Where it ends is not known, so the connection ends with it.
+
+    Args:
+        head: the message's head, if the fault lies behind it.
+    """
+    response = error_response(error)
+    size = len(response.body) if isinstance(response.body, bytes) else -1
     service.counters.tally("-", error.status)[0] += 1
     if service.access is not None:
-        service.access.note(peer, None, error.status, 0)
-    return service.encode(error_response(error), None, False)
+        service.access.note(peer, head, error.status, size)
+    return service.encode(response, None, False)
 
 
 def response_of(service: Service, head: RequestHead, job: Job) -> Response:

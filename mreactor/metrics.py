@@ -1,8 +1,8 @@
 """Counters and histograms with one writing thread each, merged when read.
 
-A reactor owns its `Counters` and only it writes them. A reader of another thread takes a `snapshot`, in which each number
-is at most a moment old. Nothing here takes a lock: a number is replaced whole, so it is never seen torn, and a table is
-copied by a single call.
+A reactor owns its `Counters` and only it writes them. A reader of another thread takes a `snapshot`, in which each
+number is at most a moment old. Nothing here takes a lock: a number is replaced whole, so it is never seen torn, and a
+table is copied by a single call.
 """
 
 # The request counter of a method and status is a list of one number: the cheapest thing to add to (50 ns), and the

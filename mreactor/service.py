@@ -7,7 +7,6 @@ threads use costs each of them an atomic operation, or a lock, at every mention.
 import time
 from collections.abc import Iterable
 from math import inf
-from typing import Any
 
 from .accesslog import AccessBuffer
 from .config import Limits
@@ -21,26 +20,14 @@ from .http1.response import (
     start_of_head,
 )
 from .http1.status import HTTPError, has_body
-from .metrics import Counters, Tally
-from .router import Handler, Match, Route, Router
+from .metrics import Counters
+from .replies import Call, Replies
+from .router import Match, Route, Router
 from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, TIMEOUT_KINDS, WAITING
 
 SERVER = b"Server: mreactor\r\n"
 
-# The reply cache: request bytes, exactly as received, to the whole answer. It lives for a second at most, because then
-# the Date changes. Its bounds hold it under some 8 MiB a reactor.
-REPLIES_MAX = 1024
-REPLY_KEY_BYTES_MAX = 4096
-REPLY_BYTES_MAX = 64 * 1024
-REPLIES_BYTES_MAX = 8 * 1024 * 1024
-
 PREFIXES_MAX = 256
-
-# What an entry holds: the answer, how many requests it answers, what counts them, and what the access log says of them.
-type Reply = tuple[bytes, int, Tally, tuple[RequestHead, int, int] | None]
-
-# Where a whole request of a plain route leads: handler, path parameters, head, and what counts it.
-type Call = tuple[Handler, dict[str, Any], RequestHead, Tally]
 
 
 class Service:
@@ -54,10 +41,8 @@ class Service:
     Attributes:
         now: monotonic seconds, as of the present round of the event loop.
         idle_deadline: when a connection that falls idle now will have been idle for too long.
-        cache_hits: requests answered from the reply cache.
         next_second: monotonic seconds at which `turn_second` is due.
-        replies: the reply cache; empty while the server drains.
-        calls: the same for requests that are computed anew: where they lead.
+        replies: what this second's requests have led to; empty while the server drains.
         draining: answers say `Connection: close`.
     """
 
@@ -66,16 +51,12 @@ class Service:
         self.router = Router(routes)
         self.parser = Parser(limits)
         self.counters = Counters()
-        self.cache_hits = self.counters.cache_hits
         self.access = access
         self.draining = False
-        self.replies: dict[bytes, Reply] = {}
-        self.no_replies: dict[
-            bytes, Reply
+        self.replies = Replies(self.counters)
+        self.no_calls: dict[
+            bytes, Call
         ] = {}  # what connections look into while they are not idle: stays empty
-        self.calls: dict[bytes, Call] = {}
-        self.no_calls: dict[bytes, Call] = {}
-        self._replies_bytes = 0
         self._prefixes: dict[str, bytes] = {}
         # Seconds that each state may last, or between two signs of life in it; infinite for none.
         self.patience = {
@@ -104,33 +85,12 @@ class Service:
             self.access.turn_second(wall)
         self.common = SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
         self._prefixes.clear()
-        self.replies.clear()
-        self.calls.clear()
-        self._replies_bytes = 0
+        self.replies.turn_second()
 
     def drain(self) -> None:
         """From now on each answer is the last one of its connection."""
         self.draining = True
-        self.replies.clear()
-        self.calls.clear()
-
-    def remember(self, key: bytes, reply: Reply) -> None:
-        """Keep an answer for the rest of the second, if there is room for it."""
-        size = len(key) + len(reply[0])
-        if (
-            len(key) <= REPLY_KEY_BYTES_MAX
-            and len(reply[0]) <= REPLY_BYTES_MAX
-            and len(self.replies) < REPLIES_MAX
-            and self._replies_bytes + size <= REPLIES_BYTES_MAX
-            and not self.draining
-        ):
-            self.replies[key] = reply
-            self._replies_bytes += size
-
-    def remember_call(self, key: bytes, call: Call) -> None:
-        """Keep where a whole request leads, likewise."""
-        if len(key) <= REPLY_KEY_BYTES_MAX and len(self.calls) < REPLIES_MAX and not self.draining:
-            self.calls[key] = call
+        self.replies.close()
 
     def encode_plain(self, content: bytes, content_type: str) -> bytes:
         """The commonest answer in one step: status 200, no further fields, the connection persists, not to HEAD."""
@@ -168,7 +128,7 @@ class Service:
         except HTTPError as error:
             match = Match(_refused, {"refusal": error}, False, False)
         match.tally = self.counters.tally(head.method, 200)
-        match.plain = head.plain and not match.blocking and not match.constant and self.access is None
+        match.plain = head.plain and not match.blocking and not match.constant
         head.match = match
 
     def count_timeout(self, state: int) -> None:

@@ -26,7 +26,7 @@ type Outcome = int | tuple[dict[str, Any], int] | None
 
 
 class Case(NamedTuple):
-    """A message, what it shall lead to, and why."""
+    """A message, what it shall lead to, and why: RFC and section (`9112-6.3`), and what is wrong with it."""
 
     section: str
     reason: str
@@ -90,9 +90,10 @@ def splits(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def small_pieces(raw: bytes) -> list[bytes]:
-    """A message byte by byte; a long one in pieces of odd size, to stay within the suite's time."""
-    size = 1 if len(raw) <= SPLITS_MAX else 61
-    return [raw[start : start + size] for start in range(0, len(raw), size)]
+    """A message byte by byte; of a long one the middle in pieces of odd size, to stay within the suite's time."""
+    end = max(0, len(raw) - SPLITS_MAX)
+    middle = [raw[start : min(start + 61, end)] for start in range(0, end, 61)]
+    return middle + [raw[place : place + 1] for place in range(end, len(raw))]
 
 
 def check_all_ways(raw: bytes, expected: Outcome, limits: Limits = LIMITS) -> None:
@@ -207,17 +208,17 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
     "3986-3.2.2 IPv6 with IPv4": (get(host=b"Host: [::ffff:1.2.3.4]\r\n"), {"host": "[::ffff:1.2.3.4]"}),
     "3986-3.2.2 a future address": (get(host=b"Host: [v1.x:y]\r\n"), {"host": "[v1.x:y]"}),
     "3986-3.2.2 sub-delims, underscore": (get(host=b"Host: a_b!$&'()*+,;=~\r\n"), {"host": "a_b!$&'()*+,;=~"}),
-    "9112-6.2 Content-Length": (post(b"Content-Length: 5"), {"content_length": 5, "has_body": True, "plain": False}),
+    "9112-6.2 Content-Length": (post(b"Content-Length: 5"), {"content_length": 5, "has_body": True, "plain": True}),
     "9112-6.2 no white space": (post(b"content-length:5"), {"content_length": 5}),
     "9112-6.2 more white space": (post(b"Content-Length: \t 5 \t"), {"content_length": 5}),
-    "9112-6.2 zero": (post(b"Content-Length: 0"), {"content_length": 0, "has_body": False, "plain": True}),
+    "9112-6.2 zero": (post(b"Content-Length: 0"), {"content_length": 0, "has_body": False}),
     "9110-8.6 leading zeros": (post(b"Content-Length: 007"), {"content_length": 7}),
     "9110-8.6 eighteen digits": (post(b"Content-Length: " + b"9" * 18), {"content_length": 10**18 - 1}),
     "9112-6.2 Content-Length in HTTP/1.0": (post(b"Content-Length: 5", version=b"1.0"), {"content_length": 5}),
     "9112-6.2 Content-Length with GET": (get(b"/", b"Content-Length: 5"), {"content_length": 5}),
     "9112-6.1 chunked": (
         post(b"Transfer-Encoding: chunked"),
-        {"chunked": True, "content_length": 0, "has_body": True, "plain": False},
+        {"chunked": True, "content_length": 0, "has_body": True, "plain": True},
     ),
     "9112-7 codings in any case": (post(b"Transfer-Encoding: Chunked"), {"chunked": True}),
     "9112-6.1 white space around a coding": (post(b"TRANSFER-ENCODING:\tCHUNKED \t"), {"chunked": True}),

@@ -10,9 +10,11 @@ import select
 import time
 from collections.abc import Callable
 
+from ..connection import Connection
 from ..http1.response import FileBody
 from ..jobs import Jobs
 from ..service import Service
+from ..state import IDLE
 from ..timers import TICK_SECONDS
 from .base import Client, Reactor
 
@@ -27,6 +29,9 @@ ARMED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 READABLE = select.EPOLLIN | select.EPOLLOUT
 
 
+type Verbs = tuple[Callable[[int], bytes], Callable[[bytes], int], Connection, Client]
+
+
 class EpollReactor(Reactor):
     """A reactor on epoll."""
 
@@ -38,8 +43,8 @@ class EpollReactor(Reactor):
 
     def _open(self) -> None:
         self._epoll.register(self._mailbox.fileno(), select.EPOLLIN)
-        # The clients whose next event may take the fast lane: those that want to read and owe nothing.
-        self._quick: list[Client | None] = [None] * self._fds_max
+        # The clients whose connections are idle: their next event may take the fast lane.
+        self._quick: list[Verbs | None] = [None] * self._fds_max
         self._unread: list[Client] = []
         self._poll = self._epoll.poll
 
@@ -49,32 +54,48 @@ class EpollReactor(Reactor):
 
     def _round(self) -> None:
         service, quick = self.service, self._quick
+        find_reply = service.replies.answers.get
         events = self._poll(0 if self._again or self._unread else TICK_SECONDS, EVENTS_MAX)
         begun = time.monotonic_ns()
         service.turn(begun / 1e9)
         if service.now >= service.next_second:
             service.turn_second(service.now)
+        idle_deadline = service.idle_deadline
         received = sent = answered = 0
         for fd, mask in events:
-            client = quick[fd]
-            if mask != READABLE or client is None:
+            verbs = quick[fd]
+            if mask != READABLE or verbs is None:
                 self._attend(fd, mask)
                 continue
             try:
-                data = client.recv(READ_BYTES)
-                received += len(data)
-                answer = client.receive(data)
-                if answer is not None:
-                    answered += 1
-                    try:
-                        count = client.send(answer)
-                    except BlockingIOError:
-                        count = 0
-                    sent += count
-                    if count != len(answer):
-                        client.connection.owe(answer, count)
-                    elif len(data) < READ_BYTES:
+                recv, send, connection, client = verbs
+                data = recv(READ_BYTES)
+                size = len(data)
+                received += size
+                # The fast lane, `Connection.receive` written out: 0.3 µs of a request's 8 saved.
+                reply = find_reply(data)
+                if reply is not None:
+                    answer, hits, note = reply
+                    hits[0] += 1
+                    connection.deadline = idle_deadline
+                    if note is not None:
+                        connection.note_reply(*note)
+                else:
+                    computed = connection.take(data)
+                    if computed is None:
+                        self._drive(client)
                         continue
+                    answer = computed
+                answered += 1
+                try:
+                    count = send(answer)
+                except BlockingIOError:
+                    count = 0
+                sent += count
+                if count != len(answer):
+                    connection.owe(answer, count)
+                elif size < READ_BYTES:
+                    continue
                 self._drive(client)
             except BlockingIOError:
                 continue  # the bytes announced were read already, on another occasion in this round
@@ -110,7 +131,7 @@ class EpollReactor(Reactor):
         else:
             self._unread.append(client)  # its socket may hold more, and no edge will say so
         self._flush(client)
-        self._quick[client.fd] = client if connection.wants_read and not connection.pending() else None
+        self._quick[client.fd] = client.verbs if connection.state == IDLE else None
         self._settle(client)
 
     def _read(self, client: Client) -> bool:
@@ -121,7 +142,7 @@ class EpollReactor(Reactor):
             return False
         counters = self.service.counters
         counters.bytes_in += len(data)
-        answer = client.receive(data)
+        answer = client.connection.receive(data)
         if answer is not None:
             count = self._send(client, answer)
             if count != len(answer):

@@ -17,6 +17,9 @@ from collections import deque
 from ..connection import Connection
 from ..http1.response import FileBody
 from ..iouring import BufferRing, Ring, abi, address_of
+from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE
+from ..iouring.sharing import own
+from ..state import IDLE
 from .base import HANDED, TICK_NANOSECONDS, Client, Reactor
 
 ENTRIES = 1024
@@ -41,43 +44,39 @@ WOKEN = 1 << 35
 IGNORED = 1 << 36
 FD_MASK = 0xFFFFFFFF
 
+OWED = -1
+
 
 class UringClient(Client):
     """A client with what is in flight for it.
 
     Attributes:
-        in_flight: the bytes that the kernel is sending, kept alive until it is done; None if there are none.
-        is_owed: the connection knows that they are on their way, and awaits `sent`.
+        in_flight: what the kernel is sending, kept alive until it is done; None if there is nothing.
+        expected: the size of a send after which there is nothing to do; `OWED` where the connection awaits `sent`.
+        is_idle: the connection is, so that it takes bytes at once.
         is_armed: the multishot receive is armed.
         is_gone: the connection is closed; the descriptor is closed once nothing is in flight.
-        wants_read: as the connection's, when last looked at.
         held: received while the connection was not ready.
-        answer, sqe: the last answer and the send that was made for it, used again while the answer is the same.
+        answer, send_sqe, send_size: the last answer and its send, used again while the answer is the same.
     """
 
     __slots__ = (
-        "answer",
-        "held",
-        "held_bytes",
-        "in_flight",
-        "is_armed",
-        "is_gone",
-        "is_owed",
-        "sqe",
-        "wants_read",
-    )
+        "answer", "expected", "held", "held_bytes", "in_flight", "is_armed", "is_gone", "is_idle", "send_size",
+        "send_sqe",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
         super().__init__(sock, connection)
         self.in_flight: bytes | FileBody | None = None
-        self.is_owed = False
+        self.expected = OWED
+        self.is_idle = False
         self.is_armed = False
         self.is_gone = False
-        self.wants_read = True
         self.held: deque[bytes] = deque()
         self.held_bytes = 0
         self.answer = b""
-        self.sqe = b""
+        self.send_sqe = b""
+        self.send_size = 0
 
 
 class UringReactor(Reactor):
@@ -91,59 +90,82 @@ class UringReactor(Reactor):
         self._buffers = BufferRing(self._ring, GROUP, BUFFERS, BUFFER_BYTES)
         self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
         self.ring_fd = self._ring.fd
+        # Copies of its own: numbers that all reactors use are counted with atomic operations at each mention.
+        self._bits = own(SENT), own(WRITABLE), own(FD_MASK)
 
     def _round(self) -> None:
         ring, service, clients = self._ring, self.service, self._clients
-        put, pool, encode_send = ring.put, self._buffers.pool, ring.encode_send
+        put, pool, encode_send, find_reply = (
+            ring.put,
+            self._buffers.pool,
+            ring.encode_send,
+            service.replies.answers.get,
+        )
+        sent_bit, writable_bit, fd_mask = self._bits
         ring.submit_and_wait(0 if self._again else 1, TICK_NANOSECONDS)
         begun = time.monotonic_ns()
         service.turn(begun / 1e9)
         if service.now >= service.next_second:
             service.turn_second(service.now)
-        received = sent = answered = used = events = 0
+        idle_deadline = service.idle_deadline
+        received = sent = answered = used = 0
+        is_busy = False
         for user_data, res, flags in ring.completions():
-            events = 1
-            client = clients[user_data & FD_MASK]
+            is_busy = True
+            client = clients[user_data & fd_mask]
             try:
-                if user_data < SENT and res > 0 and flags & abi.CQE_MORE and client is not None:
-                    used += 1
-                    start = (flags >> 16) * BUFFER_BYTES
-                    data = pool[start : start + res]
-                    if client.in_flight is not None or not client.wants_read:
-                        self._hold(client, data)
+                if client is None or user_data >= writable_bit:
+                    used += flags & CQE_BUFFER  # which is 1
+                    self._attend(client, user_data, res, flags)
+                elif user_data >= sent_bit:
+                    if res != client.expected:
+                        self._attend_sent(client, res)
                         continue
-                    received += res
-                    answer = client.receive(data)
-                    if answer is None or len(answer) > SEND_BYTES_MAX:
-                        self._take(client, answer)
-                        continue
-                    answered += 1
-                    # While its reply comes from the cache a client's send is the same 64 bytes: 0.3 µs saved.
-                    if answer is not client.answer:
-                        client.answer = answer
-                        client.sqe = encode_send(
-                            client.fd, address_of(answer), len(answer), 0, SENT | client.fd
-                        )
-                    put(client.sqe)
-                    client.in_flight = answer
-                    client.is_owed = False
-                elif (
-                    user_data & SENT
-                    and client is not None
-                    and not client.is_owed
-                    and res == len(client.answer)
-                ):
                     sent += res
                     client.in_flight = None
                     if client.held:
                         self._drive(client)
+                elif res <= 0 or not flags & CQE_MORE:
+                    used += flags & CQE_BUFFER
+                    self._attend_received(client, res, flags)
                 else:
-                    used += bool(flags & abi.CQE_BUFFER)
-                    self._attend(client, user_data, res, flags)
+                    used += 1
+                    start = (flags >> CQE_BUFFER_SHIFT) * BUFFER_BYTES
+                    data = pool[start : start + res]
+                    if client.in_flight is not None or not client.is_idle:
+                        self._hold(client, data)
+                        continue
+                    received += res
+                    # The fast lane, `Connection.receive` written out: 0.3 µs of a request's 8 saved.
+                    reply = find_reply(data)
+                    if reply is not None:
+                        answer, hits, note = reply
+                        hits[0] += 1
+                        client.connection.deadline = idle_deadline
+                        if note is not None:
+                            client.connection.note_reply(*note)
+                    else:
+                        computed = client.connection.take(data)
+                        if computed is None or len(computed) > SEND_BYTES_MAX:
+                            self._take(client, computed)
+                            continue
+                        answer = computed
+                    answered += 1
+                    # While its reply comes from the cache a client's send is the same 64 bytes: 0.3 µs saved.
+                    if answer is not client.answer:
+                        size = len(answer)
+                        client.answer = answer
+                        client.send_sqe = encode_send(
+                            client.fd, address_of(answer), size, 0, sent_bit | client.fd
+                        )
+                        client.send_size = size
+                    put(client.send_sqe)
+                    client.in_flight = answer
+                    client.expected = client.send_size
             except Exception as error:
                 self._fail(client, error)
         self._buffers.recycle(used)
-        self._end_round(begun, received, sent, answered, bool(events))
+        self._end_round(begun, received, sent, answered, is_busy)
 
     def _attend(self, client: UringClient | None, user_data: int, res: int, flags: int) -> None:
         """The slower lane of completions."""
@@ -151,24 +173,20 @@ class UringReactor(Reactor):
             self._adopt(res)
         elif user_data == WOKEN:
             self._attend_messages()
-            if not flags & abi.CQE_MORE:
+            if not flags & CQE_MORE:
                 self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
         elif client is None or user_data == IGNORED:
             return
-        elif user_data & SENT:
-            self._attend_sent(client, res)
         elif user_data & WRITABLE:
             client.in_flight = None
             self._drive(client)
-        else:
-            self._attend_received(client, res, flags)
 
     def _attend_received(self, client: UringClient, res: int, flags: int) -> None:
         """Bytes with which the multishot receive ended, its end without any, or the end of the stream."""
-        if not flags & abi.CQE_MORE:
+        if not flags & CQE_MORE:
             client.is_armed = False
         if res > 0:
-            self._hold(client, self._buffers.take(flags >> abi.CQE_BUFFER_SHIFT, res))
+            self._hold(client, self._buffers.take(flags >> CQE_BUFFER_SHIFT, res))
         elif res == 0:
             client.held.append(b"")
         # ENOBUFS: the pool was empty, but by the next submission it is full again, and nothing was lost.
@@ -183,7 +201,7 @@ class UringReactor(Reactor):
             raise OSError(-res, os.strerror(-res))
         if not client.is_gone:
             self.service.counters.bytes_out += res
-            if client.is_owed:
+            if client.expected == OWED:
                 client.connection.sent(res)
             elif isinstance(output, bytes) and res < len(output):
                 client.connection.owe(output, res)
@@ -201,6 +219,8 @@ class UringReactor(Reactor):
             return
         client.held.append(data)
         client.held_bytes += len(data)
+        if client.in_flight is None:
+            self._drive(client)
         if client.held_bytes > HELD_BYTES_MAX and client.is_armed:
             self._ring.prepare_cancel_user_data(client.fd, IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
 
@@ -218,9 +238,9 @@ class UringReactor(Reactor):
                 self._feed(client)
             else:
                 break
-        client.wants_read = connection.wants_read and not client.held
+        client.is_idle = connection.state == IDLE and not client.held
         self._settle(client)
-        if client.wants_read and not client.is_armed and not client.is_gone:
+        if connection.wants_read and not client.held and not client.is_armed and not client.is_gone:
             client.is_armed = True
             self._ring.prepare_recv_multishot(client.fd, GROUP, client.fd)
 
@@ -228,7 +248,7 @@ class UringReactor(Reactor):
         data = client.held.popleft()
         client.held_bytes -= len(data)
         self.service.counters.bytes_in += len(data)
-        answer = client.receive(data)
+        answer = client.connection.receive(data)
         if answer is not None:
             client.connection.owe(answer, 0)
 
@@ -244,7 +264,7 @@ class UringReactor(Reactor):
         )
         self._ring.prepare_send(client.fd, address_of(piece), len(piece), 0, SENT | client.fd)
         client.in_flight = piece
-        client.is_owed = True
+        client.expected = OWED
 
     def _send_file(self, client: UringClient, file: FileBody) -> None:
         try:
@@ -270,13 +290,10 @@ class UringReactor(Reactor):
     def _own_up(self) -> None:
         """Answers are sent as if they were gone. One that is in flight for a while is owed, and has a deadline."""
         for client in self._clients[: self._fd_highest + 1]:
-            if (
-                client is not None
-                and isinstance(client.in_flight, bytes)
-                and not client.is_owed
-                and not client.is_gone
-            ):
-                client.is_owed = True
+            if client is None or client.expected == OWED or client.is_gone:
+                continue
+            if isinstance(client.in_flight, bytes):
+                client.expected = OWED
                 client.connection.owe(client.in_flight, 0)
                 self._settle(client)
 

@@ -1,0 +1,94 @@
+"""What one reactor remembers from one second to the next: whole answers, and where whole requests lead.
+
+Both are found by the bytes received, exactly as they came, so one dict lookup takes the place of parsing and routing.
+Nothing here outlives the second, because then the Date changes; and hostile requests, however many and however large,
+find no room once the bounds are reached, and can do no more.
+"""
+
+from typing import Any
+
+from .http1.request import RequestHead
+from .metrics import Counters, Tally
+from .router import Handler
+
+ENTRIES_MAX = 1024
+KEY_BYTES_MAX = 4096
+ANSWER_BYTES_MAX = 64 * 1024
+BYTES_MAX = 8 * 1024 * 1024
+
+# What the access log says of a request: its head, the status, the bytes of content.
+type Note = tuple[RequestHead, int, int]
+
+# What is needed to keep an answer: what counts its requests, and what the access log says of each.
+type Kept = tuple[Tally, Note | None]
+
+# An answer, how often it was given, and what the access log says of each of the requests that it answers.
+type Reply = tuple[bytes, list[int], tuple[Note, int] | None]
+
+# Where a request leads: handler, path parameters, head, and what counts it.
+type Call = tuple[Handler, dict[str, Any], RequestHead, Tally]
+
+
+class Replies:
+    """The memory of one reactor, used by its thread alone.
+
+    Attributes:
+        answers: answers of constant handlers, by the bytes that asked for them.
+        calls: handlers that compute, by the bytes that call them.
+        is_closed: nothing is remembered any more.
+    """
+
+    __slots__ = ("_bytes", "_counters", "_counts", "answers", "calls", "is_closed")
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._counts: list[tuple[list[int], int, Tally]] = []  # hits, requests for each hit, what counts them
+        self._bytes = 0
+        self.answers: dict[bytes, Reply] = {}
+        self.calls: dict[bytes, Call] = {}
+        self.is_closed = False
+
+    def keep(self, key: bytes, answer: bytes, head: RequestHead, count: int, kept: Kept | None) -> None:
+        """Remember for the rest of the second what some bytes have led to, if there is room for it.
+
+        Args:
+            key: the bytes, which were the same request `count` times and nothing else.
+            answer: what was answered to all of it.
+            head: the request's head.
+            kept: set if the answer may be given again; otherwise at most the way to it is remembered.
+        """
+        match = head.match
+        if len(key) > KEY_BYTES_MAX or self.is_closed:
+            return
+        if kept is not None:
+            self._keep_answer(key, answer, count, *kept)
+        elif match.plain and count == 1 and not head.has_body and len(self.calls) < ENTRIES_MAX:
+            self.calls[key] = (match.handler, match.params, head, match.tally)
+
+    def _keep_answer(self, key: bytes, answer: bytes, count: int, tally: Tally, note: Note | None) -> None:
+        size = len(key) + len(answer)
+        if (
+            len(answer) > ANSWER_BYTES_MAX
+            or len(self.answers) >= ENTRIES_MAX
+            or self._bytes + size > BYTES_MAX
+        ):
+            return
+        hits = [0]
+        self.answers[key] = (answer, hits, None if note is None else (note, count))
+        self._counts.append((hits, count, tally))
+        self._bytes += size
+
+    def turn_second(self) -> None:
+        """Forget everything, and count what was answered from memory: a hit itself only adds one to its own number."""
+        for hits, count, tally in self._counts:
+            tally[0] += hits[0] * count
+            self._counters.cache_hits[0] += hits[0] * count
+        self._counts.clear()
+        self.answers.clear()
+        self.calls.clear()
+        self._bytes = 0
+
+    def close(self) -> None:
+        """Forget everything for good."""
+        self.is_closed = True
+        self.turn_second()

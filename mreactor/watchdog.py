@@ -1,0 +1,125 @@
+"""Notices reactors that have died, or that do not come back from a handler.
+
+Nothing should lead there: a reactor survives the exceptions of everything it calls. But a handler can wait where it
+must not, or loop for ever, and a C extension can do anything. Then the log shows where the reactor is, and readiness
+fails.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+log = logging.getLogger("mreactor")
+
+# A reactor's loop turns four times a second even when nothing happens. One that has not turned for this long lets its
+# clients wait beyond what they will bear; a round of a few hundred slow handlers may well take a second.
+STUCK_SECONDS = 5.0
+STACK_FRAMES_MAX = 50
+
+STARTING, RUNNING, STUCK, DEAD = "starting", "running", "stuck", "dead"
+
+
+class Watched(Protocol):
+    """A thread with a heartbeat, in monotonic seconds; 0 before the first."""
+
+    heartbeat: float
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ident(self) -> int | None: ...
+
+    def is_alive(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """What is the matter with a reactor: its name, STUCK or DEAD, and seconds since its last heartbeat."""
+
+    name: str
+    state: str
+    age: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {'is stuck' if self.state == STUCK else 'has ended'}"
+
+
+def state_of(reactor: Watched, now: float) -> str:
+    """How a reactor is: STARTING, RUNNING, STUCK or DEAD; called by any thread.
+
+    Args:
+        now: monotonic seconds.
+    """
+    if reactor.ident is None:
+        return STARTING
+    if not reactor.is_alive():
+        return DEAD
+    if reactor.heartbeat == 0.0:
+        return STARTING
+    return STUCK if now - reactor.heartbeat > STUCK_SECONDS else RUNNING
+
+
+def ailments(reactors: Sequence[Watched], now: float) -> list[Ailment]:
+    """The reactors that are stuck or dead; called by any thread."""
+    states = [(reactor, state_of(reactor, now)) for reactor in reactors]
+    return [
+        Ailment(reactor.name, state, now - reactor.heartbeat)
+        for reactor, state in states
+        if state in (STUCK, DEAD)
+    ]
+
+
+class Watchdog:
+    """Logs each reactor's trouble once, and its recovery. Used by one thread, about once a second.
+
+    Args:
+        reactors: whom to watch; none of them is changed.
+    """
+
+    def __init__(self, reactors: Sequence[Watched]) -> None:
+        self._reactors = reactors
+        self._known: dict[str, Ailment] = {}  # by name, what has been logged
+        self._looked = 0.0
+
+    def look(self, now: float) -> list[Ailment]:
+        """Look at all reactors once; returns what is the matter.
+
+        Args:
+            now: monotonic seconds.
+        """
+        # If this thread has not run for long, the whole process stood still (a stopped or suspended machine): the
+        # reactors get until the next look.
+        was_away = 0 < self._looked < now - STUCK_SECONDS
+        self._looked = now
+        if was_away:
+            return []
+        present = {ailment.name: ailment for ailment in ailments(self._reactors, now)}
+        for reactor in self._reactors:
+            self._compare(reactor, self._known.get(reactor.name), present.get(reactor.name))
+        self._known = present
+        return list(present.values())
+
+    def _compare(self, reactor: Watched, before: Ailment | None, after: Ailment | None) -> None:
+        if after is not None and (before is None or before.state != after.state):
+            if after.state == DEAD:
+                log.error("%s has ended; its clients get no answer, restart the server", after.name)
+            else:
+                log.error("%s is stuck for %.1f s here:\n%s", after.name, after.age, stack_of(reactor))
+        elif before is not None and after is None:
+            log.warning("%s goes on", before.name)
+
+
+def stack_of(thread: Watched) -> str:
+    """Where a thread is at present, as a traceback shows it; for one that is not to be found, a line saying so.
+
+    A thread that runs on meanwhile may be shown inexactly: no lock holds it. A stuck one stands still, or turns in a
+    small circle.
+    """
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None:
+        return "(it has no stack)"
+    return "".join(traceback.format_stack(frame, STACK_FRAMES_MAX)).rstrip()
