@@ -91,17 +91,21 @@ class Match:
     plain: bool = False
 
 
+# Endpoints by method, each with the names that its own pattern gives to the parameters on the way.
+type _Endpoints = dict[str, tuple[Endpoint, tuple[str, ...]]]
+
+# The endpoints that a path leads to, and the values of the parameters on the way.
+type _Found = tuple[_Endpoints, tuple[Any, ...]]
+
+
 @dataclass(slots=True)
 class _Node:
     """One segment deep in the tree of patterns."""
 
     literals: dict[str, "_Node"] = field(default_factory=dict)
-    parameters: list[tuple[str, str, "_Node"]] = field(default_factory=list)  # name, type, where it leads
-    endpoints: dict[str, Endpoint] = field(default_factory=dict)  # by method
-    mounted: dict[str, Endpoint] = field(default_factory=dict)  # by method, for everything below
-
-
-type _Found = tuple[dict[str, Endpoint], dict[str, Any]]
+    parameters: list[tuple[str, "_Node"]] = field(default_factory=list)  # type, where it leads
+    endpoints: _Endpoints = field(default_factory=dict)
+    mounted: _Endpoints = field(default_factory=dict)  # for everything below
 
 
 class Router:
@@ -114,7 +118,8 @@ class Router:
             if route.endpoint not in own:
                 own[route.endpoint] = _own(route.endpoint)
             node = _plant(self._root, route)
-            (node.mounted if route.mount else node.endpoints)[route.method] = own[route.endpoint]
+            names = tuple(name for name, _ in _parameters(route.pattern))
+            (node.mounted if route.mount else node.endpoints)[route.method] = own[route.endpoint], names
 
     def match(self, head: RequestHead) -> Match:
         """Find what answers a head.
@@ -127,13 +132,15 @@ class Router:
         if head.raw_path == "*":
             return _options(METHODS)
         segments = [unquote(s) if "%" in s else s for s in head.raw_path.split("/")[1:]]
-        found = _walk(self._root, segments, 0)
+        found = _walk(self._root, segments, 0, ())
         if found is None:
             raise HTTPError(404, "There is nothing at this address.")
-        endpoints, params = found
-        endpoint = endpoints.get(head.method) or (endpoints.get("GET") if head.method == "HEAD" else None)
-        if endpoint is None:
+        endpoints, values = found
+        leaf = endpoints.get(head.method) or (endpoints.get("GET") if head.method == "HEAD" else None)
+        if leaf is None:
             return _without_endpoint(head.method, endpoints)
+        endpoint, names = leaf
+        params = dict(zip(names, values, strict=True))
         return Match(endpoint.handler, params, endpoint.blocking, endpoint.constant)
 
 
@@ -205,53 +212,45 @@ def _plant(node: _Node, route: Route) -> _Node:
         if match is None:
             node = node.literals.setdefault(segment, _Node())
         else:
-            node = _parameter(node, match[1], match[2] or "str")
+            node = _parameter(node, match[2] or "str")
     return node
 
 
-def _parameter(node: _Node, name: str, kind: str) -> _Node:
-    for known_name, known_kind, child in node.parameters:
-        if (known_name, known_kind) == (name, kind):
+def _parameter(node: _Node, kind: str) -> _Node:
+    for known, child in node.parameters:
+        if known == kind:
             return child
     child = _Node()
-    node.parameters.append((name, kind, child))
+    node.parameters.append((kind, child))
     node.parameters.sort(key=_width)
     return child
 
 
-def _width(parameter: tuple[str, str, _Node]) -> int:
+def _width(parameter: tuple[str, _Node]) -> int:
     """The order in which parameters are tried: /{id:int} before /{name}, and {rest:path} last."""
-    return {"str": 1, "path": 2}.get(parameter[1], 0)
+    return {"str": 1, "path": 2}.get(parameter[0], 0)
 
 
-def _walk(node: _Node, segments: list[str], index: int) -> _Found | None:
-    """The endpoints that a path leads to. It may try several branches, but never one twice: patterns are finite."""
+def _walk(node: _Node, segments: list[str], index: int, values: tuple[Any, ...]) -> _Found | None:
+    """Where a path leads. It may try several branches, but never one twice: patterns are finite."""
     if index == len(segments):
         endpoints = node.endpoints or node.mounted
-        return (endpoints, {}) if endpoints else None
+        return (endpoints, values) if endpoints else None
     segment = segments[index]
     child = node.literals.get(segment)
-    if child is not None and (found := _walk(child, segments, index + 1)):
+    if child is not None and (found := _walk(child, segments, index + 1, values)):
         return found
-    for name, kind, child in node.parameters:
-        if kind == "path":
-            if bound := _bind(child.endpoints, {}, name, kind, "/".join(segments[index:])):
-                return bound
+    for kind, child in node.parameters:
+        text = segment if kind != "path" else "/".join(segments[index:])
+        if not SHAPES[kind].fullmatch(text):
             continue
-        if (found := _walk(child, segments, index + 1)) and (bound := _bind(*found, name, kind, segment)):
-            return bound
-    return (node.mounted, {}) if node.mounted else None
+        next_index = index + 1 if kind != "path" else len(segments)
+        if found := _walk(child, segments, next_index, (*values, CONVERTERS[kind](text))):
+            return found
+    return (node.mounted, values) if node.mounted else None
 
 
-def _bind(
-    endpoints: dict[str, Endpoint], params: dict[str, Any], name: str, kind: str, text: str
-) -> _Found | None:
-    if not SHAPES[kind].fullmatch(text):
-        return None
-    return endpoints, {name: CONVERTERS[kind](text), **params}
-
-
-def _without_endpoint(method: str, endpoints: dict[str, Endpoint]) -> Match:
+def _without_endpoint(method: str, endpoints: _Endpoints) -> Match:
     allowed = set(endpoints) | {"OPTIONS"} | ({"HEAD"} if "GET" in endpoints else set())
     if method == "OPTIONS":
         return _options(sorted(allowed))

@@ -29,7 +29,8 @@ def test_a_decorator_declares_its_method_and_returns_the_handler(method: str) ->
     (route,) = app.routes
     assert (route.method, route.pattern, route.mount) == (method.upper(), "/a", False)
     assert route.endpoint.handler is plain
-    assert not (route.endpoint.blocking or route.endpoint.constant or route.endpoint.local)
+    properties = route.endpoint.blocking, route.endpoint.constant, route.endpoint.local
+    assert properties == (False, False, False)
 
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])

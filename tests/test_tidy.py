@@ -19,7 +19,7 @@ FLOORS = (
     "config log metrics timers mailbox iouring http1 http1.grammar http1.headers http1.dates http1.status",
     "http1.request http1.response",
     "http1.parser http1.body router accesslog state job stream",
-    "app static wsgi replies service reception answer outbox connection",
+    "app static wsgi replies exposition service reception answer outbox connection",
     "reactor acceptor jobs watchdog admin",
     "backends server demo",
     "cli __main__ __init__",

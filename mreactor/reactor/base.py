@@ -277,6 +277,15 @@ class Reactor(threading.Thread, ABC):
             except Exception as error:
                 self._fail(client, error)
 
+    def _begin_round(self) -> int:
+        """Open the books of a round; returns monotonic nanoseconds."""
+        begun = time.monotonic_ns()
+        service = self.service
+        service.turn(begun / 1e9)
+        if service.now >= service.next_second:
+            service.turn_second(service.now)
+        return begun
+
     def _end_round(self, begun: int, received: int, sent: int, answered: int, is_busy: bool) -> None:
         """Close the books of a round, and attend to what is not an event.
 

@@ -7,7 +7,6 @@ loop's efficiency where level-triggered registration reached 0.84x.
 
 import os
 import select
-import time
 from collections.abc import Callable
 
 from ..connection import Connection
@@ -56,10 +55,7 @@ class EpollReactor(Reactor):
         service, quick = self.service, self._quick
         find_reply = service.replies.answers.get
         events = self._poll(0 if self._again or self._unread else TICK_SECONDS, EVENTS_MAX)
-        begun = time.monotonic_ns()
-        service.turn(begun / 1e9)
-        if service.now >= service.next_second:
-            service.turn_second(service.now)
+        begun = self._begin_round()
         idle_deadline = service.idle_deadline
         received = sent = answered = 0
         for fd, mask in events:

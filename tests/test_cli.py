@@ -1,0 +1,238 @@
+"""The command line: options, environment, precedence, and finding the application."""
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mreactor import __version__
+from mreactor.app import App
+from mreactor.cli import load, main, parse
+from mreactor.config import Config, ConfigError, Limits, option
+
+SETTINGS = [spec for kind in (Config, Limits) for spec in dataclasses.fields(kind) if spec.name != "limits"]
+
+
+def value_of(config: Config, name: str) -> Any:
+    return getattr(config if hasattr(config, name) else config.limits, name)
+
+
+def complaint(*arguments: str, **environment: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(arguments, environment)
+    return str(caught.value)
+
+
+TEXTS = {"host": "::1", "static": "docs", "access_log": "json:x.log", "admin": "127.0.0.1:9000"}
+
+
+def other_value(spec: dataclasses.Field[Any]) -> Any:
+    """A value that a setting can have, other than its default."""
+    if spec.metadata.get("choices"):
+        return next(choice for choice in spec.metadata["choices"] if choice != spec.default)
+    return TEXTS[spec.name] if spec.type is str else spec.default + 1
+
+
+# --- Options. ---
+
+
+def test_no_arguments_mean_the_defaults_and_the_demo() -> None:
+    assert parse([], {}) == (Config(), "")
+
+
+def test_the_application_is_named_without_an_option() -> None:
+    assert parse(["shop:app"], {}) == (Config(), "shop:app")
+    assert parse(["--port", "1", "shop:app", "--threads", "2"], {}) == (Config(port=1, threads=2), "shop:app")
+
+
+@pytest.mark.parametrize("spec", SETTINGS, ids=lambda spec: spec.name)
+def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
+    if spec.type is bool:
+        config, _ = parse([option(spec.name)], {})
+        assert value_of(config, spec.name) is True
+        return
+    wanted = other_value(spec)
+    for arguments in ([option(spec.name), str(wanted)], [f"{option(spec.name)}={wanted}"]):
+        config, _ = parse(arguments, {})
+        assert value_of(config, spec.name) == wanted
+        assert type(value_of(config, spec.name)) is spec.type
+
+
+def test_the_help_explains_each_option(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setenv("PYTHON_COLORS", "0")
+    with pytest.raises(SystemExit) as caught:
+        parse(["--help"], {})
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    for spec in SETTINGS:
+        (line,) = [line for line in shown.splitlines() if line.split()[:1] == [option(spec.name)]]
+        assert spec.metadata["why"] in line
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--version"], {})
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"mreactor {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--nonsense"], "--nonsense"),
+        (["--por", "1"], "--por"),  # no abbreviations: a later option could change their meaning
+        (["--port"], "--port: expected one argument"),
+        (["--port", "x"], "--port: invalid int value: 'x'"),
+        (["--port", "1.5"], "--port: invalid int value"),
+        (["--port", ""], "--port: invalid int value"),
+        (["--port", "-1"], "--port: -1 is less than 0"),
+        (["--port", "65536"], "--port: 65536 is more than 65535"),
+        (["--threads", "-1"], "--threads: -1 is less than 0"),
+        (["--threads", "1025"], "--threads: 1025 is more than 1024"),
+        (["--backend", "kqueue"], "--backend: 'kqueue' is not one of epoll, io_uring, auto"),
+        (["--log-level", "loud"], "--log-level: 'loud' is not one of"),
+        (["--head-seconds", "0"], "--head-seconds: 0.0 is not a positive number of seconds"),
+        (["--head-seconds", "nan"], "--head-seconds: nan is not"),
+        (["--head-seconds", "inf"], "--head-seconds: inf is not"),
+        (["--head-seconds", "soon"], "--head-seconds: invalid float value: 'soon'"),
+        (["--head-bytes-max", "1"], "--head-bytes-max: 1 is less than 256"),
+        (["--admin-public=x"], "--admin-public"),
+        (["one:app", "two:app"], "two:app"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(arguments: list[str], said: str) -> None:
+    line = complaint(*arguments)
+    assert said in line
+    assert "\n" not in line
+
+
+# --- Environment. ---
+
+
+@pytest.mark.parametrize(
+    ("environment", "config"),
+    [
+        ({"WORKER_BACKEND": "io_uring"}, Config(backend="io_uring")),
+        ({"WORKER_BACKEND": "epoll"}, Config()),
+        ({"WORKER_BACKEND": ""}, Config()),
+        ({"HTTP_SERVER_LOG": "debug"}, Config(log_level="debug")),
+        ({"HTTP_SERVER_LOGS": "1"}, Config(access_log="combined")),
+        ({"HTTP_SERVER_LOGS": "0"}, Config()),
+        ({"HTTP_SERVER_LOGS": ""}, Config()),
+        ({"PORT": "1", "HOST": "x", "THREADS": "3"}, Config()),
+        (
+            {"WORKER_BACKEND": "auto", "HTTP_SERVER_LOG": "off", "HTTP_SERVER_LOGS": "1"},
+            Config(backend="auto", log_level="off", access_log="combined"),
+        ),
+    ],
+)
+def test_environment(environment: dict[str, str], config: Config) -> None:
+    assert parse([], environment) == (config, "")
+
+
+def test_the_command_line_wins_over_the_environment() -> None:
+    environment = {"WORKER_BACKEND": "io_uring", "HTTP_SERVER_LOG": "debug", "HTTP_SERVER_LOGS": "1"}
+    arguments = ["--backend", "auto", "--log-level", "error", "--access-log", "json:x.log"]
+    expected = Config(backend="auto", log_level="error", access_log="json:x.log")
+    assert parse(arguments, environment) == (expected, "")
+
+
+def test_the_command_line_wins_with_a_default_or_nothing() -> None:
+    environment = {"WORKER_BACKEND": "io_uring", "HTTP_SERVER_LOGS": "1"}
+    assert parse(["--backend", "epoll", "--access-log", ""], environment) == (Config(), "")
+
+
+@pytest.mark.parametrize("variable", ["WORKER_BACKEND", "HTTP_SERVER_LOG"])
+@pytest.mark.parametrize("value", ["x", "EPOLL", " epoll", "DEBUG"])
+def test_a_variable_that_cannot_be_used_is_named(variable: str, value: str) -> None:
+    assert complaint(**{variable: value}).startswith(f"{variable}={value!r} is not one of ")
+
+
+# --- Applications. ---
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current directory; what is imported from it is forgotten again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_an_application_is_found_in_the_current_directory(here: Path) -> None:
+    (here / "shop_one.py").write_text("import mreactor\napp = mreactor.App()\n")
+    assert isinstance(load("shop_one:app"), App)
+
+
+def test_an_application_may_lie_deeper(here: Path) -> None:
+    package = here / "shop_two"
+    package.mkdir()
+    (package / "web.py").write_text("import mreactor\nclass Site:\n    app = mreactor.App()\n")
+    assert isinstance(load("shop_two.web:Site.app"), App)
+
+
+def test_the_current_directory_is_added_once(here: Path) -> None:
+    (here / "shop_three.py").write_text("import mreactor\napp = mreactor.App()\n")
+    load("shop_three:app")
+    load("shop_three:app")
+    assert sys.path.count(str(here)) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("", "is not module:attribute"),
+        ("shop", "is not module:attribute"),
+        ("shop:", "is not module:attribute"),
+        (":app", "is not module:attribute"),
+        (".shop:app", "is not module:attribute"),
+        ("no_such_module:app", "No module named 'no_such_module'"),
+        ("no_such.module:app", "No module named 'no_such'"),
+        ("shop_four.web:app", "is not a package"),
+        ("shop_four:other", "is not an App"),
+        ("shop_four:number", "is not an App"),
+        ("shop_four:number.app", "is not an App"),
+        ("shop_four:App", "is not an App"),
+        ("shop_five:app", "No module named 'not_installed'"),
+    ],
+)
+def test_an_application_that_is_not_to_be_had(here: Path, target: str, said: str) -> None:
+    (here / "shop_four.py").write_text("from mreactor import App\napp = App()\nnumber = 5\n")
+    (here / "shop_five.py").write_text("import not_installed\n")
+    with pytest.raises(ConfigError) as caught:
+        load(target)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_application_that_fails_shows_where(here: Path) -> None:
+    """Its author wants the traceback."""
+    (here / "shop_six.py").write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        load("shop_six:app")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--port", "x"], ["nothing"], ["no_such_module:app"], ["--static", "/no/such/directory"]],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_one_line_and_exit_code_2(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr("mreactor.log.configure", lambda *_: None)
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("mreactor: ")
+    assert printed.err.count("\n") == 1
+    assert "--help" in printed.err

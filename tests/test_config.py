@@ -1,0 +1,130 @@
+"""Configuration: defaults, bounds, and what is said about a setting that cannot be used."""
+
+import dataclasses
+import os
+from typing import Any
+
+import pytest
+
+from mreactor.config import ACCEPTS, BACKENDS, LOG_LEVELS, Config, ConfigError, Limits, option
+
+SETTINGS = [(Config, spec) for spec in dataclasses.fields(Config) if spec.name != "limits"]
+SETTINGS += [(Limits, spec) for spec in dataclasses.fields(Limits)]
+SECONDS = [spec.name for spec in dataclasses.fields(Limits) if spec.type is float]
+BOUNDED_BELOW = [(kind, spec) for kind, spec in SETTINGS if "minimum" in spec.metadata]
+BOUNDED_ABOVE = [(kind, spec) for kind, spec in SETTINGS if "maximum" in spec.metadata]
+
+
+def made_with(kind: type[Any], name: str, value: Any) -> Config:
+    """A configuration with one setting changed, wherever it belongs."""
+    return Config(**{name: value}) if kind is Config else Config(limits=Limits(**{name: value}))
+
+
+def complaint(kind: type[Any], name: str, value: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        made_with(kind, name, value)
+    return str(caught.value)
+
+
+def setting_id(value: Any) -> str:
+    return value.name if isinstance(value, dataclasses.Field) else ""
+
+
+def test_the_defaults_can_be_used() -> None:
+    config = Config()
+    assert (config.host, config.port, config.backend) == ("127.0.0.1", 8080, "epoll")
+    assert config.limits == Limits()
+
+
+def test_the_defaults_of_the_limits() -> None:
+    """Those that clients and operators rely on; a change belongs into the changelog."""
+    limits = Limits()
+    assert (limits.request_line_bytes_max, limits.head_bytes_max, limits.fields_max) == (8192, 32_768, 100)
+    assert limits.body_bytes_max == 16 * 1024 * 1024
+    assert (limits.head_seconds, limits.keepalive_seconds) == (10.0, 75.0)
+    assert (limits.write_stall_seconds, limits.drain_seconds) == (30.0, 10.0)
+
+
+@pytest.mark.parametrize(("kind", "spec"), SETTINGS, ids=setting_id)
+def test_each_setting_says_why_and_fits_its_own_bounds(kind: type[Any], spec: dataclasses.Field[Any]) -> None:
+    assert len(spec.metadata["why"]) > 10
+    assert type(spec.default) is spec.type
+    assert made_with(kind, spec.name, spec.default) == Config()
+
+
+@pytest.mark.parametrize(("kind", "spec"), BOUNDED_BELOW, ids=setting_id)
+def test_lower_bounds(kind: type[Any], spec: dataclasses.Field[Any]) -> None:
+    minimum = spec.metadata["minimum"]
+    made_with(kind, spec.name, minimum)
+    assert complaint(kind, spec.name, minimum - 1) == (
+        f"{option(spec.name)}: {minimum - 1} is less than {minimum}"
+    )
+
+
+@pytest.mark.parametrize(("kind", "spec"), BOUNDED_ABOVE, ids=setting_id)
+def test_upper_bounds(kind: type[Any], spec: dataclasses.Field[Any]) -> None:
+    maximum = spec.metadata["maximum"]
+    made_with(kind, spec.name, maximum)
+    assert complaint(kind, spec.name, maximum + 1) == (
+        f"{option(spec.name)}: {maximum + 1} is more than {maximum}"
+    )
+
+
+def test_each_number_has_a_lower_bound() -> None:
+    bounded = {spec.name for _, spec in BOUNDED_BELOW}
+    assert {spec.name for _, spec in SETTINGS if spec.type is int} == bounded
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("seconds", [0.0, 0, -0.0, -1.0, -3, float("inf"), float("-inf"), float("nan")])
+def test_seconds_are_positive_and_finite(name: str, seconds: float) -> None:
+    said = complaint(Limits, name, seconds)
+    assert said.startswith(option(name) + ": ")
+    assert said.endswith("is not a positive number of seconds")
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("seconds", [0.001, 1, 1e6])
+def test_other_seconds_are_taken(name: str, seconds: float) -> None:
+    assert getattr(made_with(Limits, name, seconds).limits, name) == seconds
+
+
+def test_names_of_seconds_say_so() -> None:
+    assert SECONDS
+    assert all(name.endswith("_seconds") for name in SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("backend", BACKENDS),
+        ("accept", ACCEPTS),
+        ("log_level", LOG_LEVELS),
+        ("log_format", ("plain", "json")),
+    ],
+)
+def test_choices(name: str, choices: tuple[str, ...]) -> None:
+    for choice in choices:
+        assert getattr(made_with(Config, name, choice), name) == choice
+    for other in ("", "x", choices[0].upper(), f"{choices[0]} "):
+        assert (
+            complaint(Config, name, other) == f"{option(name)}: {other!r} is not one of {', '.join(choices)}"
+        )
+
+
+def test_settings_cannot_be_changed() -> None:
+    """They cross threads."""
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.port = 1  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.limits.fields_max = 1  # type: ignore[misc]
+
+
+def test_as_many_reactors_as_told_or_as_cpus() -> None:
+    assert Config(threads=5).reactors == 5
+    assert Config().reactors == Config(threads=0).reactors == len(os.sched_getaffinity(0))
+
+
+def test_options_are_spelled_with_hyphens() -> None:
+    assert option("head_bytes_max") == "--head-bytes-max"

@@ -1,0 +1,391 @@
+"""What the connections of a reactor share: the present second, the bounds of its caches, and the encoding of answers."""
+
+import time
+import traceback
+import tracemalloc
+from collections.abc import Iterator
+from math import inf
+from typing import Any
+
+import pytest
+
+from mreactor.app import App
+from mreactor.config import Limits
+from mreactor.http1.dates import format_date
+from mreactor.http1.parser import Parser
+from mreactor.http1.request import Request, RequestHead
+from mreactor.http1.response import BINARY, HTML, JSON, TEXT, FileBody, Response
+from mreactor.http1.status import HTTPError
+from mreactor.service import (
+    PREFIXES_MAX,
+    REPLIES_BYTES_MAX,
+    REPLIES_MAX,
+    REPLY_BYTES_MAX,
+    REPLY_KEY_BYTES_MAX,
+    Reply,
+    Service,
+)
+from mreactor.state import IDLE, READY, WAITING, State
+
+PARSER = Parser(Limits())
+
+
+def head(line: str = "GET / HTTP/1.1") -> RequestHead:
+    return PARSER.parse(f"{line}\r\nHost: a\r\n\r\n".encode())
+
+
+def reply(size: int = 10) -> Reply:
+    return b"x" * size, 1, [0], None
+
+
+def call(name: str = "/") -> Any:
+    return lambda request: name, {}, head(), [0]
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service(Limits(), ())
+
+
+# --- Time. ---
+
+
+def test_a_round_sets_the_time_and_the_idle_deadline() -> None:
+    service = Service(Limits(keepalive_seconds=20.0), ())
+    service.turn(500.0)
+    assert (service.now, service.idle_deadline) == (500.0, 520.0)
+
+
+@pytest.mark.parametrize(("wall", "rest"), [(1000.0, 1.0), (1000.25, 0.75), (1000.96875, 0.03125)])
+def test_the_next_second_begins_with_the_clock_on_the_wall(
+    service: Service, monkeypatch: pytest.MonkeyPatch, wall: float, rest: float
+) -> None:
+    """The Date of an answer is then never more than a round late."""
+    monkeypatch.setattr(time, "time", lambda: wall)
+    service.turn_second(50.0)
+    assert service.next_second == 50.0 + rest
+    assert service.common == b"Server: mreactor\r\nDate: %b\r\n" % format_date(wall).encode()
+
+
+def test_a_new_service_knows_the_time() -> None:
+    before = time.monotonic()
+    service = Service(Limits(), ())
+    assert before <= service.now <= time.monotonic()
+    assert service.now < service.next_second <= service.now + 1.0
+    assert service.idle_deadline == service.now + service.limits.keepalive_seconds
+
+
+def test_a_new_second_forgets_answers_in_place(service: Service) -> None:
+    """Idle connections hold the tables themselves: they are emptied, not replaced."""
+    replies, calls = service.replies, service.calls
+    service.remember(b"a", reply())
+    service.remember_call(b"b", call())
+    assert (list(replies), list(calls)) == ([b"a"], [b"b"])
+    service.turn_second(service.now)
+    assert service.replies is replies
+    assert service.calls is calls
+    assert not replies
+    assert not calls
+
+
+def test_a_new_second_changes_the_date_of_all_answers(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wall in (1000.0, 1001.0, 2000.0):
+        monkeypatch.setattr(time, "time", lambda wall=wall: wall)
+        service.turn_second(service.now)
+        date = f"\r\nDate: {format_date(wall)}\r\n".encode()
+        assert date in service.encode_plain(b"a", TEXT)
+        assert date in service.encode(Response("a"), head(), True)
+
+
+def test_the_access_log_turns_with_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Access:
+        seconds: list[float] = []  # noqa: RUF012
+
+        def turn_second(self, wall: float) -> None:
+            self.seconds.append(wall)
+
+    monkeypatch.setattr(time, "time", lambda: 1000.5)
+    Service(Limits(), (), Access())  # type: ignore[arg-type]
+    assert Access.seconds == [1000.5]
+
+
+# --- The reply cache. ---
+
+
+def test_a_reply_is_kept(service: Service) -> None:
+    kept = reply()
+    service.remember(b"key", kept)
+    assert service.replies == {b"key": kept}
+
+
+@pytest.mark.parametrize(
+    ("key", "size"),
+    [(REPLY_KEY_BYTES_MAX, 10), (3, REPLY_BYTES_MAX), (REPLY_KEY_BYTES_MAX, REPLY_BYTES_MAX)],
+)
+def test_a_reply_at_the_bound_is_kept(service: Service, key: int, size: int) -> None:
+    service.remember(b"k" * key, reply(size))
+    assert len(service.replies) == 1
+
+
+@pytest.mark.parametrize(("key", "size"), [(REPLY_KEY_BYTES_MAX + 1, 10), (3, REPLY_BYTES_MAX + 1)])
+def test_a_reply_past_the_bound_is_not_kept(service: Service, key: int, size: int) -> None:
+    service.remember(b"k" * key, reply(size))
+    assert not service.replies
+
+
+def test_replies_are_bounded_in_number(service: Service) -> None:
+    for number in range(REPLIES_MAX + 10):
+        service.remember(b"%d" % number, reply())
+    assert list(service.replies) == [b"%d" % number for number in range(REPLIES_MAX)]
+
+
+def test_replies_are_bounded_in_bytes(service: Service) -> None:
+    each = REPLY_BYTES_MAX
+    count = REPLIES_BYTES_MAX // each
+    for number in range(count):
+        service.remember(b"%04d" % number, reply(each - 4))
+    assert len(service.replies) == count
+    service.remember(b"", reply(1))
+    assert len(service.replies) == count
+    service.remember(b"", reply(0))
+    assert len(service.replies) == count + 1
+
+
+def test_a_new_second_makes_room(service: Service) -> None:
+    for _ in range(3):
+        for number in range(REPLIES_BYTES_MAX // REPLY_BYTES_MAX):
+            service.remember(b"%04d" % number, reply(REPLY_BYTES_MAX - 4))
+        assert len(service.replies) == REPLIES_BYTES_MAX // REPLY_BYTES_MAX
+        service.turn_second(service.now)
+
+
+def test_calls_are_bounded_in_number_and_size(service: Service) -> None:
+    service.remember_call(b"k" * (REPLY_KEY_BYTES_MAX + 1), call())
+    assert not service.calls
+    for number in range(REPLIES_MAX + 10):
+        service.remember_call(b"%d" % number, call())
+    assert len(service.calls) == REPLIES_MAX
+    service.turn_second(service.now)
+    service.remember_call(b"k" * REPLY_KEY_BYTES_MAX, call())
+    assert len(service.calls) == 1
+
+
+def test_a_draining_server_answers_nothing_from_memory(service: Service) -> None:
+    """Each answer then says that it is the last."""
+    service.remember(b"a", reply())
+    service.remember_call(b"b", call())
+    replies, calls = service.replies, service.calls
+    service.drain()
+    service.remember(b"a", reply())
+    service.remember_call(b"b", call())
+    assert service.draining
+    assert not replies
+    assert not calls
+    assert not service.replies
+    assert not service.calls
+
+
+def test_what_busy_connections_look_into_stays_empty(service: Service) -> None:
+    service.remember(b"a", reply())
+    service.remember_call(b"b", call())
+    assert service.no_replies == service.no_calls == {}
+
+
+# --- Encoding. ---
+
+
+def lines(answer: bytes) -> list[bytes]:
+    """The lines of an answer's head, but for those that every answer has."""
+    found = answer.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert found[1] == b"Server: mreactor"
+    assert found[2].startswith(b"Date: ")
+    return found[:1] + found[3:]
+
+
+@pytest.mark.parametrize("content", [b"", b"a", "h\xe9".encode(), b"x" * 100_000, b"\r\n\r\n%d%b"])
+@pytest.mark.parametrize("content_type", [TEXT, HTML, JSON, BINARY, "", 'text/plain; charset="\xe9%s%d"'])
+def test_the_short_way_and_the_long_way_give_the_same_bytes(
+    service: Service, content: bytes, content_type: str
+) -> None:
+    response = Response(content or None, content_type=content_type)
+    expected = service.encode(response, head(), True)
+    for _ in range(2):
+        assert service.encode_plain(content, response.content_type) == expected
+
+
+def test_a_prefix_is_kept_for_each_type(service: Service) -> None:
+    for _ in range(2):
+        for content_type in (TEXT, HTML, TEXT):
+            assert f"\r\nContent-Type: {content_type}\r\n".encode() in service.encode_plain(
+                b"a", content_type
+            )
+
+
+def test_prefixes_are_bounded(service: Service) -> None:
+    """Handlers may make up content types, even out of what the client sent."""
+    tracemalloc.start()
+    try:
+        for number in range(PREFIXES_MAX * 20):
+            content_type = f"text/x-{number}"
+            assert f"\r\nContent-Type: {content_type}\r\n".encode() in service.encode_plain(
+                b"a", content_type
+            )
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < PREFIXES_MAX * 1000
+
+
+def test_a_type_that_cannot_be_sent_is_refused(service: Service) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            service.encode_plain(b"a", "text/plain\r\nX: y")
+
+
+@pytest.mark.parametrize(
+    ("line", "keep_alive", "connection"),
+    [
+        ("GET / HTTP/1.1", True, []),
+        ("GET / HTTP/1.1", False, [b"Connection: close"]),
+        ("GET / HTTP/1.0", True, [b"Connection: keep-alive"]),
+        ("GET / HTTP/1.0", False, [b"Connection: close"]),
+        (None, False, [b"Connection: close"]),
+    ],
+)
+def test_an_answer_says_whether_the_connection_persists(
+    service: Service, line: str | None, keep_alive: bool, connection: list[bytes]
+) -> None:
+    answer = service.encode(Response("ab", 404), head(line) if line else None, keep_alive)
+    expected = [
+        b"HTTP/1.1 404 Not Found",
+        b"Content-Type: " + TEXT.encode(),
+        b"Content-Length: 2",
+        *connection,
+    ]
+    assert lines(answer) == expected
+    assert answer.endswith(b"\r\n\r\nab")
+
+
+def test_fields_stand_in_the_head(service: Service) -> None:
+    answer = service.encode(Response("a", headers=[("X", "y"), ("X", "z")]), head(), True)
+    assert lines(answer)[1:3] == [b"X: y", b"X: z"]
+
+
+@pytest.mark.parametrize(
+    "response", [Response("ab"), Response({}), Response(b"x" * 1000, 404), Response(None)]
+)
+def test_an_answer_to_head_is_that_to_get_without_content(service: Service, response: Response) -> None:
+    answer = service.encode(response, head("HEAD / HTTP/1.1"), True)
+    assert answer + response.body == service.encode(response, head("GET / HTTP/1.1"), True)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("status", "framing"), [(204, []), (304, []), (205, [b"Content-Length: 0"])])
+def test_an_answer_that_has_no_content_sends_none(
+    service: Service, status: int, framing: list[bytes]
+) -> None:
+    answer = service.encode(Response("ab", status), head(), True)
+    assert lines(answer)[1:] == framing
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def parts() -> Iterator[bytes]:
+    yield b"a"
+
+
+@pytest.mark.parametrize(
+    ("line", "response", "framing"),
+    [
+        ("GET / HTTP/1.1", Response(parts()), [b"Transfer-Encoding: chunked"]),
+        ("HEAD / HTTP/1.1", Response(parts()), [b"Transfer-Encoding: chunked"]),
+        ("GET / HTTP/1.0", Response(parts()), []),
+        ("GET / HTTP/1.1", Response(FileBody(-1, 0, 5)), [b"Content-Length: 5"]),
+        ("GET / HTTP/1.0", Response(FileBody(-1, 0, 5)), [b"Content-Length: 5"]),
+    ],
+)
+def test_of_a_stream_or_file_the_head_alone_is_encoded(
+    service: Service, line: str, response: Response, framing: list[bytes]
+) -> None:
+    answer = service.encode(response, head(line), False)
+    assert lines(answer)[2:] == [*framing, b"Connection: close"]
+    assert answer.endswith(b"\r\n\r\n")
+
+
+# --- Routing and counting. ---
+
+
+def served(app: App, access: Any = None) -> Service:
+    return Service(Limits(), app.freeze(), access)
+
+
+def test_a_route_is_kept_with_the_head() -> None:
+    app = App()
+
+    @app.get("/{name}")
+    def hello(request: Request, name: str) -> str:
+        return name
+
+    service, asked = served(app), head("GET /you HTTP/1.1")
+    asked.match = None
+    service.route(asked)
+    assert asked.match.handler is hello
+    assert asked.match.params == {"name": "you"}
+    assert asked.match.tally is service.counters.tally("GET", 200)
+
+
+@pytest.mark.parametrize(("line", "status"), [("GET /b HTTP/1.1", 404), ("POST /a HTTP/1.1", 405)])
+def test_a_refusal_is_kept_with_the_head_and_raised_each_time(line: str, status: int) -> None:
+    app = App()
+    app.get("/a")(lambda request: "")
+    service, asked = served(app), head(line)
+    service.route(asked)
+    depths = []
+    for _ in range(3):
+        with pytest.raises(HTTPError) as caught:
+            asked.match.handler(Request(asked, b"", ()), **asked.match.params)
+        assert caught.value.status == status
+        depths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert len(set(depths)) == 1, "the traceback grows"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_plain"),
+    [
+        ("GET /a HTTP/1.1", True),
+        ("HEAD /a HTTP/1.1", False),
+        ("GET /a HTTP/1.0", False),
+        ("GET /constant HTTP/1.1", False),
+        ("GET /blocking HTTP/1.1", False),
+    ],
+)
+def test_which_requests_are_plain(line: str, is_plain: bool) -> None:
+    app = App()
+    app.get("/a")(lambda request: "")
+    app.get("/constant", constant=True)(lambda request: "")
+    app.get("/blocking", blocking=True)(lambda request: "")
+    asked = head(line)
+    served(app).route(asked)
+    assert asked.match.plain is is_plain
+
+    class Access:
+        def turn_second(self, wall: float) -> None:
+            """Nothing changes with it."""
+
+    served(app, Access()).route(asked)
+    assert not asked.match.plain, "each request is noted in the access log"
+
+
+def test_each_state_has_its_patience(service: Service) -> None:
+    assert set(service.patience) == set(map(int, State))
+    assert all(seconds > 0 for seconds in service.patience.values())
+    assert service.patience[IDLE] == service.limits.keepalive_seconds
+    assert service.patience[WAITING] == service.patience[READY] == inf
+
+
+def test_each_deadline_has_a_name(service: Service) -> None:
+    missable = [state for state, seconds in service.patience.items() if seconds < inf]
+    for state in missable:
+        service.count_timeout(state)
+    assert sorted(service.counters.timeouts) == ["body", "head", "keepalive", "linger", "write"]
+    assert set(service.counters.timeouts.values()) == {1}
