@@ -12,7 +12,7 @@ from . import __version__, log
 from .app import App
 from .config import Config, ConfigError, Limits, option
 from .demo import make_demo
-from .server import Server, StartError
+from .server import Server, StartError, url
 
 USAGE_ERROR = 2
 
@@ -45,12 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _complain(error)
     try:
-        return Server(config, app).run()
+        return Server(config, app).run(announce if config.port == 0 else None)
     except ConfigError as error:
         return _complain(error)
     except StartError as error:
         print(f"mreactor: {error}", file=sys.stderr)
         return 1
+
+
+def announce(host: str, port: int) -> None:
+    """Print the address on standard output, for who has let the kernel choose the port; whatever the log level."""
+    print(f"listening on {url(host, port)}", flush=True)
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Config, str]:

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 from . import __version__
 from .acceptor.base import Acceptor
@@ -120,8 +121,11 @@ class Server:
         if self._access is not None:
             self._access.close()
 
-    def run(self) -> int:
+    def run(self, announce: Callable[[str, int], None] | None = None) -> int:
         """Start, report, serve until a signal, stop.
+
+        Args:
+            announce: called with host and port once the server listens.
 
         Returns:
             the exit code: 0 after a drain, 128 and the signal's number after a second signal.
@@ -132,6 +136,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.put(number))
         self.start()
+        if announce is not None:
+            announce(*self.address)
         for line in report(self):
             log.info("%s", line)
         for line in warnings():
@@ -216,8 +222,13 @@ def report(server: Server) -> list[str]:
         f"{config.reactors} reactor threads on {len(os.sched_getaffinity(0))} usable CPUs",
         f"limits: {limits.connections_max} connections, body {limits.body_bytes_max} bytes,"
         f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
-        f"listening on http://{f'[{host}]' if ':' in host else host}:{port}",
+        f"listening on {url(host, port)}",
     ]
+
+
+def url(host: str, port: int) -> str:
+    """The URL of an address."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def warnings() -> list[str]:

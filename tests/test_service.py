@@ -1,4 +1,4 @@
-"""What the connections of a reactor share: the present second, the bounds of its caches, and the encoding of answers."""
+"""What the connections of a reactor share: the present second, what is known of it, and the encoding of answers."""
 
 import time
 import traceback
@@ -16,30 +16,21 @@ from mreactor.http1.parser import Parser
 from mreactor.http1.request import Request, RequestHead
 from mreactor.http1.response import BINARY, HTML, JSON, TEXT, FileBody, Response
 from mreactor.http1.status import HTTPError
-from mreactor.service import (
-    PREFIXES_MAX,
-    REPLIES_BYTES_MAX,
-    REPLIES_MAX,
-    REPLY_BYTES_MAX,
-    REPLY_KEY_BYTES_MAX,
-    Reply,
-    Service,
-)
+from mreactor.service import PREFIXES_MAX, Service
 from mreactor.state import IDLE, READY, WAITING, State
-
-PARSER = Parser(Limits())
 
 
 def head(line: str = "GET / HTTP/1.1") -> RequestHead:
-    return PARSER.parse(f"{line}\r\nHost: a\r\n\r\n".encode())
+    return Parser(Limits()).parse(f"{line}\r\nHost: a\r\n\r\n".encode())
 
 
-def reply(size: int = 10) -> Reply:
-    return b"x" * size, 1, [0], None
-
-
-def call(name: str = "/") -> Any:
-    return lambda request: name, {}, head(), [0]
+def remember(service: Service) -> None:
+    """Let a service keep an answer, and the way to another."""
+    asked = head()
+    service.route(asked)
+    asked.match.plain = True
+    service.replies.keep(b"a", b"answer", asked, 1, ([0], None))
+    service.replies.keep(b"b", b"answer", asked, 1, None)
 
 
 @pytest.fixture
@@ -75,17 +66,12 @@ def test_a_new_service_knows_the_time() -> None:
     assert service.idle_deadline == service.now + service.limits.keepalive_seconds
 
 
-def test_a_new_second_forgets_answers_in_place(service: Service) -> None:
-    """Idle connections hold the tables themselves: they are emptied, not replaced."""
-    replies, calls = service.replies, service.calls
-    service.remember(b"a", reply())
-    service.remember_call(b"b", call())
-    assert (list(replies), list(calls)) == ([b"a"], [b"b"])
+def test_a_new_second_forgets_the_answers_of_the_last(service: Service) -> None:
+    remember(service)
+    assert (list(service.replies.answers), list(service.replies.calls)) == ([b"a"], [b"b"])
     service.turn_second(service.now)
-    assert service.replies is replies
-    assert service.calls is calls
-    assert not replies
-    assert not calls
+    assert not service.replies.answers
+    assert not service.replies.calls
 
 
 def test_a_new_second_changes_the_date_of_all_answers(
@@ -111,86 +97,22 @@ def test_the_access_log_turns_with_the_second(monkeypatch: pytest.MonkeyPatch) -
     assert Access.seconds == [1000.5]
 
 
-# --- The reply cache. ---
-
-
-def test_a_reply_is_kept(service: Service) -> None:
-    kept = reply()
-    service.remember(b"key", kept)
-    assert service.replies == {b"key": kept}
-
-
-@pytest.mark.parametrize(
-    ("key", "size"),
-    [(REPLY_KEY_BYTES_MAX, 10), (3, REPLY_BYTES_MAX), (REPLY_KEY_BYTES_MAX, REPLY_BYTES_MAX)],
-)
-def test_a_reply_at_the_bound_is_kept(service: Service, key: int, size: int) -> None:
-    service.remember(b"k" * key, reply(size))
-    assert len(service.replies) == 1
-
-
-@pytest.mark.parametrize(("key", "size"), [(REPLY_KEY_BYTES_MAX + 1, 10), (3, REPLY_BYTES_MAX + 1)])
-def test_a_reply_past_the_bound_is_not_kept(service: Service, key: int, size: int) -> None:
-    service.remember(b"k" * key, reply(size))
-    assert not service.replies
-
-
-def test_replies_are_bounded_in_number(service: Service) -> None:
-    for number in range(REPLIES_MAX + 10):
-        service.remember(b"%d" % number, reply())
-    assert list(service.replies) == [b"%d" % number for number in range(REPLIES_MAX)]
-
-
-def test_replies_are_bounded_in_bytes(service: Service) -> None:
-    each = REPLY_BYTES_MAX
-    count = REPLIES_BYTES_MAX // each
-    for number in range(count):
-        service.remember(b"%04d" % number, reply(each - 4))
-    assert len(service.replies) == count
-    service.remember(b"", reply(1))
-    assert len(service.replies) == count
-    service.remember(b"", reply(0))
-    assert len(service.replies) == count + 1
-
-
-def test_a_new_second_makes_room(service: Service) -> None:
-    for _ in range(3):
-        for number in range(REPLIES_BYTES_MAX // REPLY_BYTES_MAX):
-            service.remember(b"%04d" % number, reply(REPLY_BYTES_MAX - 4))
-        assert len(service.replies) == REPLIES_BYTES_MAX // REPLY_BYTES_MAX
-        service.turn_second(service.now)
-
-
-def test_calls_are_bounded_in_number_and_size(service: Service) -> None:
-    service.remember_call(b"k" * (REPLY_KEY_BYTES_MAX + 1), call())
-    assert not service.calls
-    for number in range(REPLIES_MAX + 10):
-        service.remember_call(b"%d" % number, call())
-    assert len(service.calls) == REPLIES_MAX
-    service.turn_second(service.now)
-    service.remember_call(b"k" * REPLY_KEY_BYTES_MAX, call())
-    assert len(service.calls) == 1
-
-
 def test_a_draining_server_answers_nothing_from_memory(service: Service) -> None:
     """Each answer then says that it is the last."""
-    service.remember(b"a", reply())
-    service.remember_call(b"b", call())
-    replies, calls = service.replies, service.calls
+    remember(service)
+    answers, calls = service.replies.answers, service.replies.calls
     service.drain()
-    service.remember(b"a", reply())
-    service.remember_call(b"b", call())
+    remember(service)
     assert service.draining
-    assert not replies
+    assert not answers
     assert not calls
-    assert not service.replies
-    assert not service.calls
+    assert not service.replies.answers
+    assert not service.replies.calls
 
 
 def test_what_busy_connections_look_into_stays_empty(service: Service) -> None:
-    service.remember(b"a", reply())
-    service.remember_call(b"b", call())
-    assert service.no_replies == service.no_calls == {}
+    remember(service)
+    assert service.no_calls == {}
 
 
 # --- Encoding. ---
@@ -367,13 +289,6 @@ def test_which_requests_are_plain(line: str, is_plain: bool) -> None:
     asked = head(line)
     served(app).route(asked)
     assert asked.match.plain is is_plain
-
-    class Access:
-        def turn_second(self, wall: float) -> None:
-            """Nothing changes with it."""
-
-    served(app, Access()).route(asked)
-    assert not asked.match.plain, "each request is noted in the access log"
 
 
 def test_each_state_has_its_patience(service: Service) -> None:

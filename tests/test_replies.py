@@ -1,0 +1,188 @@
+"""What is remembered within a second: the bounds of it, and that each request answered from memory is counted once."""
+
+import pytest
+
+from mreactor.config import Limits
+from mreactor.http1.parser import Parser
+from mreactor.http1.request import RequestHead
+from mreactor.metrics import Counters
+from mreactor.replies import ANSWER_BYTES_MAX, BYTES_MAX, ENTRIES_MAX, KEY_BYTES_MAX, Replies
+from mreactor.router import Match
+
+
+def head(*, plain: bool = True, body: bool = False) -> RequestHead:
+    """The head of a request whose route is known."""
+    framing = "Content-Length: 5\r\n" if body else ""
+    made = Parser(Limits()).parse(f"POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n".encode())
+    made.match = Match(lambda request: "", {"name": "x"}, False, False, [0], plain)
+    return made
+
+
+def keep_answer(replies: Replies, key: bytes, answer: bytes = b"answer", count: int = 1) -> list[int]:
+    """Have an answer kept; returns what counts its requests."""
+    tally = [0]
+    replies.keep(key, answer, head(), count, (tally, None))
+    return tally
+
+
+def keep_call(replies: Replies, key: bytes) -> None:
+    replies.keep(key, b"answer", head(), 1, None)
+
+
+@pytest.fixture
+def counters() -> Counters:
+    return Counters()
+
+
+@pytest.fixture
+def replies(counters: Counters) -> Replies:
+    return Replies(counters)
+
+
+# --- What is kept. ---
+
+
+def test_an_answer_is_kept_with_what_the_log_says(replies: Replies) -> None:
+    asked = head()
+    note = asked, 200, 5
+    replies.keep(b"one", b"answer", asked, 1, ([0], note))
+    replies.keep(b"three", b"answers", asked, 3, ([0], note))
+    replies.keep(b"unlogged", b"answer", asked, 1, ([0], None))
+    assert replies.answers == {
+        b"one": (b"answer", [0], (note, 1)),
+        b"three": (b"answers", [0], (note, 3)),
+        b"unlogged": (b"answer", [0], None),
+    }
+    assert not replies.calls
+
+
+def test_the_way_to_an_answer_that_is_computed_is_kept(replies: Replies) -> None:
+    asked = head()
+    replies.keep(b"key", b"answer", asked, 1, None)
+    match = asked.match
+    assert replies.calls == {b"key": (match.handler, match.params, asked, match.tally)}
+    assert not replies.answers
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [(head(plain=False), 1), (head(body=True), 1), (head(), 2)],
+    ids=["not plain", "with a body", "several at once"],
+)
+def test_other_ways_are_not_kept(replies: Replies, asked: RequestHead, count: int) -> None:
+    """The short lane gives the handler an empty body, and answers once."""
+    replies.keep(b"key", b"answer", asked, count, None)
+    assert not replies.calls
+    assert not replies.answers
+
+
+# --- Bounds. ---
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"), [(KEY_BYTES_MAX, 10), (3, ANSWER_BYTES_MAX), (KEY_BYTES_MAX, ANSWER_BYTES_MAX)]
+)
+def test_an_answer_at_the_bound_is_kept(replies: Replies, key: int, answer: int) -> None:
+    keep_answer(replies, b"k" * key, b"a" * answer)
+    assert len(replies.answers) == 1
+
+
+@pytest.mark.parametrize(("key", "answer"), [(KEY_BYTES_MAX + 1, 10), (3, ANSWER_BYTES_MAX + 1)])
+def test_an_answer_past_the_bound_is_not_kept(replies: Replies, key: int, answer: int) -> None:
+    keep_answer(replies, b"k" * key, b"a" * answer)
+    assert not replies.answers
+    assert not replies.calls
+
+
+def test_answers_are_bounded_in_number(replies: Replies) -> None:
+    for number in range(ENTRIES_MAX + 10):
+        keep_answer(replies, b"%d" % number)
+    assert list(replies.answers) == [b"%d" % number for number in range(ENTRIES_MAX)]
+
+
+def fill(replies: Replies) -> int:
+    """Keep answers up to the last byte of the bound; returns their number."""
+    for number in range(BYTES_MAX // ANSWER_BYTES_MAX):
+        keep_answer(replies, b"%04d" % number, b"a" * (ANSWER_BYTES_MAX - 4))
+    return BYTES_MAX // ANSWER_BYTES_MAX
+
+
+def test_answers_are_bounded_in_bytes(replies: Replies) -> None:
+    count = fill(replies)
+    assert len(replies.answers) == count
+    keep_answer(replies, b"", b"a")
+    keep_answer(replies, b"k", b"")
+    assert len(replies.answers) == count
+    keep_answer(replies, b"", b"")
+    assert len(replies.answers) == count + 1
+
+
+def test_calls_are_bounded_in_number_and_size(replies: Replies) -> None:
+    keep_call(replies, b"k" * (KEY_BYTES_MAX + 1))
+    assert not replies.calls
+    keep_call(replies, b"k" * KEY_BYTES_MAX)
+    for number in range(ENTRIES_MAX + 10):
+        keep_call(replies, b"%d" % number)
+    assert len(replies.calls) == ENTRIES_MAX
+
+
+# --- Seconds. ---
+
+
+def test_a_new_second_empties_the_tables_in_place(replies: Replies) -> None:
+    """Idle connections hold the tables themselves."""
+    answers, calls = replies.answers, replies.calls
+    keep_answer(replies, b"a")
+    keep_call(replies, b"b")
+    replies.turn_second()
+    assert replies.answers is answers
+    assert replies.calls is calls
+    assert not answers
+    assert not calls
+
+
+def test_a_new_second_makes_room(replies: Replies) -> None:
+    for _ in range(3):
+        count = fill(replies)
+        assert len(replies.answers) == count
+        replies.turn_second()
+
+
+def test_what_was_answered_from_memory_is_counted_when_the_second_is_over(
+    replies: Replies, counters: Counters
+) -> None:
+    once, thrice, never = (
+        keep_answer(replies, b"a"),
+        keep_answer(replies, b"b", count=3),
+        keep_answer(replies, b"c"),
+    )
+    replies.answers[b"a"][1][0] += 5
+    replies.answers[b"b"][1][0] += 7
+    for _ in range(2):
+        replies.turn_second()
+        assert (once, thrice, never) == ([5], [21], [0])
+        assert counters.cache_hits == [26]
+
+
+def test_an_answer_kept_anew_loses_no_count(replies: Replies, counters: Counters) -> None:
+    first = keep_answer(replies, b"a")
+    replies.answers[b"a"][1][0] += 2
+    second = keep_answer(replies, b"a")
+    replies.answers[b"a"][1][0] += 3
+    replies.turn_second()
+    assert first[0] + second[0] == 5
+    assert counters.cache_hits == [5]
+
+
+def test_closing_forgets_for_good_and_counts(replies: Replies, counters: Counters) -> None:
+    tally = keep_answer(replies, b"a")
+    keep_call(replies, b"b")
+    replies.answers[b"a"][1][0] += 4
+    replies.close()
+    assert replies.is_closed
+    keep_answer(replies, b"a")
+    keep_call(replies, b"b")
+    replies.turn_second()
+    assert not replies.answers
+    assert not replies.calls
+    assert (tally, counters.cache_hits) == ([4], [4])
