@@ -56,20 +56,20 @@ class View:
     """What the admin listener may see of a server. The server's thread writes it, the admin's reads.
 
     Attributes:
-        backend: how reactors wait, in words.
-        address: where the server listens.
         reactors: the server's own list, which fills while it starts.
         has_gil: whether one thread of Python runs at a time; asked anew each time, since an extension may switch it on.
+        backend: how reactors wait, in words, once it is chosen.
+        address: where the server listens, once it does.
         report: the lines of the start-up report, once there is one.
         acceptor, access: None before they are started, or for ever.
         is_draining: the server is about to end.
     """
 
     config: Config
-    backend: str
-    address: tuple[str, int]
     reactors: Sequence[Reactor]
     has_gil: Callable[[], bool]
+    backend: str = ""
+    address: tuple[str, int] = ("", 0)
     report: Sequence[str] = ()
     acceptor: Acceptor | None = None
     access: AccessLog | None = None
@@ -99,19 +99,13 @@ class Observer:
         self._started = time.time()
         self._taken = 0.0  # monotonic seconds
         self._latest: Snapshot | None = None
-        self._previous: Snapshot | None = None
 
     def look(self) -> Snapshot:
         """The state of the server, `SNAPSHOT_SECONDS` old at most."""
         now = time.monotonic()
         if self._latest is None or now - self._taken >= SNAPSHOT_SECONDS:
-            self._previous, self._latest, self._taken = self._latest, self._take(now), now
+            self._latest, self._taken = self._take(now), now
         return self._latest
-
-    @property
-    def previous(self) -> Snapshot | None:
-        """The snapshot before the latest."""
-        return self._previous
 
     def _take(self, now: float) -> Snapshot:
         view = self._view
@@ -204,7 +198,7 @@ class Admin:
 
         @app.get("/stats.json")
         def numbers(request: Request) -> Response:
-            return Response(stats(self._observer.look(), self._observer.previous), headers=FIELDS)
+            return Response(stats(self._observer.look()), headers=FIELDS)
 
         @app.get("/healthz")
         def health(request: Request) -> Response:

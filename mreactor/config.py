@@ -51,6 +51,9 @@ class Limits:
     write_stall_seconds: float = setting(
         30.0, "a peer that takes no byte of its answer for this long is cut off"
     )
+    write_rate_min: int = setting(
+        500, "bytes a second that a peer must take on average, past the stall", minimum=1
+    )
     linger_seconds: float = setting(
         2.0, "after a refusal, how long late bytes are read so that the answer arrives"
     )
@@ -59,6 +62,9 @@ class Limits:
     connections_max: int = setting(16_384, "open connections; further ones get 503", minimum=1)
     connections_per_address_max: int = setting(
         0, "open connections of one client address; 0: no bound", minimum=0
+    )
+    buffered_bytes_max: int = setting(
+        1024 * 1024 * 1024, "bytes of unfinished request bodies held in all; past it 503", minimum=1024
     )
     pipelined_per_turn_max: int = setting(
         64, "requests answered for one client before the others' turn", minimum=1

@@ -18,11 +18,13 @@ from .job import Job
 from .outbox import Outbox
 from .reception import Reception
 from .replies import Call, Kept, Note
-from .service import Service
+from .service import DRAIN_GRACE_SECONDS, Service
 from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, NEXT_STATES, READY, SENDING, WAITING, State
 from .stream import Stream
 
-DRAIN_GRACE_SECONDS = 1.0
+ANSWERS_BYTES_MAX = (
+    256 * 1024
+)  # answers of one turn: a client that asks for more before it reads waits for the rest
 
 CUT_OFF = "The request ended before it was complete."
 
@@ -83,9 +85,7 @@ class Connection:
         # These bytes are one request whose plain route is known; only the handler runs anew (the dict is empty while
         # the connection is not idle). It costs 1.5 µs without the handler, where the long way costs 4 µs.
         call = self._calls.get(data)
-        if call is not None:
-            return self._answer_again(call)
-        return self._receive(data)
+        return self._receive(data) if call is None else self._answer_again(call)
 
     def note_reply(self, note: Note, count: int) -> None:
         """Have the access log tell of requests answered from the reply cache."""
@@ -107,22 +107,25 @@ class Connection:
 
     def sent(self, count: int) -> None:
         """The kernel has taken `count` bytes of `pending`."""
-        if count and self.state == SENDING:
-            self.deadline = max(self.deadline, self._service.now + self._service.limits.write_stall_seconds)
         self._outbox.sent(count)
         if self.state == SENDING:
+            if count:
+                self.deadline = self._outbox.deadline(self._service)
             self._go_on()
 
     def complete(self, job: Job) -> None:
         """A job is done. One that the connection does not wait for any more is ignored."""
         head = self._head
         if job is not self._job or head is None:
+            if job.stream is not None:
+                job.stream.close()  # which could not be done while the job was running
             return
         self._job = None
+        if self._service.draining and not self._buffer:
+            self._keep_alive = False
         self._enter(SENDING)
-        stream = self._outbox.stream
-        if isinstance(stream, Stream):
-            self._take_part(stream, job)
+        if job.stream is not None:
+            self._take_part(job)
         else:
             self._outbox.add(self._encode(head, response_of(self._service, head, job)))
         self._go_on()
@@ -143,26 +146,28 @@ class Connection:
             self.abort()
 
     def drain(self) -> None:
-        """The server is stopping: close if idle; otherwise the next answer is the last.
+        """The server is stopping: close if idle; otherwise the answer to the last request received is the last.
 
         A client that was answered within the last second, or is new, may have its next request on the way: a close
         would lose it. It gets a second, and an answer with `Connection: close`.
         """
-        self._keep_alive = False
+        service = self._service
         if self.state != IDLE:
             return
-        service = self._service
-        idle_since = self.deadline - service.limits.keepalive_seconds
-        if self._head is not None and idle_since < service.now - DRAIN_GRACE_SECONDS:
-            self.abort()
-            return
+        answered = self.deadline - service.limits.keepalive_seconds
         self.deadline = min(self.deadline, service.now + DRAIN_GRACE_SECONDS)
+        if self._head is not None and answered < service.now - DRAIN_GRACE_SECONDS:
+            self.abort()
 
     def abort(self) -> None:
         """End the connection, whatever it was doing."""
         if self.state != CLOSED:
             self._enter(CLOSED)
             self._buffer = self._outbox.output = b""
+            if self._job is not None:
+                self._outbox.stream = (
+                    None  # a generator cannot be closed while another thread runs it: see `complete`
+                )
             self._job = self._unstarted = None
             self._reception.drop()
             self._outbox.drop_stream()
@@ -180,8 +185,6 @@ class Connection:
         """The job to start, given out once; None if there is none."""
         job, self._unstarted = self._unstarted, None
         return job
-
-    # Receiving.
 
     def _receive(self, data: bytes) -> bytes | None:
         if not data:
@@ -205,24 +208,29 @@ class Connection:
 
     def _take_turn(self, data: bytes) -> bytes | None:
         """Answer the requests in `data`, up to the bound for one turn; returns what `receive` returns."""
-        reception = self._reception
+        reception, service = self._reception, self._service
+        self._kept = None
         answers: list[bytes] = []
+        size = 0
         start = 0
         first: RequestHead | None = None
         same = True
         try:
-            for _ in range(self._service.limits.pipelined_per_turn_max):
+            while len(answers) < service.limits.pipelined_per_turn_max and size <= ANSWERS_BYTES_MAX:
                 began, start = start, reception.read(data, start)
                 head = reception.head
                 # What cannot be answered at once waits, unanswered, until the answers before it are sent.
                 if start < 0 or head is None or (answers and head.match.blocking):
                     self._pause(answers, data[began:])
                     return None
+                if service.draining and start == len(data):
+                    self._keep_alive = False
                 answer = self._answer(head, reception.take_body())
                 if answer is None:
                     self._buffer = data[start:]
                     return None
                 answers.append(answer)
+                size += len(answer)
                 same = same and (first is None or head is first)
                 first = head
                 if start == len(data) or self._outbox.stream or not self._keep_alive:
@@ -232,10 +240,8 @@ class Connection:
             start = len(data)
         output = answers[0] if len(answers) == 1 else b"".join(answers)
         if same and first is not None and start == len(data):
-            self._service.replies.keep(
-                data, output, first, len(answers), self._kept if self._keep_alive else None
-            )
-            self._kept = None
+            kept = self._kept if self._keep_alive else None
+            service.replies.keep(data, output, first, len(answers), kept)
         return self._finish(output, data[start:])
 
     def _receive_body(self, data: bytes) -> bytes | None:
@@ -248,6 +254,8 @@ class Connection:
         if end < 0 or reception.head is None:
             self.deadline = reception.body_deadline
             return None
+        if self._service.draining and end == len(data):
+            self._keep_alive = False
         answer = self._answer(reception.head, reception.take_body())
         if answer is None:
             self._buffer = data[end:]
@@ -264,6 +272,7 @@ class Connection:
             if reception.awaits_continue:
                 self._outbox.add(CONTINUE)
             self._enter(BODY)
+            self.deadline = reception.body_deadline
         else:
             self._buffer = rest
             reception.rebase()
@@ -285,8 +294,6 @@ class Connection:
         else:
             self._enter(IDLE)
         return output
-
-    # Answering.
 
     def _answer_again(self, call: Call) -> bytes | None:
         """Answer a request that has been read and routed before; returns what `receive` returns."""
@@ -345,8 +352,6 @@ class Connection:
         self._buffer = b""
         return refusal_of(self._service, self._peer, head, error)
 
-    # Sending.
-
     def _go_on(self) -> None:
         """Where the output is out, fetch what follows it, or go to the next state."""
         outbox = self._outbox
@@ -370,19 +375,14 @@ class Connection:
             self._wait_for(job)
         else:
             job.run()
-            self._take_part(stream, job)
+            self._take_part(job)
 
-    def _take_part(self, stream: Stream, job: Job) -> None:
+    def _take_part(self, job: Job) -> None:
         """Send a stream's next part; one that fails ends the connection, so that the peer sees the answer cut off."""
-        try:
-            self._outbox.add(stream.encode(job))
-        except BaseException as error:
-            if self._head is not None:
-                failure(self._service, self._head, error)
+        error = self._outbox.take_part(job)
+        if error is not None and self._head is not None:
+            failure(self._service, self._head, error)
             self.abort()
-            return
-        if stream.is_over:
-            self._outbox.drop_stream()
 
     def _wait_for(self, job: Job) -> None:
         self._job = self._unstarted = job
@@ -396,3 +396,5 @@ class Connection:
         seconds = service.patience[state]
         # A fresh connection's first head has been awaited since accept.
         self.deadline = service.now + seconds if state != HEAD else min(self.deadline, service.now + seconds)
+        if state == SENDING:
+            self._outbox.begin(service.now)

@@ -144,13 +144,8 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _of_durations(counters)
 
 
-def stats(snapshot: Snapshot, before: Snapshot | None) -> dict[str, Any]:
-    """All metrics as one object for `/stats.json`.
-
-    Args:
-        before: an earlier snapshot of the same server, from which `rate` is computed; None: since the start.
-    """
-    total = snapshot.total()
+def stats(snapshot: Snapshot) -> dict[str, Any]:
+    """All metrics as one object for `/stats.json`, per reactor and in sum."""
     return {
         "time": snapshot.time,
         "started": snapshot.started,
@@ -164,8 +159,7 @@ def stats(snapshot: Snapshot, before: Snapshot | None) -> dict[str, Any]:
         "refused": snapshot.refused,
         "access_log_dropped": snapshot.lines_dropped,
         "process": {"cpu_seconds": snapshot.cpu_seconds, "resident_bytes": snapshot.resident_bytes},
-        "rate": _rate(snapshot, total, before),
-        "total": _object_of(total),
+        "total": _object_of(snapshot.total()),
         "reactors": [
             {"index": one.index, "state": one.state, "heartbeat_age": one.heartbeat_age}
             | _object_of(one.counters)
@@ -281,18 +275,6 @@ def _weight(parameters: list[str]) -> float:
             except ValueError:
                 return 0.0
     return 1.0
-
-
-def _rate(snapshot: Snapshot, total: Counters, before: Snapshot | None) -> dict[str, float]:
-    """What happened a second since `before`."""
-    then = before.total() if before else Counters()
-    seconds = max(snapshot.time - (before.time if before else snapshot.started), 1e-3)
-    return {
-        "over_seconds": seconds,
-        "requests": (total.answered - then.answered) / seconds,
-        "bytes_in": (total.bytes_in - then.bytes_in) / seconds,
-        "bytes_out": (total.bytes_out - then.bytes_out) / seconds,
-    }
 
 
 def _object_of(counters: Counters) -> dict[str, Any]:

@@ -1,7 +1,14 @@
 """Work that may wait: made by a connection, run by another thread, handed back to the connection."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
+
+
+class Closable(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None:
+        """Give it up."""
 
 
 class Job:
@@ -10,15 +17,17 @@ class Job:
     Attributes:
         result: what the call returned.
         error: what it raised instead.
+        stream: what it fetches a part of; the job's owner closes it when nobody waits for the part any more.
     """
 
-    __slots__ = ("_args", "_call", "_keywords", "error", "result")
+    __slots__ = ("_args", "_call", "_keywords", "error", "result", "stream")
 
     def __init__(self, call: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         self._call = call
         self._args = args
         self._keywords = keywords
         self.result: Any = None
+        self.stream: Closable | None = None
         self.error: BaseException | None = None
 
     def run(self) -> None:

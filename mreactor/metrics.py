@@ -67,7 +67,7 @@ def bucket_of(nanoseconds: int) -> int:
 
 # The kinds that exist, so that a reader can show a zero before the first of a kind happens.
 TIMEOUTS = ("head", "body", "keepalive", "write", "linger")
-ERRORS = ("handler", "connection", "socket", "peer")
+ERRORS = ("handler", "connection", "socket", "peer", "address")
 
 
 class Counters:

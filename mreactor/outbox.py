@@ -2,6 +2,8 @@
 
 from .answer import close
 from .http1.response import FileBody
+from .job import Job
+from .service import Service
 from .stream import Stream
 
 
@@ -13,15 +15,39 @@ class Outbox:
         stream: what comes after them; closed when it is used up or dropped.
     """
 
-    __slots__ = ("output", "stream")
+    __slots__ = ("_since", "_taken", "output", "stream")
 
     def __init__(self) -> None:
         self.output: bytes | memoryview = b""
         self.stream: FileBody | Stream | None = None
+        self._since = 0.0  # when sending began
+        self._taken = 0  # bytes that the peer has taken since
+
+    def begin(self, now: float) -> None:
+        """Sending begins, or goes on with a new part."""
+        self._since = now
+        self._taken = 0
+
+    def deadline(self, service: Service) -> float:
+        """Monotonic seconds by which the peer must have taken more: soon after the last byte, and at a rate."""
+        limits = service.limits
+        grace_ends = self._since + limits.write_stall_seconds
+        return min(service.now + limits.write_stall_seconds, grace_ends + self._taken / limits.write_rate_min)
 
     def add(self, output: bytes) -> None:
         """Put bytes behind those that wait."""
         self.output = bytes(self.output) + output if self.output else output
+
+    def take_part(self, job: Job) -> BaseException | None:
+        """Take the stream's next part from the job that has fetched it; returns what went wrong instead."""
+        assert isinstance(self.stream, Stream), "the job fetched a part of it"
+        try:
+            self.add(self.stream.encode(job))
+        except BaseException as error:
+            return error
+        if self.stream.is_over:
+            self.drop_stream()
+        return None
 
     def pending(self) -> bytes | memoryview | FileBody:
         """What can be sent now; empty for nothing."""
@@ -31,6 +57,7 @@ class Outbox:
 
     def sent(self, count: int) -> None:
         """`count` bytes of `pending` are gone."""
+        self._taken += count
         if self.output:
             self.output = memoryview(self.output)[count:]
         elif isinstance(self.stream, FileBody):

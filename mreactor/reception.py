@@ -15,13 +15,14 @@ class Reception:
         awaits_continue: the client waits for `100 Continue` before it sends the body.
     """
 
-    __slots__ = ("_body", "_reader", "_service", "_since", "awaits_continue", "head")
+    __slots__ = ("_body", "_charged", "_reader", "_service", "_since", "awaits_continue", "head")
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._reader: HeadReader | None = None  # of a head that comes in pieces
         self._body: FixedBody | ChunkedBody | None = None
         self._since = 0.0  # when the body began
+        self._charged = 0  # bytes of it that the service counts as held
         self.head: RequestHead | None = None
         self.awaits_continue = False
 
@@ -53,6 +54,8 @@ class Reception:
         assert self._body is not None, "a body is being received"
         self.awaits_continue = False
         end = self._body.feed(data, 0)
+        if end is None:
+            self._charge(self._body.received)
         return -1 if end is None else end
 
     @property
@@ -72,6 +75,7 @@ class Reception:
         if self._body is None:
             return b""
         body, self._body = self._body, None
+        self._charge(0)
         return body.content()
 
     def rebase(self) -> None:
@@ -82,6 +86,7 @@ class Reception:
     def drop(self) -> None:
         """Forget what has been read of an unfinished request; its bytes may come again."""
         self._reader = self._body = None
+        self._charge(0)
         self.awaits_continue = False
 
     def _read_on(self, data: bytes, start: int) -> int:
@@ -109,4 +114,16 @@ class Reception:
         self._body = body
         self._since = self._service.now
         end = body.feed(data, start)
+        if end is None:
+            self._charge(body.received)
         return -1 if end is None else end
+
+    def _charge(self, received: int) -> None:
+        """Have the service know how much is held for this connection.
+
+        Raises:
+            HTTPError: 503, all connections together hold too much.
+        """
+        if received != self._charged:
+            grown, self._charged = received - self._charged, received
+            self._service.hold(grown)

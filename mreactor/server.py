@@ -11,22 +11,27 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from . import __version__
 from .acceptor.base import Acceptor
 from .accesslog import AccessLog
+from .addresses import Addresses
+from .admin import Admin, View
 from .app import App
 from .backends import choose
-from .config import Config
+from .config import Config, ConfigError
 from .jobs import Jobs
 from .reactor.base import DRAIN, STOP, Reactor
 from .service import Service
+from .watchdog import Watchdog
 
 log = logging.getLogger("mreactor")
 
 FDS_OF_OUR_OWN = 512  # beside the clients': libraries, files being sent, blocking handlers
 FDS_TABLE_MAX = 64 * 1024
 START_SECONDS_MAX = 30.0
+WATCH_SECONDS = 1.0  # between two looks at the reactors
 
 
 class StartError(RuntimeError):
@@ -51,12 +56,19 @@ class Server:
         self._acceptor: Acceptor | None = None
         self._jobs: Jobs | None = None
         self._access: AccessLog | None = None
+        self._view = View(config, self._reactors, has_gil)
+        self._admin: Admin | None = None
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port listened on, once started."""
         return self._address
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """Host and port of the admin listener, once started; None where there is none."""
+        return self._admin.address if self._admin is not None else None
 
     def start(self) -> None:
         """Listen and serve; returns when every thread is up.
@@ -70,6 +82,9 @@ class Server:
         listener = listen(self.config)
         host, port = listener.getsockname()[:2]
         self._address: tuple[str, int] = (host, port)
+        self._view.backend, self._view.address = backend.description, self._address
+        if self.config.admin:
+            self._start_admin(listener, fds_max)
         limits = self.config.limits
         if self.config.access_log:
             self._access = AccessLog(self.config.access_log)
@@ -77,8 +92,13 @@ class Server:
             self._access.start()
         self._jobs = Jobs(limits.blocking_threads, limits.blocking_queue_max)
         self._app.freeze()
+        reactors = self.config.reactors
+        per_address = limits.connections_per_address_max
+        addresses = Addresses(per_address) if per_address else None
         for index in range(self.config.reactors):
-            reactor = backend.reactor(index, self._make_service, self._jobs, fds_max, listener.family)
+            reactor = backend.reactor(
+                index, self._make_service, self._jobs, fds_max, listener.family, addresses
+            )
             self._reactors.append(reactor)
             reactor.start()
         for reactor in self._reactors:
@@ -87,12 +107,15 @@ class Server:
                 raise StartError(f"{reactor.name} could not start: {reactor.failure or 'no answer'}")
         self._acceptor = backend.acceptor(listener, self._reactors, limits.connections_max, fds_max)
         self._acceptor.start()
+        self._view.acceptor, self._view.access = self._acceptor, self._access
+        self._view.report = [*report(self), *warnings()]
         # What lives now lives until the end: the collector need not look at it again.
         gc.collect()
         gc.freeze()
 
     def stop(self) -> None:
         """Drain: accept no more, let requests in flight finish within the drain time, then end every thread."""
+        self._view.is_draining = True
         deadline = time.monotonic() + self.config.limits.drain_seconds
         if self._acceptor is not None:
             self._acceptor.stop()
@@ -120,6 +143,8 @@ class Server:
             self._jobs.close()
         if self._access is not None:
             self._access.close()
+        if self._admin is not None:
+            self._admin.stop()
 
     def run(self, announce: Callable[[str, int], None] | None = None) -> int:
         """Start, report, serve until a signal, stop.
@@ -142,7 +167,8 @@ class Server:
             log.info("%s", line)
         for line in warnings():
             log.warning("%s", line)
-        while (received := self._signals.get()) == signal.SIGHUP:
+        watchdog = Watchdog(self._reactors)
+        while (received := self._wait_for_signal(watchdog)) == signal.SIGHUP:
             log.info("SIGHUP: log files are reopened")
             if self._access is not None:
                 self._access.reopen()
@@ -154,16 +180,35 @@ class Server:
         log.info("stopped")
         return 0 if second is None else 128 + second
 
+    def _start_admin(self, listener: socket.socket, fds_max: int) -> None:
+        self._admin = Admin(self._view, fds_max)
+        try:
+            self._admin.start()
+        except ConfigError:
+            listener.close()
+            raise
+        except OSError as error:
+            listener.close()
+            raise StartError(f"--admin: cannot listen on {self.config.admin}: {error.strerror}") from None
+
+    def _wait_for_signal(self, watchdog: Watchdog) -> int:
+        """The next signal; until it comes, the reactors are watched."""
+        while True:
+            try:
+                return self._signals.get(timeout=WATCH_SECONDS)
+            except queue.Empty:
+                watchdog.look(time.monotonic())
+
     def _wait_for_reactor(self) -> None:
         for reactor in self._reactors:
             reactor.join(0.05)
             if reactor.is_alive():
                 return
 
-    def _make_service(self) -> Service:
+    def _make_service(self, phase: float) -> Service:
         """Called by each reactor in its own thread, so that it owns what this creates."""
         buffer = self._access.buffer() if self._access is not None else None
-        return Service(self.config.limits, self._app.routes, buffer)
+        return Service(self.config.limits, self._app.routes, buffer, self.config.reactors, phase)
 
 
 def listen(config: Config) -> socket.socket:
@@ -223,6 +268,7 @@ def report(server: Server) -> list[str]:
         f"limits: {limits.connections_max} connections, body {limits.body_bytes_max} bytes,"
         f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
         f"listening on {url(host, port)}",
+        *([f"metrics and live page on {url(*server.admin_address)}"] if server.admin_address else []),
     ]
 
 

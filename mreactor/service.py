@@ -29,6 +29,9 @@ SERVER = b"Server: mreactor\r\n"
 
 PREFIXES_MAX = 256
 
+# A client that was answered this long ago, or is new, may have its next request on the way when the server drains.
+DRAIN_GRACE_SECONDS = 1.0
+
 
 class Service:
     """The shared part of one reactor's connections.
@@ -37,6 +40,9 @@ class Service:
         limits: the bounds that connections keep.
         routes: the frozen routes of the application.
         access: where requests are noted; None: the access log is off.
+        reactors: how many share the bounds that hold for the whole server.
+        phase: when this reactor's seconds begin, after the clock's, from 0 to 1. Reactors that all render and parse anew
+            at once would meet at the interpreter's locks.
 
     Attributes:
         now: monotonic seconds, as of the present round of the event loop.
@@ -46,13 +52,22 @@ class Service:
         draining: answers say `Connection: close`.
     """
 
-    def __init__(self, limits: Limits, routes: Iterable[Route], access: AccessBuffer | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        routes: Iterable[Route],
+        access: AccessBuffer | None = None,
+        reactors: int = 1,
+        phase: float = 0.0,
+    ) -> None:
         self.limits = limits
         self.router = Router(routes)
         self.parser = Parser(limits)
         self.counters = Counters()
         self.access = access
         self.draining = False
+        self._phase = phase
+        self._buffered_max = limits.buffered_bytes_max // reactors
         self.replies = Replies(self.counters)
         self.no_calls: dict[
             bytes, Call
@@ -72,25 +87,38 @@ class Service:
         self.turn(time.monotonic())
         self.turn_second(self.now)
 
-    def turn(self, now: float) -> None:
-        """Begin a round of the event loop."""
+    def turn(self, now: float) -> float:
+        """Begin a round of the event loop; returns the deadline of connections that fall idle in it."""
         self.now = now
-        self.idle_deadline = now + self.limits.keepalive_seconds
+        self.idle_deadline = deadline = now + self.patience[IDLE]
+        return deadline
 
-    def turn_second(self, now: float) -> None:
-        """Begin a second: render what changes with it, forget the answers of the last one."""
+    def turn_second(self, now: float) -> float:
+        """Begin a second: render what changes with it, forget the answers of the last one; returns `next_second`."""
         wall = time.time()
-        self.next_second = now + 1.0 - wall % 1.0
+        self.next_second = now + 1.0 - (wall - self._phase) % 1.0
         if self.access is not None:
             self.access.turn_second(wall)
         self.common = SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
         self._prefixes.clear()
         self.replies.turn_second()
+        return self.next_second
 
     def drain(self) -> None:
-        """From now on each answer is the last one of its connection."""
+        """From now on each answer is the last one of its connection, and who falls idle has a moment only."""
         self.draining = True
+        self.patience[IDLE] = DRAIN_GRACE_SECONDS
         self.replies.close()
+
+    def hold(self, count: int) -> None:
+        """Count bytes of unfinished bodies, less where `count` is negative.
+
+        Raises:
+            HTTPError: 503, this reactor's connections hold more than its share of the bound.
+        """
+        self.counters.buffered += count
+        if count > 0 and self.counters.buffered > self._buffered_max:
+            raise HTTPError(503, "The server holds too many unfinished requests.")
 
     def encode_plain(self, content: bytes, content_type: str) -> bytes:
         """The commonest answer in one step: status 200, no further fields, the connection persists, not to HEAD."""

@@ -28,7 +28,9 @@ class Stream:
 
     def next_part(self) -> Job:
         """The work of fetching the next part."""
-        return Job(next, (self._parts, _NO_MORE), {})
+        job = Job(next, (self._parts, _NO_MORE), {})
+        job.stream = self
+        return job
 
     def encode(self, job: Job) -> bytes:
         """The bytes to send for a part that was fetched; empty for an empty part.

@@ -412,7 +412,7 @@ def peak_bytes(make: Make, pieces: Iterable[bytes]) -> tuple[int, int]:
         tracemalloc.stop()
 
 
-SMALL_PIECES = {
+SMALL_PIECES: dict[str, tuple[Make, Callable[[], list[bytes]]]] = {
     "tiny chunks": (chunked, lambda: [b"2\r\nxx\r\n" * 256] * 128),
     "tiny chunks in tiny pieces": (chunked, lambda: [b"2\r\nxx\r\n"] * 16_384),
     "a chunk in tiny pieces": (chunked, lambda: [b"ffff\r\n", *[b"xy"] * 30_000]),

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mreactor import __version__
 from mreactor.app import App
 from mreactor.cli import load, main, parse
 from mreactor.config import Config, ConfigError, Limits, option
+from mreactor.server import StartError
 
 SETTINGS = [spec for kind in (Config, Limits) for spec in dataclasses.fields(kind) if spec.name != "limits"]
 
@@ -34,7 +35,8 @@ def other_value(spec: dataclasses.Field[Any]) -> Any:
     """A value that a setting can have, other than its default."""
     if spec.metadata.get("choices"):
         return next(choice for choice in spec.metadata["choices"] if choice != spec.default)
-    return TEXTS[spec.name] if spec.type is str else spec.default + 1
+    default: Any = spec.default
+    return TEXTS[spec.name] if spec.type is str else default + 1
 
 
 # --- Options. ---
@@ -238,3 +240,78 @@ def test_wrong_usage_ends_with_one_line_and_exit_code_2(
     assert printed.err.startswith("mreactor: ")
     assert printed.err.count("\n") == 1
     assert "--help" in printed.err
+
+
+class Started:
+    """Stands in for the server: what it was started with, and how it ends."""
+
+    def __init__(self, outcome: int | Exception) -> None:
+        self.outcome = outcome
+        self.config = Config()
+        self.app = App()
+
+    def __call__(self, config: Config, app: App) -> "Started":
+        self.config, self.app = config, app
+        return self
+
+    def run(self, announce: Callable[[str, int], None] | None = None) -> int:
+        if announce is not None:
+            announce("::1" if ":" in self.config.host else "127.0.0.1", 50_000)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+type Start = Callable[..., tuple[int, Started]]
+
+
+@pytest.fixture
+def start(here: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Run a command line up to the point where the server would start, in a directory with an application."""
+    (here / "shop_seven.py").write_text("import mreactor\napp = mreactor.App()\n")
+    monkeypatch.setattr("mreactor.log.configure", lambda *_: None)
+
+    def run(*arguments: str, outcome: int | Exception = 0) -> tuple[int, Started]:
+        started = Started(outcome)
+        monkeypatch.setattr("mreactor.cli.Server", started)
+        return main([*arguments, "shop_seven:app"]), started
+
+    return run
+
+
+@pytest.mark.parametrize("code", [0, 143])
+def test_the_exit_code_is_the_servers(start: Start, code: int) -> None:
+    ended, started = start("--threads", "3", outcome=code)
+    assert ended == code
+    assert started.config == Config(threads=3)
+    assert started.app is sys.modules["shop_seven"].app
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "said"),
+    [
+        (StartError("cannot listen on x port 80: taken"), 1, "mreactor: cannot listen on x port 80: taken\n"),
+        (ConfigError("--admin: x"), 2, "mreactor: --admin: x (--help tells more)\n"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(
+    start: Start, capsys: pytest.CaptureFixture[str], outcome: Exception, code: int, said: str
+) -> None:
+    ended, _ = start(outcome=outcome)
+    assert ended == code
+    assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["--port", "0"], "listening on http://127.0.0.1:50000\n"),
+        (["--port", "0", "--host", "::1"], "listening on http://[::1]:50000\n"),
+        (["--port", "8081"], ""),
+    ],
+)
+def test_a_port_that_the_kernel_chose_is_printed(
+    start: Start, capsys: pytest.CaptureFixture[str], arguments: list[str], printed: str
+) -> None:
+    start(*arguments)
+    assert capsys.readouterr() == (printed, "")

@@ -8,6 +8,7 @@ import pytest
 
 from mreactor.config import ACCEPTS, BACKENDS, LOG_LEVELS, Config, ConfigError, Limits, option
 
+SETTINGS: list[tuple[type[Any], dataclasses.Field[Any]]]
 SETTINGS = [(Config, spec) for spec in dataclasses.fields(Config) if spec.name != "limits"]
 SETTINGS += [(Limits, spec) for spec in dataclasses.fields(Limits)]
 SECONDS = [spec.name for spec in dataclasses.fields(Limits) if spec.type is float]

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -210,7 +211,7 @@ def test_many_threads_may_submit(pool: Pool) -> None:
     def submit(first: int) -> None:
         start.wait(SECONDS_MAX)
         for number in range(first, first + each):
-            assert jobs.submit(job(int), lambda number=number: done.put(number))
+            assert jobs.submit(job(int), partial(done.put, number))
 
     threads = [threading.Thread(target=submit, args=(index * each,)) for index in range(submitters)]
     for thread in threads:

@@ -5,6 +5,7 @@ Complete heads in one piece go through `Parser.parse` and its memos, all others 
 
 import random
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -681,6 +682,22 @@ def test_long_blocks_are_not_remembered() -> None:
     parser = Parser(LIMITS)
     past_it = b"X: " + b"a" * MEMO_BYTES_MAX
     assert parser.parse(get(b"/a", past_it)).headers is not parser.parse(get(b"/b", past_it)).headers
+
+
+@pytest.mark.parametrize("fields", [1, 8, 98])
+def test_memos_stay_small_whatever_clients_send(fields: int) -> None:
+    """Decoded fields take many times their bytes; with a memo for each reactor that adds up."""
+    parser = Parser(LIMITS)
+    tracemalloc.start()
+    try:
+        for number in range(MEMO_ENTRIES_MAX):
+            lines = [b"%x:%d" % (index, number) for index in range(fields)]
+            filling = b"x" * (MEMO_BYTES_MAX - len(get(b"/", *lines, b"z:")))
+            parser.parse(get(b"/", *lines, b"z:" + filling))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4 * 1024 * 1024
 
 
 # --- Limits. ---

@@ -323,7 +323,7 @@ def test_each_match_is_its_own() -> None:
 
 
 def test_a_local_handler_is_made_once_for_each_router() -> None:
-    made = []
+    made: list[Callable[..., str]] = []
 
     def make() -> Callable[..., str]:
         made.append(handler_named(f"number {len(made)}"))

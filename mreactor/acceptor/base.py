@@ -13,18 +13,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from ..reactor.base import Reactor
+from ..reactor.base import BUSY, Reactor
 
 log = logging.getLogger("mreactor")
 
 WAKE_SECONDS = 0.25  # waiting ends this often, to look whether the acceptor is to stop
 PAUSE_SECONDS = 0.05  # after an error that lasts, such as a full file table
 BURST_SECONDS = 5.0  # errors this close to each other are one burst, and one line in the log
-
-BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nServer: mreactor\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: 39\r\nRetry-After: 1\r\nConnection: close\r\n\r\nThis server has too many connections.\r\n"
-)
 
 # Errors of one connection that was gone before it was accepted; the next one is not concerned (accept(2)).
 GONE = frozenset(
@@ -83,7 +78,7 @@ class Acceptor(threading.Thread, ABC):
         while self.accept_one():
             pass
         self.listener.close()
-        os.close(self._reserve)
+        self._close_reserve()
 
     @abstractmethod
     def _serve(self) -> None:
@@ -93,7 +88,7 @@ class Acceptor(threading.Thread, ABC):
         """Accept one connection with the system call and deal it; False where none came."""
         try:
             fd = self.listener.accept()[0].detach()
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             return False
         except OSError as error:
             self.excuse(error.errno or 0)
@@ -137,10 +132,7 @@ class Acceptor(threading.Thread, ABC):
     def _serve_plainly(self) -> None:
         self.listener.settimeout(WAKE_SECONDS)
         while not self.is_stopping:
-            try:
-                self.accept_one()
-            except TimeoutError:
-                continue
+            self.accept_one()
 
     def _is_full(self) -> bool:
         if self.accepted - self._closed_at_least < self._connections_max:
@@ -168,7 +160,7 @@ class Acceptor(threading.Thread, ABC):
 
     def _shed(self) -> None:
         """With every descriptor in use, accept one connection on the reserve and close it: clients wait for nothing."""
-        os.close(self._reserve)
+        self._close_reserve()
         try:
             self._refuse(self.listener.accept()[0].detach())
         except OSError:
@@ -176,7 +168,12 @@ class Acceptor(threading.Thread, ABC):
         try:
             self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            self._reserve = os.dup(self.listener.fileno())
+            pass  # there will be another occasion
+
+    def _close_reserve(self) -> None:
+        fd, self._reserve = self._reserve, -1
+        if fd >= 0:
+            os.close(fd)
 
     def _complain(self, message: str, *args: object) -> None:
         now = time.monotonic()

@@ -32,14 +32,16 @@ class UringAcceptor(Acceptor):
     def _serve(self) -> None:
         with Ring(ENTRIES, cq_entries=CQ_ENTRIES) as ring:
             self._ring = ring
-            self._arm(ring)
-            while not self.is_stopping:
-                self._round(ring)
-            ring.prepare_cancel_fd(self.listener.fileno(), CANCELLED)
-            while self._is_armed:
-                self._round(ring)
-            ring.submit_and_wait(0)  # the posts of the last round
-        self._ring = None
+            try:
+                self._arm(ring)
+                while not self.is_stopping:
+                    self._round(ring)
+                ring.prepare_cancel_fd(self.listener.fileno(), CANCELLED)
+                while self._is_armed:
+                    self._round(ring)
+                ring.submit_and_wait(0)  # the posts of the last round
+            finally:
+                self._ring = None
 
     def hand(self, reactor: Reactor, fd: int) -> None:
         """Post a connection into the reactor's ring, or hand it over as that reactor likes it."""

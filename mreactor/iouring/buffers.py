@@ -7,11 +7,11 @@ what is received.
 import errno
 import struct
 
+from ..sharing import own
 from . import abi
 from .memory import Memory, address_of
 from .refusal import refusal
 from .ring import Ring
-from .sharing import own
 
 COUNT_MAX = 32768
 GROUP_MAX = 0xFFFF

@@ -15,6 +15,7 @@ import socket
 import struct
 from collections.abc import Callable
 
+from ..sharing import own
 from . import abi
 from .abi import (
     ACCEPT_MULTISHOT,
@@ -35,7 +36,6 @@ from .abi import (
     RECV_MULTISHOT,
     SQE_BUFFER_SELECT,
 )
-from .sharing import own
 
 # Offset of a pipe or a socket, or "where the file's position is".
 NO_OFFSET = (1 << 64) - 1

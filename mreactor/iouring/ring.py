@@ -23,13 +23,13 @@ from threading import get_ident
 from types import TracebackType
 from typing import Self
 
+from ..sharing import own
 from . import abi
 from .abi import CQE_SIZE, SQE_SIZE
 from .mapping import Mapping
 from .memory import Memory
 from .operations import Operations, encode_timespec
 from .refusal import refusal
-from .sharing import own
 from .syscalls import SystemCalls, pointer, size
 
 ENTRIES_MAX = 32768

@@ -12,14 +12,16 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from ..addresses import Addresses
 from ..connection import Connection
 from ..http1.status import HTTPError
 from ..job import Job
 from ..jobs import Jobs
 from ..mailbox import Mailbox
+from ..metrics import BUCKETS
 from ..service import Service
+from ..sharing import own
 from ..state import CLOSED, LINGERING, READY
 from ..timers import TICK_SECONDS, TimerWheel
 
@@ -38,19 +40,31 @@ STOP = "stop"
 # What another ring posts into a reactor's ring along with a connection: the user_data of its completion.
 HANDED = 1 << 34
 
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: mreactor\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 39\r\nRetry-After: 1\r\nConnection: close\r\n\r\nThis server has too many connections.\r\n"
+)
+
 type Message = str | int | tuple["Client", Job]
 
 
 class Client:
-    """A connection and its socket."""
+    """A connection and its socket.
 
-    __slots__ = ("connection", "fd", "is_shut", "recv", "send", "sock", "verbs")
+    Attributes:
+        is_shut: the write side is shut.
+        is_gone: the connection is closed, and the socket is about to be.
+    """
 
-    def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
+    __slots__ = ("connection", "fd", "is_gone", "is_shut", "peer", "recv", "send", "sock", "verbs")
+
+    def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.connection = connection
-        self.is_shut = False  # the write side is shut
+        self.peer = peer
+        self.is_shut = False
+        self.is_gone = False
         # Bound once, and in one tuple: what a request from memory takes.
         self.recv = sock.recv
         self.send = sock.send
@@ -66,23 +80,31 @@ class Reactor(threading.Thread, ABC):
         jobs: where blocking handlers run.
         fds_max: no file descriptor handed over is as large as this.
         family: the address family of the connections.
+        addresses: counts the connections of each client address; None: they are not bounded.
     """
 
     client_type: type[Client] = Client
     ring_fd = -1  # where another ring may post connections, see `HANDED`
 
     def __init__(
-        self, index: int, make_service: Callable[[], Service], jobs: Jobs, fds_max: int, family: int
+        self,
+        index: int,
+        make_service: Callable[[], Service],
+        jobs: Jobs,
+        fds_max: int,
+        family: int,
+        addresses: Addresses | None = None,
     ) -> None:
         super().__init__(name=f"reactor-{index}", daemon=True)
         self.index = index
         self.ready = threading.Event()
         self.failure: BaseException | None = None
-        self.heartbeat = 0.0  # monotonic seconds of the last round; written here, read by the watchdog
+        self.heartbeat = 0.0  # monotonic seconds of the last tick; written here, read by the watchdog
         self._make_service = make_service
         self._jobs = jobs
         self._fds_max = fds_max
         self._family = family
+        self._addresses = addresses
         self._mailbox: Mailbox[Message] = Mailbox()
         self._is_draining = False
         self._is_stopped = False
@@ -110,9 +132,13 @@ class Reactor(threading.Thread, ABC):
             self.timers = TimerWheel(self.service.now, self._fds_max)
             self._clients: list[Client | None] = [None] * self._fds_max
             self._fd_highest = 0
-            self._again: list[Client] = []
-            self._next_tick = 0
-            self._longest = 0  # nanoseconds of the longest round since the last tick
+            self._again: list[Client] = []  # there is more to do for them, and no event will say so
+            self._has_mail = False
+            self._quiet_since = (
+                0.0  # when draining began; there has been time to adopt what was handed over before
+            )
+            # Copies of its own, as of everything: see `sharing`.
+            self._bounds = [own(bound) for bound in BUCKETS]
             self._open()
         except BaseException as failure:
             self.failure = failure
@@ -121,7 +147,7 @@ class Reactor(threading.Thread, ABC):
         self.ready.set()
         while not self._is_stopped:
             try:
-                self._round()
+                self._serve()
             except BaseException:
                 # Nothing is known to lead here. If something does, the others' connections live on.
                 log.exception("a round of %s failed", self.name)
@@ -133,34 +159,41 @@ class Reactor(threading.Thread, ABC):
         """Create what waiting needs."""
 
     @abstractmethod
-    def _round(self) -> None:
-        """Wait for events, act on them, and on timers and messages."""
+    def _serve(self) -> None:
+        """Wait for events and act on them, round after round, until stopped."""
 
     @abstractmethod
     def _drive(self, client: Client) -> None:
-        """Let a client go as far as it can: send, read, and settle."""
+        """Let a client go as far as it can in one turn: send, read, and settle."""
 
     @abstractmethod
-    def _release(self, client: Client) -> None:
-        """Give up the client's socket, which is not to be used any longer."""
+    def _discard(self, client: Client) -> None:
+        """Give up a client whose connection is closed; again does nothing."""
 
     def _close(self) -> None:
         """Give back what `_open` has created."""
 
     def _adopt(self, fd: int) -> None:
         """Make a client of a connection handed over."""
-        sock = socket.SocketType(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
+        counters = self.service.counters
+        counters.accepted += 1
         try:
-            peer: Any = sock.getpeername()
+            sock = socket.SocketType(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
+            peer = sock.getpeername()
+            if self._addresses is not None and not self._addresses.enter(peer):
+                counters.error("address")
+                sock.send(BUSY)
+                raise ConnectionRefusedError("this address has too many connections")
+            client = self.client_type(sock, Connection(self.service, peer), peer)
         except OSError:
-            sock.close()  # the client is gone already
+            counters.closed += 1  # the client is gone already, or has too many connections
+            sock.close()
             return
         self._fd_highest = max(self._fd_highest, fd)
-        client = self._clients[fd] = self.client_type(sock, Connection(self.service, peer))
-        self.service.counters.accepted += 1
-        if self._is_draining:
-            client.connection.drain()
+        self._clients[fd] = client
         try:
+            if self._is_draining:
+                client.connection.drain()
             self._drive(client)
         except Exception as error:
             self._fail(client, error)
@@ -195,16 +228,13 @@ class Reactor(threading.Thread, ABC):
             client.connection.abort()
             self._discard(client)
 
-    def _discard(self, client: Client) -> None:
-        if self._clients[client.fd] is client:
-            self._forget(client)
-            self._release(client)
-
     def _forget(self, client: Client) -> None:
-        """Strike a client off the tables; its descriptor may come again."""
+        """Strike a client off the tables, just before its descriptor is closed and its number can come again."""
         self._clients[client.fd] = None
         self.timers.forget(client.fd)
         self.service.counters.closed += 1
+        if self._addresses is not None:
+            self._addresses.leave(client.peer)
 
     def _fail(self, client: Client | None, error: Exception) -> None:
         """A client's socket or connection failed: it is closed, and nobody else is touched."""
@@ -222,25 +252,58 @@ class Reactor(threading.Thread, ABC):
         client.connection.abort()
         self._discard(client)
 
-    def _attend_time(self, now: float) -> None:
-        """Act on the deadlines that have passed."""
-        for client in [self._clients[fd] for fd in self.timers.due(now)]:
-            if client is None:
+    def _attend_rest(self) -> None:
+        """After a round's events, attend to what is not one: messages, and clients that have had a turn already.
+
+        Messages come last, since they may close a client of which the round still had an event.
+        """
+        if self._has_mail:
+            self._has_mail = False
+            self._attend_messages()
+        again = self._again[:]
+        self._again.clear()
+        for client in again:
+            if client.is_gone:
                 continue
             try:
-                client.connection.expire(now)
+                if client.connection.state == READY:
+                    client.connection.resume()
                 self._drive(client)
             except Exception as error:
                 self._fail(client, error)
 
-    def _attend_again(self) -> None:
-        """Give another turn to clients that had more requests than fit in one."""
-        again, self._again = self._again, []
-        for client in again:
-            if client.connection.state != READY:
+    def _tick(self, now: int, received: int, sent: int, spent: int, longest: int) -> int:
+        """Close the books, four times a second, and act on deadlines.
+
+        Args:
+            now: monotonic nanoseconds.
+            received, sent: bytes of the fast lane since the last tick.
+            spent: nanoseconds of service, of all requests since the last tick.
+            longest: nanoseconds of the longest round since the last tick.
+
+        Returns:
+            when the next tick is due.
+        """
+        counters = self.service.counters
+        counters.bytes_in += received
+        counters.bytes_out += sent
+        counters.service_time.total += spent
+        counters.loop_lag.observe(longest)
+        self.heartbeat = now / 1e9
+        if self.service.access is not None:
+            self.service.access.turn(self.heartbeat)
+        self._attend_time(self.heartbeat)
+        if self._is_draining and counters.accepted == counters.closed and self.heartbeat > self._quiet_since:
+            self._is_stopped = True
+        return now + TICK_NANOSECONDS
+
+    def _attend_time(self, now: float) -> None:
+        """Act on the deadlines that have passed."""
+        for client in [self._clients[fd] for fd in self.timers.due(now)]:
+            if client is None or client.is_gone:
                 continue
             try:
-                client.connection.resume()
+                client.connection.expire(now)
                 self._drive(client)
             except Exception as error:
                 self._fail(client, error)
@@ -260,7 +323,7 @@ class Reactor(threading.Thread, ABC):
     def _hand_back(self, client: Client, job: Job) -> None:
         try:
             client.connection.complete(job)
-            if client.connection.state != CLOSED:
+            if not client.is_gone:
                 self._drive(client)
         except Exception as error:
             self._fail(client, error)
@@ -268,6 +331,7 @@ class Reactor(threading.Thread, ABC):
     def _drain(self) -> None:
         """Let clients finish: what they have sent is read and answered, and each answer is the connection's last."""
         self._is_draining = True
+        self._quiet_since = time.monotonic() + TICK_SECONDS
         self.service.drain()
         for client in self._all_clients():
             try:
@@ -277,49 +341,9 @@ class Reactor(threading.Thread, ABC):
             except Exception as error:
                 self._fail(client, error)
 
-    def _begin_round(self) -> int:
-        """Open the books of a round; returns monotonic nanoseconds."""
-        begun = time.monotonic_ns()
-        service = self.service
-        service.turn(begun / 1e9)
-        if service.now >= service.next_second:
-            service.turn_second(service.now)
-        return begun
-
-    def _end_round(self, begun: int, received: int, sent: int, answered: int, is_busy: bool) -> None:
-        """Close the books of a round, and attend to what is not an event.
-
-        Args:
-            begun: monotonic nanoseconds at which waiting ended.
-            received, sent: bytes of the fast lane.
-            answered: receives that were answered at once.
-            is_busy: the round had events.
-        """
-        now = time.monotonic_ns()
-        counters = self.service.counters
-        if answered:
-            counters.bytes_in += received
-            counters.bytes_out += sent
-            # An answer left at the latest now: an upper bound of its service time, at one clock reading a round.
-            counters.service_time.observe(now - begun, answered)
-        counters.rounds += 1
-        self.heartbeat = now / 1e9
-        if now - begun > self._longest:
-            self._longest = now - begun
-        if self.service.access is not None:
-            self.service.access.turn(self.heartbeat)
-        if self._again:
-            self._attend_again()
-        if now >= self._next_tick:
-            self._next_tick = now + TICK_NANOSECONDS
-            counters.loop_lag.observe(self._longest)
-            self._longest = 0
-            self._attend_time(self.heartbeat)
-        if self._is_draining and not is_busy and not self._again and counters.accepted == counters.closed:
-            self._is_stopped = True
-
     def _all_clients(self) -> list[Client]:
-        return [client for client in self._clients[: self._fd_highest + 1] if client is not None]
+        clients = self._clients[: self._fd_highest + 1]
+        return [client for client in clients if client is not None and not client.is_gone]
 
     def _end(self) -> None:
         """Cut off the clients that are left and give everything back."""

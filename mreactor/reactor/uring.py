@@ -12,13 +12,16 @@ import os
 import select
 import socket
 import time
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 
 from ..connection import Connection
 from ..http1.response import FileBody
 from ..iouring import BufferRing, Ring, abi, address_of
 from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE
-from ..iouring.sharing import own
+from ..replies import Reply
+from ..sharing import own
 from ..state import IDLE
 from .base import HANDED, TICK_NANOSECONDS, Client, Reactor
 
@@ -35,6 +38,7 @@ SEND_BYTES_MAX = (
     256 * 1024
 )  # a longer answer goes out in pieces, so that each piece shows that the peer takes it
 SENDFILE_BYTES_MAX = 1024 * 1024
+STEPS_A_TURN_MAX = 16  # pieces sent or taken in for one client; then the others have their turn
 END_SECONDS_MAX = 1.0
 
 # What a completion is about: beside the descriptor, in user_data. A receive, the commonest, is the bare descriptor.
@@ -44,7 +48,7 @@ WOKEN = 1 << 35
 IGNORED = 1 << 36
 FD_MASK = 0xFFFFFFFF
 
-OWED = -1
+OWED = 1 << 40  # no result is as large
 
 
 class UringClient(Client):
@@ -55,28 +59,25 @@ class UringClient(Client):
         expected: the size of a send after which there is nothing to do; `OWED` where the connection awaits `sent`.
         is_idle: the connection is, so that it takes bytes at once.
         is_armed: the multishot receive is armed.
-        is_gone: the connection is closed; the descriptor is closed once nothing is in flight.
         held: received while the connection was not ready.
-        answer, send_sqe, answer_size: the last answer and its send, used again while the answer is the same.
+        answer, answer_size, send_sqe: the last answer and its send, used again while the answer is the same.
     """
 
     __slots__ = (
-        "answer", "expected", "held", "held_bytes", "in_flight", "is_armed", "is_gone", "is_idle", "answer_size",
-        "send_sqe",
+        "answer", "answer_size", "expected", "held", "held_bytes", "in_flight", "is_armed", "is_idle", "send_sqe",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
-        super().__init__(sock, connection)
+    def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
+        super().__init__(sock, connection, peer)
         self.in_flight: bytes | FileBody | None = None
         self.expected = OWED
         self.is_idle = False
         self.is_armed = False
-        self.is_gone = False
         self.held: deque[bytes] = deque()
         self.held_bytes = 0
         self.answer = b""
-        self.send_sqe = b""
         self.answer_size = 0
+        self.send_sqe = b""
 
 
 class UringReactor(Reactor):
@@ -90,24 +91,57 @@ class UringReactor(Reactor):
         self._buffers = BufferRing(self._ring, GROUP, BUFFERS, BUFFER_BYTES)
         self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
         self.ring_fd = self._ring.fd
-        # Copies of its own: numbers that all reactors use are counted with atomic operations at each mention.
-        self._bits = own(SENT), own(WRITABLE), own(FD_MASK)
+        self._bits = own(SENT), own(WRITABLE), own(FD_MASK), own(BUFFER_BYTES)
+        self._used = 0  # buffers taken and not yet given back
 
-    def _round(self) -> None:
-        ring, service, clients = self._ring, self.service, self._clients
-        put, pool, find_reply = ring.put, self._buffers.pool, service.replies.answers.get
-        sent_bit, writable_bit, fd_mask = self._bits
-        ring.submit_and_wait(0 if self._again else 1, TICK_NANOSECONDS)
-        begun = self._begin_round()
-        idle_deadline = service.idle_deadline
+    def _serve(self) -> None:
+        # All that a round needs lies in local variables; see `EpollReactor._serve`.
+        service, again = self.service, self._again
+        submit_and_wait, clock, tick = self._ring.submit_and_wait, time.monotonic_ns, own(TICK_NANOSECONDS)
+        attend, recycle, find_reply = (
+            self._attend_completions,
+            self._buffers.recycle,
+            service.replies.answers.get,
+        )
+        counts, bounds = service.counters.service_time.counts, self._bounds
+        next_second = service.next_second
+        next_tick = received = sent = spent = longest = 0
+        while not self._is_stopped:
+            submit_and_wait(0 if again else 1, tick)
+            begun = clock()
+            now = begun / 1e9
+            if now >= next_second:
+                next_second = service.turn_second(now)
+            bytes_in, bytes_out, answered = attend(find_reply, service.turn(now))
+            recycle(self._used)
+            self._used = 0
+            if again or self._has_mail:
+                self._attend_rest()
+            ended = clock()
+            took = ended - begun
+            if took > longest:
+                longest = took
+            if answered:
+                received += bytes_in
+                sent += bytes_out
+                counts[bisect_left(bounds, took)] += answered
+                spent += took * answered
+            if ended >= next_tick:
+                next_tick = self._tick(ended, received, sent, spent, longest)
+                received = sent = spent = longest = 0
+
+    def _attend_completions(
+        self, find_reply: Callable[[bytes], Reply | None], idle_deadline: float
+    ) -> tuple[int, int, int]:
+        """Act on a round's completions; returns bytes received and sent, and reads answered, in the fast lane."""
+        clients, put, pool = self._clients, self._ring.put, self._buffers.pool
+        sent_bit, writable_bit, fd_mask, buffer_bytes = self._bits
         received = sent = answered = used = 0
-        is_busy = False
-        for user_data, res, flags in ring.completions():
-            is_busy = True
+        for user_data, res, flags in self._ring.completions():
+            used += flags & CQE_BUFFER  # which is 1
             client = clients[user_data & fd_mask]
             try:
                 if client is None or user_data >= writable_bit:
-                    used += flags & CQE_BUFFER  # which is 1
                     self._attend(client, user_data, res, flags)
                 elif user_data >= sent_bit:
                     if res != client.expected:
@@ -118,11 +152,9 @@ class UringReactor(Reactor):
                     if client.held:
                         self._drive(client)
                 elif res <= 0 or not flags & CQE_MORE:
-                    used += flags & CQE_BUFFER
                     self._attend_received(client, res, flags)
                 else:
-                    used += 1
-                    start = (flags >> CQE_BUFFER_SHIFT) * BUFFER_BYTES
+                    start = (flags >> CQE_BUFFER_SHIFT) * buffer_bytes
                     data = pool[start : start + res]
                     if client.in_flight is not None or not client.is_idle:
                         self._hold(client, data)
@@ -150,15 +182,15 @@ class UringReactor(Reactor):
                     client.expected = client.answer_size
             except Exception as error:
                 self._fail(client, error)
-        self._buffers.recycle(used)
-        self._end_round(begun, received, sent, answered, is_busy)
+        self._used += used
+        return received, sent, answered
 
     def _attend(self, client: UringClient | None, user_data: int, res: int, flags: int) -> None:
         """The slower lane of completions."""
         if user_data == HANDED:
             self._adopt(res)
         elif user_data == WOKEN:
-            self._attend_messages()
+            self._has_mail = True
             if not flags & CQE_MORE:
                 self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
         elif client is None or user_data == IGNORED:
@@ -214,19 +246,23 @@ class UringReactor(Reactor):
             self._ring.prepare_cancel_user_data(client.fd, IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
 
     def _drive(self, client: Client) -> None:
-        """Send, and take in what is held, until something is in flight or nothing is left; then settle the rest."""
+        """Send and take in what is held, until something is in flight or nothing is left, or the turn is over."""
         assert isinstance(client, UringClient), "every client here is one"
         if client.is_gone:
             self._bury(client)
             return
         connection = client.connection
-        while client.in_flight is None:
+        for _ in range(STEPS_A_TURN_MAX):
+            if client.in_flight is not None:
+                break
             if output := connection.pending():
                 self._launch(client, output)
             elif client.held and connection.wants_read:
                 self._feed(client)
             else:
                 break
+        else:
+            self._again.append(client)
         client.is_idle = connection.state == IDLE and not client.held
         self._settle(client)
         if connection.wants_read and not client.held and not client.is_armed and not client.is_gone:
@@ -292,6 +328,7 @@ class UringReactor(Reactor):
         if client.is_gone:
             return
         client.is_gone = True
+        client.expected = OWED  # the end of a send is worth a look now, even if it went well
         client.held.clear()
         try:
             client.sock.shutdown(socket.SHUT_RDWR)
@@ -306,15 +343,13 @@ class UringReactor(Reactor):
         self._forget(client)
         self._ring.prepare_close(client.sock.detach(), IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
 
-    def _release(self, client: Client) -> None:
-        """Nothing: see `_bury`."""
-
     def _close(self) -> None:
         """Wait until the kernel has let go of all memory of ours, then give the ring back."""
         deadline = time.monotonic() + END_SECONDS_MAX
         counters = self.service.counters
         while counters.accepted != counters.closed and time.monotonic() < deadline:
-            self._round()
+            self._ring.submit_and_wait(1, TICK_NANOSECONDS)
+            self._attend_completions(self.service.replies.answers.get, 0.0)
         self._ring.submit_and_wait(0)
         self._buffers.close()
         self._ring.close()

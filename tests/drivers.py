@@ -1,0 +1,396 @@
+"""Three ways of talking to an application, behind one face: in memory, over epoll, over io_uring.
+
+    with open_driver("memory", app, Limits()) as driver, driver.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.receive().status == 200
+
+The memory driver moves a `Connection` as a reactor would, and has a time of its own: a client that waits makes it pass.
+The others start a real server in this process and use real sockets; nothing there waits longer than `PATIENCE_SECONDS`.
+"""
+
+import contextlib
+import importlib.util
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Self
+
+import pytest
+from answers import Answer, read_answer, read_answers
+
+from mreactor.app import App
+from mreactor.config import Config, Limits
+from mreactor.connection import Connection
+from mreactor.http1.response import FileBody
+from mreactor.job import Job
+from mreactor.server import Server
+from mreactor.service import Service
+from mreactor.state import CLOSED, LINGERING, READY
+
+PATIENCE_SECONDS = 15.0  # for things that take milliseconds: the machine may be busy
+READ_BYTES = 64 * 1024
+
+KINDS = ("memory", "epoll", "io_uring")
+SOCKET_KINDS = ("epoll", "io_uring")
+
+
+class Client(ABC):
+    """One connection, from the client's side. Whatever it waits for has to come in time, else it raises TimeoutError."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self.has_ended = False  # the server has closed, or shut its side
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Send all of it. What the server sends meanwhile is taken in."""
+
+    @abstractmethod
+    def shutdown_write(self) -> None:
+        """Half-close: nothing more will be sent."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Leave abruptly, with RST."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave; again does nothing."""
+
+    @abstractmethod
+    def _wait(self, seconds: float) -> bool:
+        """Wait until the server says something, append it to `_received`, or set `has_ended`; False if time is over."""
+
+    def receive(self, method: str = "GET") -> Answer:
+        """The next answer, interim ones among them; `method` is that of the request."""
+        while (read := read_answer(bytes(self._received), method, at_end=self.has_ended)) is None:
+            self._await()
+        del self._received[: read[1]]
+        return read[0]
+
+    def receive_bytes(self, count: int) -> bytes:
+        """So many bytes, at least."""
+        while len(self._received) < count:
+            assert not self.has_ended, f"it ended after {len(self._received)} bytes of {count}"
+            self._await()
+        taken = bytes(self._received)
+        self._received.clear()
+        return taken
+
+    def receive_rest(self) -> bytes:
+        """Everything up to the end of the connection, which has to be a clean one."""
+        while not self.has_ended:
+            self._await()
+        taken = bytes(self._received)
+        self._received.clear()
+        return taken
+
+    def receive_all(self, *methods: str) -> list[Answer]:
+        """All answers up to the end of the connection."""
+        return read_answers(self.receive_rest(), *methods)
+
+    def ask(self, request: bytes, method: str = "GET") -> Answer:
+        """Send a request and receive its answer."""
+        self.send(request)
+        return self.receive(method)
+
+    def pass_time(self, seconds: float) -> bool:
+        """Let time pass; True, and sooner, where the server says something meanwhile."""
+        return self._wait(seconds)
+
+    def _await(self) -> None:
+        if not self._wait(PATIENCE_SECONDS):
+            raise TimeoutError(f"nothing came; so far {len(self._received)} bytes: {bytes(self._received[-300:])!r}")
+
+
+class Driver(ABC):
+    """An application that is being served."""
+
+    kind = ""
+
+    @abstractmethod
+    def connect(self, *, window: int = 0) -> Client:
+        """A new connection; `window` bytes is about what its client takes without reading, 0 for the usual."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds, by the clock that deadlines go by."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it all; fails if something does not end."""
+
+
+@contextlib.contextmanager
+def open_driver(kind: str, app: App, limits: Limits, **settings: Any) -> Iterator[Driver]:
+    """Serve an application; skips the test where this machine cannot."""
+    reason = missing(kind)
+    if reason:
+        pytest.skip(reason)
+    driver = MemoryDriver(app, limits) if kind == "memory" else SocketDriver(kind, app, limits, **settings)
+    try:
+        yield driver
+    finally:
+        driver.close()
+
+
+def missing(kind: str) -> str:
+    """Why a kind of driver cannot be had here; empty where it can."""
+    if kind != "io_uring":
+        return ""
+    if importlib.util.find_spec("mreactor.reactor.uring") is None:
+        return "io_uring: there is no such backend yet"
+    from mreactor.iouring import probe
+
+    support = probe()
+    return "" if support.usable else f"io_uring: {support.cause}"
+
+
+# In memory.
+
+
+class MemoryDriver(Driver):
+    """Connections without sockets, in one thread, with a time that passes when somebody waits."""
+
+    kind = "memory"
+    TICK_SECONDS = 0.05
+
+    def __init__(self, app: App, limits: Limits) -> None:
+        self.service = Service(limits, app.routes)
+        self.clients: list[MemoryClient] = []
+        self.jobs: deque[tuple[MemoryClient, Job]] = deque()
+
+    def connect(self, *, window: int = 0) -> "MemoryClient":
+        client = MemoryClient(self, window or 1 << 40)
+        self.clients.append(client)
+        return client
+
+    def now(self) -> float:
+        return self.service.now
+
+    def tick(self) -> None:
+        """Let a moment pass: what waits in the pool is done, and deadlines are minded."""
+        service = self.service
+        service.turn(service.now + self.TICK_SECONDS)
+        if service.now >= service.next_second:
+            service.turn_second(service.now)
+        self.run_jobs()
+        for client in list(self.clients):
+            client.connection.expire(service.now)
+            client.drive()
+
+    def run_jobs(self) -> None:
+        """Do what blocking handlers have been asked for, as the thread pool would."""
+        while self.jobs:
+            client, job = self.jobs.popleft()
+            job.run()
+            client.connection.complete(job)
+            client.drive()
+
+    def close(self) -> None:
+        self.run_jobs()
+        for client in list(self.clients):
+            client.close()
+            assert client.connection.state in (CLOSED, LINGERING), client.connection.state
+
+
+class MemoryClient(Client):
+    """The peer of a `Connection`, with the two socket buffers that lie between."""
+
+    def __init__(self, driver: MemoryDriver, window: int) -> None:
+        super().__init__()
+        self.connection = Connection(driver.service, ("192.0.2.1", 50000))
+        self._driver = driver
+        self._window = window
+        self._on_the_way = bytearray()  # from the server, not read by the client
+        self._unread = bytearray()  # from the client, not read by the server
+        self._is_shut = False
+        self._eof_is_told = False
+
+    def send(self, data: bytes) -> None:
+        assert not self._is_shut, "the client has shut its side"
+        self._unread += data
+        self.drive()
+
+    def shutdown_write(self) -> None:
+        self._is_shut = True
+        self.drive()
+
+    def reset(self) -> None:
+        self.connection.abort()
+        self.close()
+
+    def close(self) -> None:
+        if self in self._driver.clients:
+            self._is_shut = True
+            self._window = 1 << 40
+            self.drive()
+            self.connection.abort()
+            self._driver.clients.remove(self)
+
+    def drive(self) -> None:
+        """Do what a reactor does, until nothing more can be done."""
+        while self._flush() or self._settle() or self._read():
+            pass
+
+    def _wait(self, seconds: float) -> bool:
+        end = self._driver.now() + seconds
+        while not self._take() and not (self.has_ended and not self._on_the_way):
+            if self._driver.now() >= end:
+                return False
+            self._driver.tick()
+        return True
+
+    def _take(self) -> bool:
+        came = bytes(self._on_the_way)
+        self._on_the_way.clear()
+        self._received += came
+        self.drive()
+        if self.connection.state in (LINGERING, CLOSED) and not self._on_the_way:
+            self.has_ended = True
+        return bool(came)
+
+    def _flush(self) -> bool:
+        output = self.connection.pending()
+        room = self._window - len(self._on_the_way)
+        if not output or room <= 0:
+            return False
+        if isinstance(output, FileBody):
+            taken = os.pread(output.fd, min(room, len(output)), output.offset)
+            assert taken, "a file became shorter"
+        else:
+            taken = bytes(output[:room])
+        self._on_the_way += taken
+        self.connection.sent(len(taken))
+        return True
+
+    def _settle(self) -> bool:
+        job = self.connection.take_job()
+        if job is not None:
+            self._driver.jobs.append((self, job))
+            return True
+        if self.connection.state != READY:
+            return False
+        self.connection.resume()
+        return True
+
+    def _read(self) -> bool:
+        connection = self.connection
+        if not connection.wants_read:
+            return False
+        if self._unread:
+            data = bytes(self._unread[:READ_BYTES])
+            del self._unread[:READ_BYTES]
+            answer = connection.receive(data)
+            if answer is not None:
+                taken = answer[: max(0, self._window - len(self._on_the_way))]
+                self._on_the_way += taken
+                if len(taken) < len(answer):
+                    connection.owe(answer, len(taken))
+            return True
+        if self._is_shut and not self._eof_is_told:
+            self._eof_is_told = True
+            connection.receive(b"")
+            return True
+        return False
+
+
+# Over sockets.
+
+
+class SocketDriver(Driver):
+    """A server in this process, and its clients over the loopback."""
+
+    def __init__(self, kind: str, app: App, limits: Limits, **settings: Any) -> None:
+        self.kind = kind
+        config = Config(port=0, backend=kind, limits=limits, **{"threads": 2, **settings})
+        self.server = Server(config, app)
+        self.clients: list[SocketClient] = []
+        before = set(threading.enumerate())
+        self.server.start()
+        self._threads = set(threading.enumerate()) - before
+
+    def connect(self, *, window: int = 0) -> "SocketClient":
+        client = SocketClient(self.server.address, window)
+        self.clients.append(client)
+        return client
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        begun = time.monotonic()
+        self.server.stop()
+        taken = time.monotonic() - begun
+        assert taken < self.server.config.limits.drain_seconds, "the server did not know that all clients are gone"
+        left = [thread.name for thread in self._threads if thread.is_alive()]
+        assert not left, f"threads are left: {left}"
+
+
+class SocketClient(Client):
+    """A client with a real socket."""
+
+    def __init__(self, address: tuple[str, int], window: int = 0) -> None:
+        super().__init__()
+        self.sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        if window:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self.sock.settimeout(PATIENCE_SECONDS)
+        self.sock.connect(address)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.setblocking(False)
+
+    def send(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            can_read, can_write = self._poll(PATIENCE_SECONDS, select.POLLIN | select.POLLOUT)
+            assert can_read or can_write, f"the server takes nothing; {len(view)} bytes are left"
+            if can_read and not self.has_ended:
+                self._read()
+            if can_write:
+                view = view[self.sock.send(view) :]
+
+    def shutdown_write(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def _wait(self, seconds: float) -> bool:
+        if self.has_ended:
+            time.sleep(seconds)
+            return False
+        can_read, _ = self._poll(seconds, select.POLLIN)
+        if can_read:
+            self._read()
+        return can_read
+
+    def _poll(self, seconds: float, events: int) -> tuple[bool, bool]:
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT if self.has_ended else events)
+        happened = dict(poll.poll(seconds * 1000)).get(self.sock.fileno(), 0)
+        gone = select.POLLERR | select.POLLHUP
+        return bool(happened & (select.POLLIN | gone)), bool(happened & (select.POLLOUT | gone))
+
+    def _read(self) -> None:
+        data = self.sock.recv(READ_BYTES)
+        self._received += data
+        self.has_ended = not data

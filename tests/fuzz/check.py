@@ -1,0 +1,104 @@
+"""What must hold for a message: it is played in several ways, and they are compared."""
+
+import time
+from pathlib import Path
+from random import Random
+
+from tests.answers import Malformed, read_answers
+
+from .play import WHOLE, Hang, Manner, Outcome, essence, everything, play
+from .target import make_app, make_service
+
+CPU_SECONDS_MAX = 2.0  # for one message; the longest legitimate one takes some 20 ms, byte by byte
+BYTEWISE_MAX = 600  # longer messages are not played byte by byte: the time is better spent on others
+AFTERWARDS = b"GET /report HTTP/1.1\r\nHost: afterwards\r\n\r\n"
+
+# A service is used for so many messages, so that its memos meet many; and its second turns so often.
+MESSAGES_A_SERVICE = 1000
+MESSAGES_A_SECOND = 100
+KNOWN_MAX = 2000
+
+
+class Wrong(Exception):
+    """A message for which something does not hold; the text says what, for people."""
+
+
+class Checker:
+    """Checks messages against services of its own, one after the other.
+
+    Args:
+        files: the directory that the application serves.
+    """
+
+    def __init__(self, files: Path) -> None:
+        self._app = make_app(files)
+        self._service = make_service(self._app)
+        self._count = 0
+        self._known: set[bytes] = set()  # outputs that have been read and found good
+
+    def check(self, message: bytes, random: Random) -> None:
+        """Check one message, in ways that are chosen at random.
+
+        Raises:
+            Wrong: something does not hold.
+        """
+        self._turn()
+        begun = time.thread_time()
+        try:
+            self._compare(message, random)
+        except Wrong:
+            raise
+        except Hang as hang:
+            raise Wrong(str(hang)) from hang
+        except Exception as error:
+            raise Wrong(f"{type(error).__name__} escaped: {error}") from error
+        if (seconds := time.thread_time() - begun) > CPU_SECONDS_MAX:
+            raise Wrong(f"it took {seconds:.1f} s of CPU time")
+
+    def _turn(self) -> None:
+        self._count += 1
+        if self._count % MESSAGES_A_SERVICE == 0:
+            self._service = make_service(self._app)
+        elif self._count % MESSAGES_A_SECOND == 0:
+            self._service.turn_second(self._service.now)
+            self._known.clear()
+
+    def _compare(self, message: bytes, random: Random) -> None:
+        whole = play(self._service, message)
+        self._read(message, whole)
+        for manner in manners(len(message), random):
+            other = play(self._service, message, manner)
+            if manner.ends_early:
+                same = everything(whole) == everything(other)
+            else:
+                same = whole == other or essence(whole) == essence(other)
+            if not same:
+                raise Wrong(f"{manner} changes the outcome\n  from {whole}\n  to   {other}")
+        if whole.is_over and random.random() < 0.2:
+            later = play(self._service, message + AFTERWARDS)
+            if everything(later) != everything(whole):
+                raise Wrong(f"what follows the end of the connection is answered\n  {later}")
+
+    def _read(self, message: bytes, outcome: Outcome) -> None:
+        """The output is whole responses. Not so where the application breaks off, or, unknown to the reader, to HEAD."""
+        output = outcome.output + outcome.at_end
+        if output in self._known or b"HEAD" in message or b"/broken/stream" in message:
+            return
+        try:
+            read_answers(output)
+        except Malformed as error:
+            raise Wrong(f"the output is malformed: {error}\n  {outcome}") from error
+        if len(self._known) < KNOWN_MAX:
+            self._known.add(output)
+
+
+def manners(length: int, random: Random) -> list[Manner]:
+    """Ways to play a message besides giving it whole: always two, sometimes three."""
+    cuts = tuple(random.randint(0, length) for _ in range(random.choice((1, 1, 2, 4))))
+    chosen = [Manner(cuts, random.choice((0, 0, 1000, 100, 1 + length // 3)), random.random() < 0.3)]
+    if random.random() < 0.08 and length <= BYTEWISE_MAX:
+        chosen.append(Manner(tuple(range(1, length)), hasty=random.random() < 0.5))
+    if random.random() < 0.2:
+        chosen.append(Manner(cuts, hasty=random.random() < 0.5, ends_early=True))
+    chosen.append(WHOLE)  # a second time: now it may be remembered
+    return chosen

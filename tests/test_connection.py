@@ -1,0 +1,350 @@
+"""The connection as a machine from bytes to bytes: the same stream has the same outcome, however it is cut into pieces."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from answers import read_answers, without_dates
+from vectors import (
+    BAD,
+    CHUNKS,
+    CONTINUE,
+    FILE,
+    GOOD,
+    LAST,
+    LIMITS,
+    VECTORS,
+    Calls,
+    Talk,
+    Vector,
+    get,
+    make_service,
+    post,
+    post_chunked,
+)
+
+from mreactor.connection import Connection
+from mreactor.service import Service
+from mreactor.state import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING
+
+PEER = ("192.0.2.1", 1)
+MARK = get("/hello/mark")
+
+
+@pytest.fixture(scope="module")
+def warm() -> Service:
+    """A service whose memos and caches hold all vectors already."""
+    service = make_service()
+    for vector in VECTORS * 2:
+        Talk(service, [vector.data])
+    return service
+
+
+def outcome(service: Service, pieces: list[bytes], write_max: int = 1 << 30) -> tuple[bytes, bool]:
+    """What is said in return, Date and interim answers aside, and whether the connection ends with it."""
+    talk = Talk(service, pieces, write_max)
+    return without_dates(talk.output).replace(CONTINUE, b""), talk.has_ended
+
+
+def each(vectors: tuple[Vector, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("vector", vectors, ids=lambda vector: vector.name)
+
+
+def splits(data: bytes) -> Iterator[list[bytes]]:
+    return ([data[:at], data[at:]] for at in range(1, len(data)))
+
+
+# One stream, many cuts.
+
+
+@each(VECTORS)
+def test_whole(vector: Vector) -> None:
+    talk = Talk(make_service(), [vector.data])
+    assert tuple(answer.status for answer in talk.answers(*vector.methods)) == vector.statuses
+    assert talk.has_ended == vector.ends
+
+
+@each(VECTORS)
+def test_at_every_split(vector: Vector, warm: Service) -> None:
+    expected = outcome(make_service(), [vector.data])
+    for pieces in splits(vector.data):
+        assert outcome(warm, pieces) == expected, pieces
+
+
+@each(VECTORS)
+def test_byte_by_byte(vector: Vector, warm: Service) -> None:
+    expected = outcome(make_service(), [vector.data])
+    pieces = [vector.data[at : at + 1] for at in range(len(vector.data))]
+    assert outcome(make_service(), pieces) == expected
+    assert outcome(warm, pieces) == expected
+
+
+@each(VECTORS)
+def test_again_from_memory(vector: Vector, warm: Service) -> None:
+    expected = outcome(make_service(), [vector.data])
+    for _ in range(3):
+        assert outcome(warm, [vector.data]) == expected
+
+
+@each(GOOD)
+def test_with_another_request_behind(vector: Vector, warm: Service) -> None:
+    output, _ = outcome(make_service(), [vector.data])
+    mark, _ = outcome(make_service(), [MARK])
+    data = vector.data + MARK
+    assert outcome(make_service(), [data]) == (output + mark, False)
+    for at in (len(vector.data), len(vector.data) + 1, len(data) - 1):
+        assert outcome(warm, [data[:at], data[at:]]) == (output + mark, False)
+
+
+@each(LAST + BAD)
+def test_nothing_after_the_end_is_answered(vector: Vector, warm: Service) -> None:
+    expected = outcome(make_service(), [vector.data])
+    for pieces in ([vector.data + MARK], [vector.data, MARK], [vector.data[:-1], vector.data[-1:] + MARK]):
+        calls = Calls()
+        assert outcome(make_service(calls=calls), pieces) == expected
+        assert "/hello/mark" not in calls.paths
+        assert outcome(warm, pieces) == expected
+
+
+@each(VECTORS)
+@pytest.mark.parametrize("write_max", [1, 7])
+def test_to_a_peer_that_takes_little_at_a_time(vector: Vector, write_max: int) -> None:
+    assert outcome(make_service(), [vector.data], write_max) == outcome(make_service(), [vector.data])
+
+
+def test_random_requests_in_random_pieces(warm: Service) -> None:
+    dice = random.Random(2616)
+    for _ in range(200):
+        vectors = [dice.choice(GOOD) for _ in range(dice.randrange(1, 7))]
+        if dice.random() < 0.3:
+            vectors.append(dice.choice(LAST + BAD))
+        data = b"".join(vector.data for vector in vectors)
+        cuts = sorted(dice.randrange(len(data)) for _ in range(dice.randrange(12)))
+        pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
+        expected = b"".join(outcome(make_service(), [vector.data])[0] for vector in vectors)
+        assert outcome(warm, pieces) == (expected, vectors[-1].ends), pieces
+
+
+# What the answers hold.
+
+
+@pytest.mark.parametrize(
+    ("request_", "content_type", "body"),
+    [
+        (get("/"), "text/plain; charset=utf-8", b"root"),
+        (get("/hello/w%C3%B6rld"), "text/plain; charset=utf-8", "Hello, wörld!".encode()),
+        (get("/json?a=%2B&b"), "application/json", b'{"method":"GET","query":{"a":"+","b":""},"host":"a"}'),
+        (get("http://b:81/json"), "application/json", b'{"method":"GET","query":{},"host":"b:81"}'),
+        (post("/echo", b"hello", "Content-Type: a/b"), "a/b", b"hello"),
+        (post_chunked("/echo", CHUNKS, "Content-Type: a/b"), "a/b", b"hello world"),
+        (get("/file"), "text/x-python", Path(FILE).read_bytes()),
+        (get("/stream/3"), "application/octet-stream", b"part 0;part 2;"),
+        (get("/slow/stream/3"), "application/octet-stream", b"part 0;part 2;"),
+        (post("/slow", b"hello"), "application/octet-stream", b"hello"),
+    ],
+)
+def test_answers(request_: bytes, content_type: str, body: bytes) -> None:
+    (answer,) = Talk(make_service(), [request_]).answers()
+    assert (answer.status, answer.headers["content-type"], answer.body) == (200, content_type, body)
+    assert answer.headers["server"] == "mreactor"
+
+
+def test_a_method_that_is_not_allowed_is_told_the_others() -> None:
+    (answer,) = Talk(make_service(), [post("/json", b"")]).answers()
+    assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, HEAD, OPTIONS, PATCH, PUT")
+
+
+def test_options_tells_the_methods() -> None:
+    (answer,) = Talk(make_service(), [get("/json", method="OPTIONS")]).answers()
+    assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, PATCH, PUT")
+
+
+@pytest.mark.parametrize("target", ["/", "/file", "/stream/3", "/slow/file", "/nothing", "/boom", "/json"])
+def test_head_is_answered_as_get_without_the_content(target: str) -> None:
+    service = make_service()
+    (full,) = Talk(service, [get(target)]).answers()
+    (empty,) = Talk(service, [get(target, method="HEAD")]).answers("HEAD")
+    assert (empty.status, empty.body) == (full.status, b"")
+    assert empty.headers.keys() == full.headers.keys()
+    if target != "/json":  # whose content names the method
+        assert empty.headers.get("content-length") == full.headers.get("content-length")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_statuses_without_content(status: int) -> None:
+    talk = Talk(make_service(), [get(f"/status/{status}")])
+    assert b"content" not in talk.output.partition(b"\r\n\r\n")[2]
+    assert not {"content-length", "transfer-encoding", "content-type"} & talk.answers()[0].headers.keys()
+
+
+# Pipelining.
+
+
+def test_one_turn_answers_no_more_than_its_bound() -> None:
+    connection = Connection(make_service(), PEER)
+    assert connection.receive(b"".join(get(f"/hello/{n}") for n in range(10))) is None
+    turns = []
+    while connection.state == SENDING:
+        output = bytes(connection.pending())
+        turns.append([answer.text for answer in read_answers(output)])
+        connection.sent(len(output))
+        if connection.state == READY:
+            assert not connection.pending()
+            assert not connection.wants_read
+            connection.resume()
+    assert [len(turn) for turn in turns] == [4, 4, 2]
+    assert sum(turns, []) == [f"Hello, {n}!" for n in range(10)]
+    assert connection.state == IDLE
+
+
+def test_exactly_one_turn_leaves_the_connection_idle() -> None:
+    connection = Connection(make_service(), PEER)
+    answer = connection.receive(b"".join(get(f"/hello/{n}") for n in range(LIMITS.pipelined_per_turn_max)))
+    assert answer is not None
+    assert len(read_answers(answer)) == LIMITS.pipelined_per_turn_max
+    assert connection.state == IDLE
+
+
+def test_a_turn_may_end_within_a_request() -> None:
+    talk = Talk(make_service(), [get("/") + get("/hello/b")[:-3]])
+    assert [answer.text for answer in talk.answers()] == ["root"]
+    assert talk.connection.state == HEAD
+    talk.send(get("/hello/b")[-3:] + post("/echo", b"body")[:-2])
+    assert [answer.text for answer in talk.answers()] == ["root", "Hello, b!"]
+    assert talk.connection.state == BODY
+    talk.send(b"dy")
+    assert talk.answers()[-1].text == "body"
+
+
+def test_what_comes_while_an_answer_is_owed_waits() -> None:
+    connection = Connection(make_service(), PEER)
+    answer = connection.receive(get("/hello/a"))
+    assert answer is not None
+    connection.owe(answer, 5)
+    assert not connection.wants_read
+    assert connection.receive(get("/hello/b")) is None
+    assert bytes(connection.pending()) == answer[5:]
+    connection.sent(len(answer) - 5)
+    assert connection.state == READY
+    connection.resume()
+    assert read_answers(bytes(connection.pending()))[0].text == "Hello, b!"
+
+
+# Persistence.
+
+
+@pytest.mark.parametrize(
+    ("version", "fields", "persists", "says"),
+    [
+        ("1.1", (), True, None),
+        ("1.1", ("Connection: keep-alive",), True, None),
+        ("1.1", ("Connection: close",), False, "close"),
+        ("1.1", ("Connection: Close",), False, "close"),
+        ("1.1", ("Connection: keep-alive, close",), False, "close"),
+        ("1.1", ("Connection: upgrade,close", "Upgrade: x"), False, "close"),
+        ("1.1", ("Connection: x", "Connection: close"), False, "close"),
+        ("1.1", ("Connection: closed",), True, None),
+        ("1.1", ("Connection:",), True, None),
+        ("1.0", (), False, "close"),
+        ("1.0", ("Connection: keep-alive",), True, "keep-alive"),
+        ("1.0", ("Connection: Keep-Alive",), True, "keep-alive"),
+        ("1.0", ("Connection: keep-alive, close",), False, "close"),
+        ("1.0", ("Connection: close",), False, "close"),
+    ],
+)
+@pytest.mark.parametrize("target", ["/", "/hello/b", "/nothing", "/boom", "/slow", "/file"])
+def test_persistence(target: str, version: str, fields: tuple[str, ...], persists: bool, says: str | None) -> None:
+    service = make_service()
+    for _ in range(3):  # anew, and from memory
+        talk = Talk(service, [get(target, *fields, version=version)])
+        (answer,) = talk.answers()
+        assert answer.headers.get("connection") == says
+        assert (talk.connection.state == IDLE) == persists
+        assert talk.has_ended != persists
+
+
+def test_a_stream_to_http_1_0_ends_with_the_connection() -> None:
+    talk = Talk(make_service(), [get("/stream/3", "Connection: keep-alive", version="1.0")])
+    (answer,) = talk.answers()
+    assert answer.says_close
+    assert not {"transfer-encoding", "content-length"} & answer.headers.keys()
+    assert answer.text == "part 0;part 2;"
+    assert talk.connection.state == CLOSED
+
+
+# Expect: 100-continue (RFC 9110 section 10.1.1).
+
+
+EXPECTING = post("/echo", b"hello", "Expect: 100-continue")
+EXPECTING_HEAD = EXPECTING[:-5]
+
+
+def test_a_client_that_waits_is_told_to_go_on() -> None:
+    talk = Talk(make_service(), [EXPECTING_HEAD])
+    assert talk.output == CONTINUE
+    assert talk.connection.state == BODY
+    talk.send(b"he")
+    assert talk.output == CONTINUE
+    talk.send(b"llo")
+    assert [answer.status for answer in talk.answers()] == [100, 200]
+    assert talk.connection.state == IDLE
+
+
+@pytest.mark.parametrize("sent_with_the_head", [1, 4, 5])
+def test_a_client_that_does_not_wait_is_not_told(sent_with_the_head: int) -> None:
+    at = len(EXPECTING_HEAD) + sent_with_the_head
+    talk = Talk(make_service(), [EXPECTING[:at], EXPECTING[at:]])
+    assert [(answer.status, answer.text) for answer in talk.answers()] == [(200, "hello")]
+
+
+def test_an_interim_answer_that_was_not_sent_yet_comes_before_the_final_one() -> None:
+    connection = Connection(make_service(), PEER)
+    connection.receive(EXPECTING_HEAD)
+    assert connection.receive(b"hello") is None
+    assert [answer.status for answer in read_answers(bytes(connection.pending()))] == [100, 200]
+    connection.sent(len(connection.pending()))
+    assert connection.state == IDLE
+
+
+def test_an_interim_answer_does_not_overtake_the_answers_before_it() -> None:
+    talk = Talk(make_service(), [get("/") + EXPECTING_HEAD])
+    assert [answer.status for answer in talk.answers()] == [200, 100]
+    talk.send(b"hello")
+    assert [answer.status for answer in talk.answers()] == [200, 100, 200]
+
+
+def test_an_expectation_of_a_blocking_route() -> None:
+    talk = Talk(make_service(), [post("/slow", b"hello", "Expect: 100-continue")[:-5]])
+    talk.send(b"hello")
+    assert [(answer.status, answer.text) for answer in talk.answers()] == [(100, ""), (200, "hello")]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (get("/nothing", "Expect: 100-continue", "Content-Length: 5", method="POST"), 404),
+        (get("/", "Expect: 100-continue", "Content-Length: 5", method="POST"), 405),
+        (get("/echo", "Expect: 100-continue", "Content-Length: 1001", method="POST"), 413),
+        (get("/echo", "Expect: 101-continue", "Content-Length: 5", method="POST"), 417),
+    ],
+)
+def test_what_cannot_be_answered_well_is_refused_before_the_body(request_: bytes, status: int) -> None:
+    talk = Talk(make_service(), [request_])
+    (answer,) = talk.answers()
+    assert answer.status == status
+    assert answer.says_close
+    assert talk.connection.state == LINGERING
+    assert talk.send(b"hello" + MARK) == b""
+
+
+def test_an_expectation_without_a_body_is_nothing_to_wait_for() -> None:
+    assert [a.status for a in Talk(make_service(), [get("/", "Expect: 100-continue")]).answers()] == [200]
+
+
+def test_http_1_0_expects_nothing() -> None:
+    request = get("/echo", "Expect: 100-continue", "Content-Length: 5", method="POST", version="1.0")
+    talk = Talk(make_service(), [request])
+    assert talk.output == b""
+    talk.send(b"hello")
+    assert [answer.status for answer in talk.answers()] == [200]

@@ -1,0 +1,545 @@
+"""The states of a connection: the ways between them, and what each makes of time, half-close, drain and abort."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+
+import pytest
+from answers import Answer, read_answers
+from vectors import CONTINUE, LIMITS, VECTORS, Calls, Talk, get, make_service, post
+
+from mreactor.connection import DRAIN_GRACE_SECONDS, Connection
+from mreactor.http1.response import FileBody
+from mreactor.service import Service
+from mreactor.state import BODY, CLOSED, HEAD, IDLE, LINGERING, NEXT_STATES, READY, SENDING, WAITING, State
+
+PEER = ("192.0.2.1", 1)
+NOW = 1000.0
+TIMES = replace(
+    LIMITS,
+    head_seconds=10.0,
+    body_grace_seconds=5.0,
+    body_rate_min=10,
+    keepalive_seconds=75.0,
+    write_stall_seconds=30.0,
+    linger_seconds=2.0,
+    linger_bytes_max=1000,
+)
+
+HALF_HEAD = get("/hello/a")[:20]
+HALF_BODY = post("/echo", b"0123456789")[:-6]
+HUNDRED = b"".join(get(f"/hello/{n}") for n in range(100))
+REFUSED = b"bad\r\n\r\n"
+
+
+def start(calls: Calls | None = None) -> tuple[Service, Connection]:
+    service = make_service(TIMES, calls)
+    return service, Connection(service, PEER)
+
+
+def say_all(connection: Connection) -> list[Answer]:
+    """Take what the connection has to say, up to where it waits for something else."""
+    said = b""
+    while output := connection.pending():
+        assert not isinstance(output, FileBody)
+        said += output
+        connection.sent(len(output))
+    return read_answers(said)
+
+
+def answer_of(connection: Connection, data: bytes) -> bytes:
+    answer = connection.receive(data)
+    assert answer is not None
+    return answer
+
+
+# How a connection gets into each of its states. (A fresh one is IDLE too, and treated apart below.)
+
+
+def idle(connection: Connection) -> None:
+    answer_of(connection, get("/hello/a"))
+
+
+def head(connection: Connection) -> None:
+    connection.receive(HALF_HEAD)
+
+
+def body(connection: Connection) -> None:
+    connection.receive(HALF_BODY)
+
+
+def waiting(connection: Connection) -> None:
+    connection.receive(get("/slow"))
+
+
+def sending(connection: Connection) -> None:
+    connection.owe(answer_of(connection, get("/hello/a")), 7)
+
+
+def ready(connection: Connection) -> None:
+    connection.receive(HUNDRED)
+    connection.sent(len(connection.pending()))
+
+
+def lingering(connection: Connection) -> None:
+    connection.receive(REFUSED)
+    connection.sent(len(connection.pending()))
+
+
+def closed(connection: Connection) -> None:
+    connection.abort()
+
+
+WAYS: dict[int, Callable[[Connection], None]] = {
+    IDLE: idle,
+    HEAD: head,
+    BODY: body,
+    WAITING: waiting,
+    SENDING: sending,
+    READY: ready,
+    LINGERING: lingering,
+    CLOSED: closed,
+}
+
+
+def in_state(state: int) -> tuple[Service, Connection]:
+    service, connection = start()
+    WAYS[state](connection)
+    assert connection.state == state
+    return service, connection
+
+
+each_state = pytest.mark.parametrize("state", WAYS, ids=lambda state: State(state).name)
+
+
+# The table.
+
+
+def test_the_table_knows_every_state() -> None:
+    assert NEXT_STATES.keys() == set(State)
+    assert NEXT_STATES[CLOSED] == frozenset()
+    assert all(CLOSED in ways for state, ways in NEXT_STATES.items() if state != CLOSED)
+
+
+class Recorder(Connection):
+    """A connection that notes each of its transitions."""
+
+    __slots__ = ()
+    seen: set[tuple[int, int]] = set()
+
+    def _enter(self, state: int) -> None:
+        self.seen.add((self.state, state))
+        super()._enter(state)
+
+
+def test_every_way_in_the_table_is_gone_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vectors.Connection", Recorder)
+    Recorder.seen.clear()
+    for vector in VECTORS:
+        for pieces in ([vector.data], [vector.data[:at] + b"" for at in (5,)] + [vector.data[5:]]):
+            Talk(make_service(TIMES), pieces)
+            Talk(make_service(TIMES), pieces, write_max=3)
+        Talk(make_service(TIMES), [vector.data[at : at + 1] for at in range(len(vector.data))])
+    go_out_of_the_way()
+    gone = {(State(a).name, State(b).name) for a, b in Recorder.seen}
+    assert gone == {(State(a).name, State(b).name) for a, ways in NEXT_STATES.items() for b in ways}
+
+
+def go_out_of_the_way() -> None:
+    """The ways that need more than a stream of requests."""
+    turn = get("/") * LIMITS.pipelined_per_turn_max  # after which the connection is READY, if more follows
+    for rest in (HALF_HEAD, HALF_BODY, get("/slow"), get("/hello/b")):
+        Talk(make_service(TIMES), [turn + rest])
+    for state in WAYS:
+        if state != CLOSED:
+            connection = Recorder(make_service(TIMES), PEER)
+            WAYS[state](connection)
+            connection.abort()
+
+
+def test_a_way_that_is_not_in_the_table_is_a_bug() -> None:
+    _, connection = in_state(CLOSED)
+    with pytest.raises(AssertionError):
+        connection.resume()
+        connection.owe(b"x", 0)
+
+
+@each_state
+def test_when_bytes_are_welcome(state: int) -> None:
+    _, connection = in_state(state)
+    assert connection.wants_read == (state in (IDLE, HEAD, BODY, LINGERING))
+
+
+@each_state
+def test_what_is_pending(state: int) -> None:
+    _, connection = in_state(state)
+    assert bool(connection.pending()) == (state == SENDING)
+
+
+@each_state
+def test_a_job_is_given_out_once(state: int) -> None:
+    _, connection = in_state(state)
+    assert (connection.take_job() is not None) == (state == WAITING)
+    assert connection.take_job() is None
+
+
+# Time.
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds"),
+    [(IDLE, 75), (HEAD, 10), (BODY, 5), (WAITING, inf), (SENDING, 30), (READY, inf), (LINGERING, 2), (CLOSED, inf)],
+)
+def test_each_state_has_its_deadline(state: int, seconds: float) -> None:
+    _, connection = in_state(state)
+    assert connection.deadline == NOW + seconds
+
+
+def test_a_fresh_connection_has_as_long_as_a_head_may_take() -> None:
+    service, connection = start()
+    assert connection.deadline == NOW + 10
+    service.turn(NOW + 4)
+    head(connection)
+    assert connection.state == HEAD
+    assert connection.deadline == NOW + 10, "the first byte gives no further time"
+
+
+@each_state
+def test_before_its_deadline_nothing_expires(state: int) -> None:
+    service, connection = in_state(state)
+    until = min(connection.deadline, NOW + 1000) - 0.001
+    service.turn(until)
+    connection.expire(until)
+    assert connection.state == state
+    assert service.counters.timeouts == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "statuses", "after", "kind"),
+    [
+        (IDLE, [], CLOSED, "keepalive"),
+        (HEAD, [408], LINGERING, "head"),
+        (BODY, [408], LINGERING, "body"),
+        (SENDING, [], CLOSED, "write"),
+        (LINGERING, [], CLOSED, "linger"),
+    ],
+    ids=lambda value: State(value).name if isinstance(value, int) else "",
+)
+def test_past_its_deadline(state: int, statuses: list[int], after: int, kind: str) -> None:
+    service, connection = in_state(state)
+    service.turn(connection.deadline)
+    connection.expire(service.now)
+    answers = say_all(connection)
+    assert [answer.status for answer in answers] == statuses
+    assert all(answer.says_close for answer in answers)
+    assert connection.state == after
+    assert service.counters.timeouts == {kind: 1}
+
+
+def test_a_head_has_an_absolute_deadline() -> None:
+    service, connection = start()
+    for at, byte in enumerate(HALF_HEAD):
+        service.turn(NOW + at * 0.4)
+        connection.receive(bytes([byte]))
+        assert connection.deadline == NOW + 10
+
+
+def test_the_head_after_an_answer_has_a_deadline_of_its_own() -> None:
+    service, connection = in_state(IDLE)
+    service.turn(NOW + 60)
+    head(connection)
+    assert connection.deadline == NOW + 70
+
+
+def test_a_body_must_keep_up_its_rate() -> None:
+    service, connection = start()
+    service.turn(NOW + 1)
+    connection.receive(post("/echo", b"x" * 100)[:-100])
+    assert connection.deadline == NOW + 1 + 5
+    for second in range(2, 9):
+        service.turn(NOW + second)
+        connection.receive(b"x" * 10)
+        assert connection.deadline == NOW + 1 + 5 + (second - 1)
+    connection.receive(b"x" * 30)
+    assert connection.state == IDLE
+    assert connection.deadline == NOW + 8 + 75
+
+
+def test_framing_does_not_count_towards_the_rate() -> None:
+    service, connection = start()
+    connection.receive(get("/echo", "Transfer-Encoding: chunked", method="POST"))
+    service.turn(NOW + 1)
+    connection.receive(b'1;name="value of no worth"\r\nx\r\n')
+    assert connection.deadline == NOW + 5 + 1 / 10
+
+
+def test_each_byte_taken_puts_off_the_write_deadline() -> None:
+    service, connection = in_state(SENDING)
+    service.turn(NOW + 20)
+    connection.sent(0)
+    assert connection.deadline == NOW + 30
+    connection.sent(1)
+    assert connection.deadline == NOW + 50
+
+
+def test_each_answer_puts_off_the_idle_deadline() -> None:
+    service, connection = in_state(IDLE)
+    for target in ("/hello/a", "/", "/", "/hello/a", "/nothing", "/boom"):
+        service.turn(service.now + 50)
+        answer_of(connection, get(target))
+        assert connection.deadline == service.now + 75
+
+
+def test_late_bytes_do_not_put_off_the_end_of_lingering() -> None:
+    service, connection = in_state(LINGERING)
+    service.turn(NOW + 1)
+    connection.receive(b"late")
+    assert connection.deadline == NOW + 2
+
+
+def test_lingering_is_bounded_in_bytes() -> None:
+    _, connection = in_state(LINGERING)
+    connection.receive(b"x" * TIMES.linger_bytes_max)
+    assert connection.state == LINGERING
+    connection.receive(b"x")
+    assert connection.state == CLOSED
+
+
+# Half-close: what was asked for in full is answered.
+
+
+@pytest.mark.parametrize(
+    ("state", "statuses"),
+    [
+        (IDLE, []),
+        (HEAD, [400]),
+        (BODY, [400]),
+        (WAITING, [200]),
+        (SENDING, [200]),
+        (READY, [200] * 100),
+        (LINGERING, [400]),
+        (CLOSED, []),
+    ],
+    ids=lambda value: State(value).name if isinstance(value, int) else "",
+)
+def test_half_close(state: int, statuses: list[int]) -> None:
+    talk = Talk(make_service(TIMES))
+    connection = talk.connection
+    requests = {IDLE: b"", HEAD: HALF_HEAD, BODY: HALF_BODY, WAITING: get("/slow"), SENDING: get("/hello/a")}
+    requests |= {READY: HUNDRED, LINGERING: REFUSED, CLOSED: b""}
+    answer = connection.receive(requests[state]) if requests[state] else None
+    if answer is not None:
+        connection.owe(answer, 0)
+    if state in (READY, LINGERING):
+        talk.output += bytes(connection.pending())
+        connection.sent(len(connection.pending()))
+    if state == CLOSED:
+        connection.abort()
+    assert connection.state == state
+    connection.receive_eof()
+    connection.receive_eof()
+    talk.go_on()
+    assert [answer.status for answer in talk.answers()] == statuses
+    assert connection.state == CLOSED
+
+
+def test_half_close_within_pipelined_requests() -> None:
+    talk = Talk(make_service(TIMES))
+    talk.connection.receive(HUNDRED + HALF_HEAD)
+    talk.connection.receive_eof()
+    talk.go_on()
+    assert [answer.status for answer in talk.answers()] == [200] * 100 + [400]
+    assert talk.connection.state == CLOSED
+
+
+def test_half_close_during_a_stream_lets_it_end() -> None:
+    calls = Calls()
+    service, connection = start(calls)
+    connection.receive(get("/stream/3"))
+    connection.receive_eof()
+    assert say_all(connection)[0].text == "part 0;part 2;"
+    assert connection.state == CLOSED
+    assert calls.ended == ["parts"]
+
+
+def test_half_close_before_the_body_that_the_client_was_told_to_send() -> None:
+    talk = Talk(make_service(TIMES), [post("/echo", b"x", "Expect: 100-continue")[:-1]])
+    assert talk.output == CONTINUE
+    talk.end()
+    assert [answer.status for answer in talk.answers()] == [100, 400]
+    assert talk.connection.state == CLOSED
+
+
+# Drain.
+
+
+def test_a_connection_that_is_idle_for_long_is_closed_at_once() -> None:
+    service, connection = in_state(IDLE)
+    answer_of(connection, get("/nothing"))
+    service.turn(NOW + DRAIN_GRACE_SECONDS + 0.1)
+    service.drain()
+    connection.drain()
+    assert connection.state == CLOSED
+
+
+@pytest.mark.parametrize("requests", [(), (get("/hello/a"),), (get("/"),) * 3, (get("/hello/a"),) * 3])
+def test_a_request_may_be_on_its_way_to_a_draining_server(requests: tuple[bytes, ...]) -> None:
+    service, connection = start()
+    for request in requests:
+        answer_of(connection, request)
+    service.drain()
+    connection.drain()
+    assert connection.state == IDLE
+    assert connection.deadline == NOW + DRAIN_GRACE_SECONDS
+    assert connection.receive(get("/")) is None
+    (answer,) = say_all(connection)
+    assert (answer.text, answer.says_close) == ("root", True)
+    assert connection.state == LINGERING
+
+
+@pytest.mark.parametrize("requests", [(), (get("/hello/a"),), (get("/"),) * 3])
+def test_the_grace_of_a_draining_server_ends(requests: tuple[bytes, ...]) -> None:
+    service, connection = start()
+    for request in requests:
+        answer_of(connection, request)
+    connection.drain()
+    service.turn(NOW + DRAIN_GRACE_SECONDS)
+    connection.expire(service.now)
+    assert connection.state == CLOSED
+
+
+@pytest.mark.parametrize(
+    ("state", "rest", "text"),
+    [
+        (HEAD, get("/hello/a")[20:], "Hello, a!"),
+        (BODY, b"456789", "0123456789"),
+        (WAITING, b"", "slow"),
+    ],
+)
+def test_what_has_begun_is_answered_and_is_the_last(state: int, rest: bytes, text: str) -> None:
+    service, connection = in_state(state)
+    service.drain()
+    connection.drain()
+    assert connection.state == state
+    if rest:
+        assert connection.receive(rest) is None
+    if (job := connection.take_job()) is not None:
+        job.run()
+        connection.complete(job)
+    (answer,) = say_all(connection)
+    assert (answer.status, answer.text, answer.says_close) == (200, text, True)
+    assert connection.state == LINGERING
+    connection.receive_eof()
+    assert connection.state == CLOSED
+
+
+def test_an_answer_on_its_way_is_finished() -> None:
+    service, connection = in_state(SENDING)
+    rest = bytes(connection.pending())
+    service.drain()
+    connection.drain()
+    assert bytes(connection.pending()) == rest
+    connection.sent(len(rest))
+    assert connection.state == LINGERING
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+@pytest.mark.parametrize("state", [IDLE, SENDING])
+def test_every_request_that_was_received_is_answered(count: int, state: int) -> None:
+    service = make_service(TIMES)
+    talk = Talk(service)
+    connection = talk.connection
+    requests = b"".join(get(f"/hello/{n}") for n in range(count))
+    if state == SENDING:
+        connection.receive(requests)
+    service.drain()
+    connection.drain()
+    talk.send(requests if state == IDLE else b"")
+    answers = talk.answers()
+    assert [answer.text for answer in answers] == [f"Hello, {n}!" for n in range(count)]
+    assert answers[-1].says_close
+    assert talk.has_ended
+
+
+def test_a_stream_that_has_begun_is_finished() -> None:
+    calls = Calls()
+    service, connection = start(calls)
+    connection.receive(get("/stream/3"))
+    connection.sent(len(connection.pending()))
+    service.drain()
+    connection.drain()
+    said = b""
+    while output := connection.pending():
+        assert not isinstance(output, FileBody)
+        said += output
+        connection.sent(len(output))
+    assert said.endswith(b"0\r\n\r\n")
+    assert connection.state == LINGERING
+    assert calls.ended == ["parts"]
+
+
+@pytest.mark.parametrize("state", [LINGERING, CLOSED])
+def test_what_has_ended_is_not_changed_by_a_drain(state: int) -> None:
+    service, connection = in_state(state)
+    service.drain()
+    connection.drain()
+    assert connection.state == state
+    assert not connection.pending()
+
+
+# Abort, and what comes too late.
+
+
+@each_state
+def test_an_abort_ends_everything(state: int) -> None:
+    _, connection = in_state(state)
+    connection.abort()
+    connection.abort()
+    assert connection.state == CLOSED
+    assert connection.deadline == inf
+    assert not connection.pending()
+    assert not connection.wants_read
+    assert connection.take_job() is None
+
+
+def test_what_comes_after_the_end_is_nothing_to_it() -> None:
+    service, connection = in_state(CLOSED)
+    assert connection.receive(get("/")) is None
+    connection.receive_eof()
+    connection.sent(0)
+    connection.expire(NOW + 1e6)
+    connection.drain()
+    assert connection.state == CLOSED
+    assert not connection.pending()
+    assert service.counters.timeouts == {}
+
+
+@pytest.mark.parametrize("late", [b"x", get("/hello/late"), b"bad\r\n\r\n"])
+def test_nothing_is_said_after_a_refusal(late: bytes) -> None:
+    calls = Calls()
+    _, connection = start(calls)
+    connection.receive(REFUSED)
+    connection.receive(late)  # while the answer is owed
+    assert [answer.status for answer in say_all(connection)] == [400]
+    assert connection.state == LINGERING
+    connection.receive(late)
+    assert not connection.pending()
+    assert connection.state == LINGERING
+    assert calls.paths == []
+
+
+@pytest.mark.parametrize(
+    ("data", "lingers"),
+    [
+        (get("/hello/a", "Connection: close"), False),
+        (get("/hello/a", "Connection: close") + b"more", True),
+        (get("/hello/a", version="1.0"), False),
+        (REFUSED, True),
+        (post("/nothing", b"body", "Expect: 100-continue")[:-4], True),
+    ],
+)
+def test_it_lingers_only_where_bytes_may_be_on_their_way(data: bytes, lingers: bool) -> None:
+    _, connection = start()
+    connection.receive(data)
+    say_all(connection)
+    assert connection.state == (LINGERING if lingers else CLOSED)
