@@ -19,7 +19,7 @@ from .accesslog import AccessLog
 from .addresses import Addresses
 from .admin import Admin, View
 from .app import App
-from .backends import choose
+from .backends import Backend, choose
 from .config import Config, ConfigError
 from .jobs import Jobs
 from .reactor.base import DRAIN, STOP, Reactor
@@ -92,19 +92,7 @@ class Server:
             self._access.start()
         self._jobs = Jobs(limits.blocking_threads, limits.blocking_queue_max)
         self._app.freeze()
-        reactors = self.config.reactors
-        per_address = limits.connections_per_address_max
-        addresses = Addresses(per_address) if per_address else None
-        for index in range(self.config.reactors):
-            reactor = backend.reactor(
-                index, self._make_service, self._jobs, fds_max, listener.family, addresses
-            )
-            self._reactors.append(reactor)
-            reactor.start()
-        for reactor in self._reactors:
-            if not reactor.ready.wait(START_SECONDS_MAX) or reactor.failure is not None:
-                self.abort()
-                raise StartError(f"{reactor.name} could not start: {reactor.failure or 'no answer'}")
+        self._start_reactors(backend, fds_max, listener.family)
         self._acceptor = backend.acceptor(listener, self._reactors, limits.connections_max, fds_max)
         self._acceptor.start()
         self._view.acceptor, self._view.access = self._acceptor, self._access
@@ -112,6 +100,23 @@ class Server:
         # What lives now lives until the end: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+
+    def _start_reactors(self, backend: Backend, fds_max: int, family: int) -> None:
+        per_address = self.config.limits.connections_per_address_max
+        addresses = Addresses(per_address) if per_address else None
+        count = self.config.reactors
+        assert self._jobs is not None, "the pool comes first"
+        for index in range(count):
+            make_service = partial(self._make_service, index / count)
+            self._reactors.append(
+                backend.reactor(index, make_service, self._jobs, fds_max, family, addresses)
+            )
+        for reactor in self._reactors:
+            reactor.start()
+        for reactor in self._reactors:
+            if not reactor.ready.wait(START_SECONDS_MAX) or reactor.failure is not None:
+                self.abort()
+                raise StartError(f"{reactor.name} could not start: {reactor.failure or 'no answer'}")
 
     def stop(self) -> None:
         """Drain: accept no more, let requests in flight finish within the drain time, then end every thread."""

@@ -41,8 +41,8 @@ class Service:
         routes: the frozen routes of the application.
         access: where requests are noted; None: the access log is off.
         reactors: how many share the bounds that hold for the whole server.
-        phase: when this reactor's seconds begin, after the clock's, from 0 to 1. Reactors that all render and parse anew
-            at once would meet at the interpreter's locks.
+        phase: when this reactor's seconds begin, after the clock's, from 0 to 1. Reactors that all rendered and parsed
+            anew at once would meet at the interpreter's locks.
 
     Attributes:
         now: monotonic seconds, as of the present round of the event loop.
@@ -69,9 +69,8 @@ class Service:
         self._phase = phase
         self._buffered_max = limits.buffered_bytes_max // reactors
         self.replies = Replies(self.counters)
-        self.no_calls: dict[
-            bytes, Call
-        ] = {}  # what connections look into while they are not idle: stays empty
+        # What connections look into while they are not idle. It stays empty.
+        self.no_calls: dict[bytes, Call] = {}
         self._prefixes: dict[str, bytes] = {}
         # Seconds that each state may last, or between two signs of life in it; infinite for none.
         self.patience = {

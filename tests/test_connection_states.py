@@ -8,9 +8,9 @@ import pytest
 from answers import Answer, read_answers
 from vectors import CONTINUE, LIMITS, VECTORS, Calls, Talk, get, make_service, post
 
-from mreactor.connection import DRAIN_GRACE_SECONDS, Connection
+from mreactor.connection import Connection
 from mreactor.http1.response import FileBody
-from mreactor.service import Service
+from mreactor.service import DRAIN_GRACE_SECONDS, Service
 from mreactor.state import BODY, CLOSED, HEAD, IDLE, LINGERING, NEXT_STATES, READY, SENDING, WAITING, State
 
 PEER = ("192.0.2.1", 1)
@@ -22,6 +22,7 @@ TIMES = replace(
     body_rate_min=10,
     keepalive_seconds=75.0,
     write_stall_seconds=30.0,
+    write_rate_min=1000,
     linger_seconds=2.0,
     linger_bytes_max=1000,
 )
@@ -188,7 +189,7 @@ def test_a_job_is_given_out_once(state: int) -> None:
 
 @pytest.mark.parametrize(
     ("state", "seconds"),
-    [(IDLE, 75), (HEAD, 10), (BODY, 5), (WAITING, inf), (SENDING, 30), (READY, inf), (LINGERING, 2), (CLOSED, inf)],
+    [(IDLE, 75), (HEAD, 10), (BODY, 5 + 4 / 10), (WAITING, inf), (SENDING, 30), (READY, inf), (LINGERING, 2), (CLOSED, inf)],
 )
 def test_each_state_has_its_deadline(state: int, seconds: float) -> None:
     _, connection = in_state(state)
@@ -273,13 +274,35 @@ def test_framing_does_not_count_towards_the_rate() -> None:
     assert connection.deadline == NOW + 5 + 1 / 10
 
 
-def test_each_byte_taken_puts_off_the_write_deadline() -> None:
+def test_a_peer_that_takes_nothing_gains_nothing() -> None:
     service, connection = in_state(SENDING)
     service.turn(NOW + 20)
     connection.sent(0)
     assert connection.deadline == NOW + 30
-    connection.sent(1)
-    assert connection.deadline == NOW + 50
+
+
+@pytest.mark.parametrize(
+    ("at", "taken", "deadline"),
+    [
+        (1, 10_000, 31),  # fast, so far: no more than a stall from now
+        (20, 10_000, 40),  # at the least rate: a stall, and the time that so many bytes may take
+        (29, 1, 30.001),
+    ],
+)
+def test_a_peer_must_keep_up_taking(at: float, taken: int, deadline: float) -> None:
+    service, connection = start()
+    connection.owe(bytes(20_000), 0)
+    service.turn(NOW + at)
+    connection.sent(taken)
+    assert connection.deadline == pytest.approx(NOW + deadline)
+
+
+def test_each_answer_is_sent_in_a_time_of_its_own() -> None:
+    service, connection = in_state(SENDING)
+    service.turn(NOW + 29)
+    connection.sent(len(connection.pending()))
+    connection.owe(answer_of(connection, get("/hello/a")), 1)
+    assert connection.deadline == NOW + 59
 
 
 def test_each_answer_puts_off_the_idle_deadline() -> None:
@@ -402,6 +425,7 @@ def test_the_grace_of_a_draining_server_ends(requests: tuple[bytes, ...]) -> Non
     service, connection = start()
     for request in requests:
         answer_of(connection, request)
+    service.drain()
     connection.drain()
     service.turn(NOW + DRAIN_GRACE_SECONDS)
     connection.expire(service.now)
@@ -440,7 +464,10 @@ def test_an_answer_on_its_way_is_finished() -> None:
     connection.drain()
     assert bytes(connection.pending()) == rest
     connection.sent(len(rest))
-    assert connection.state == LINGERING
+    assert connection.state == IDLE
+    assert connection.deadline == NOW + DRAIN_GRACE_SECONDS
+    assert connection.receive(get("/")) is None
+    assert say_all(connection)[0].says_close
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
@@ -450,14 +477,27 @@ def test_every_request_that_was_received_is_answered(count: int, state: int) -> 
     talk = Talk(service)
     connection = talk.connection
     requests = b"".join(get(f"/hello/{n}") for n in range(count))
-    if state == SENDING:
-        connection.receive(requests)
+    if state == SENDING and (answer := connection.receive(requests)) is not None:
+        connection.owe(answer, 0)
     service.drain()
     connection.drain()
     talk.send(requests if state == IDLE else b"")
-    answers = talk.answers()
-    assert [answer.text for answer in answers] == [f"Hello, {n}!" for n in range(count)]
-    assert answers[-1].says_close
+    assert [answer.text for answer in talk.answers()] == [f"Hello, {n}!" for n in range(count)]
+    if not talk.has_ended:  # the last answer was made before the drain began, and could not say that it is the last
+        talk.send(get("/"))
+    assert talk.answers()[-1].says_close
+    assert talk.has_ended
+
+
+@pytest.mark.parametrize("at", [1, 10, len(get("/hello/b")) - 1])
+def test_half_a_request_behind_the_last_is_awaited(at: int) -> None:
+    service = make_service(TIMES)
+    talk = Talk(service)
+    service.drain()
+    talk.connection.drain()
+    talk.send(get("/hello/a") + get("/hello/b")[:at])
+    talk.send(get("/hello/b")[at:])
+    assert [answer.says_close for answer in talk.answers()] == [False, True]
     assert talk.has_ended
 
 
@@ -474,7 +514,7 @@ def test_a_stream_that_has_begun_is_finished() -> None:
         said += output
         connection.sent(len(output))
     assert said.endswith(b"0\r\n\r\n")
-    assert connection.state == LINGERING
+    assert connection.deadline == NOW + DRAIN_GRACE_SECONDS
     assert calls.ended == ["parts"]
 
 

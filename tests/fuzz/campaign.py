@@ -87,9 +87,11 @@ class Source:
         random = Random(self._seed << 40 | number)
         grammar = Grammar(random)
         kind = random.random()
-        if kind < 0.4:
+        if kind < 0.15:
+            return grammar.conversation(), random
+        if kind < 0.45:
             return grammar.stream(), random
-        origin = random.choice(self._corpus) if kind < 0.8 else grammar.stream()
+        origin = random.choice(self._corpus) if kind < 0.85 else grammar.stream()
         return Mutator(random, self._corpus).mutate(origin), random
 
 

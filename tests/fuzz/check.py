@@ -1,5 +1,6 @@
 """What must hold for a message: it is played in several ways, and they are compared."""
 
+import re
 import time
 from pathlib import Path
 from random import Random
@@ -11,6 +12,7 @@ from .target import make_app, make_service
 
 CPU_SECONDS_MAX = 2.0  # for one message; the longest legitimate one takes some 20 ms, byte by byte
 BYTEWISE_MAX = 600  # longer messages are not played byte by byte: the time is better spent on others
+REQUEST = re.compile(rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) ")  # what may be the start of one
 AFTERWARDS = b"GET /report HTTP/1.1\r\nHost: afterwards\r\n\r\n"
 
 # A service is used for so many messages, so that its memos meet many; and its second turns so often.
@@ -66,7 +68,7 @@ class Checker:
     def _compare(self, message: bytes, random: Random) -> None:
         whole = play(self._service, message)
         self._read(message, whole)
-        for manner in manners(len(message), random):
+        for manner in manners(message, random):
             other = play(self._service, message, manner)
             if manner.ends_early:
                 same = everything(whole) == everything(other)
@@ -92,13 +94,17 @@ class Checker:
             self._known.add(output)
 
 
-def manners(length: int, random: Random) -> list[Manner]:
-    """Ways to play a message besides giving it whole: always two, sometimes three."""
+def manners(message: bytes, random: Random) -> list[Manner]:
+    """Ways to play a message besides giving it whole: two to five."""
+    length = len(message)
     cuts = tuple(random.randint(0, length) for _ in range(random.choice((1, 1, 2, 4))))
     chosen = [Manner(cuts, random.choice((0, 0, 1000, 100, 1 + length // 3)), random.random() < 0.3)]
     if random.random() < 0.08 and length <= BYTEWISE_MAX:
         chosen.append(Manner(tuple(range(1, length)), hasty=random.random() < 0.5))
     if random.random() < 0.2:
         chosen.append(Manner(cuts, hasty=random.random() < 0.5, ends_early=True))
+    starts = [match.start() for match in REQUEST.finditer(message)]
+    if len(starts) > 1:
+        chosen.append(Manner(tuple(random.sample(starts, random.randint(1, len(starts))))))
     chosen.append(WHOLE)  # a second time: now it may be remembered
     return chosen

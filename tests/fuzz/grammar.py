@@ -65,6 +65,12 @@ class Grammar:
         self._oddness = random.choice((0.0, 0.02, 0.05, 0.2))
         return b"".join([self.request() for _ in range(random.choice((1, 1, 1, 2, 3, 5)))])
 
+    def conversation(self) -> bytes:
+        """A few requests without fault, again and again in any order: what is remembered of one is met by the next."""
+        self._oddness = 0.0
+        few = [self.request() for _ in range(self._random.choice((1, 2, 3)))]
+        return b"".join(self._random.choices(few, k=self._random.randint(2, 9)))
+
     def request(self) -> bytes:
         """One request, perhaps with something wrong about it."""
         random = self._random
