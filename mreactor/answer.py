@@ -6,7 +6,7 @@ from typing import Any
 
 from .http1.request import RequestHead
 from .http1.response import HTML, FileBody, Response, respond
-from .http1.status import REASONS, HTTPError, has_body
+from .http1.status import HTTPError, has_body
 from .job import Job
 from .replies import Kept
 from .service import Service
@@ -54,9 +54,9 @@ def answer_to(
     content_length = len(body) if isinstance(body, bytes | FileBody) else -1
     if head.method == "HEAD" or not has_body(status):
         content_length = 0
-        if stream is not None:
-            close(stream)
-            stream = None
+    if stream is not None and content_length == 0:
+        close(stream)
+        stream = None
     tally = service.counters.tally(head.method, status)
     tally[0] += 1
     note = None
@@ -72,7 +72,7 @@ def refusal_of(service: Service, peer: tuple[Any, ...], head: RequestHead | None
     Args:
         head: the message's head, if the fault lies behind it.
     """
-    response = error_response(error)
+    response = error_response(service, error)
     size = len(response.body) if isinstance(response.body, bytes) else -1
     service.counters.tally("-", error.status)[0] += 1
     if service.access is not None:
@@ -94,17 +94,17 @@ def failure(service: Service, head: RequestHead, error: BaseException) -> Respon
     """The response to what a handler has raised; anything but an `HTTPError` is logged and becomes a 500."""
     if isinstance(error, HTTPError):
         try:
-            return error_response(error)
+            return error_response(service, error)
         except ValueError as unfit:  # header fields that cannot be sent
             error = unfit
     service.counters.error("handler")
     log.error("the handler of %s %s failed", head.method, head.raw_path, exc_info=error)
-    return error_response(HTTPError(500, "The server failed to answer this request."))
+    return error_response(service, HTTPError(500, "The server failed to answer this request."))
 
 
-def error_response(error: HTTPError) -> Response:
+def error_response(service: Service, error: HTTPError) -> Response:
     """The page for an error: the status, and one sentence."""
-    title = f"{error.status} {REASONS.get(error.status, 'Error')}"
+    title = service.title(error.status)
     page = (
         f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n"
         f"<h1>{title}</h1>\n<p>{escape(error.reason)}</p>\n"

@@ -117,8 +117,7 @@ class Connection:
         """A job is done. One that the connection does not wait for any more is ignored."""
         head = self._head
         if job is not self._job or head is None:
-            if job.stream is not None:
-                job.stream.close()  # which could not be done while the job was running
+            job.discard()
             return
         self._job = None
         if self._service.draining and not self._buffer:
@@ -233,7 +232,7 @@ class Connection:
                 size += len(answer)
                 same = same and (first is None or head is first)
                 first = head
-                if start == len(data) or self._outbox.stream or not self._keep_alive:
+                if start == len(data) or self._outbox.stream is not None or not self._keep_alive:
                     break
         except HTTPError as error:
             answers.append(self._refusal(error))

@@ -1,7 +1,10 @@
 """Work that may wait: made by a connection, run by another thread, handed back to the connection."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
+
+log = logging.getLogger("mreactor")
 
 
 class Closable(Protocol):
@@ -17,7 +20,7 @@ class Job:
     Attributes:
         result: what the call returned.
         error: what it raised instead.
-        stream: what it fetches a part of; the job's owner closes it when nobody waits for the part any more.
+        stream: what it fetches a part of.
     """
 
     __slots__ = ("_args", "_call", "_keywords", "error", "result", "stream")
@@ -38,3 +41,13 @@ class Job:
             BaseException
         ) as error:  # even sys.exit(): a handler's failure is its client's answer, no thread's end
             self.error = error
+
+    def discard(self) -> None:
+        """Close what the work has come to, a file or a generator: nobody waits for it any more."""
+        for thing in (self.stream, self.result, getattr(self.result, "body", None)):
+            close = getattr(thing, "close", None)
+            if close is not None:
+                try:
+                    close()
+                except Exception:
+                    log.exception("an answer that nobody waits for could not be closed")

@@ -17,9 +17,8 @@ from .http1.response import (
     Response,
     encode_fields,
     encode_length,
-    start_of_head,
 )
-from .http1.status import HTTPError, has_body
+from .http1.status import REASONS, HTTPError, has_body, status_line
 from .metrics import Counters
 from .replies import Call, Replies
 from .router import Match, Route, Router
@@ -72,6 +71,8 @@ class Service:
         # What connections look into while they are not idle. It stays empty.
         self.no_calls: dict[bytes, Call] = {}
         self._prefixes: dict[str, bytes] = {}
+        # All of them, before anybody asks: the table that they are made from is shared, and reading it takes its lock.
+        self._status_lines = {status: status_line(status) for status in REASONS}
         # Seconds that each state may last, or between two signs of life in it; infinite for none.
         self.patience = {
             IDLE: limits.keepalive_seconds,
@@ -142,7 +143,7 @@ class Service:
             if keep_alive
             else b"Connection: close\r\n"
         )
-        start = start_of_head(response.status, self.common) + encode_fields(response)
+        start = self._status_line(response.status) + self.common + encode_fields(response)
         answer = start + encode_length(response, chunks=is_11) + connection + b"\r\n"
         if isinstance(response.body, bytes) and has_body(response.status) and not _is_head(head):
             return answer + response.body
@@ -158,6 +159,13 @@ class Service:
         match.plain = head.plain and not match.blocking and not match.constant
         head.match = match
 
+    def title(self, status: int) -> str:
+        """The status and its reason, as a page shows them: `404 Not Found`."""
+        return self._status_line(status)[len("HTTP/1.1 ") :].decode("ascii").strip()
+
+    def _status_line(self, status: int) -> bytes:
+        return self._status_lines.get(status) or status_line(status)
+
     def count_timeout(self, state: int) -> None:
         """Count a deadline that a connection in this state has missed."""
         self.counters.timeout(TIMEOUT_KINDS[state])
@@ -166,7 +174,7 @@ class Service:
         if len(self._prefixes) >= PREFIXES_MAX:
             self._prefixes.clear()
         response = Response(None, content_type=content_type)
-        prefix = start_of_head(200, self.common) + encode_fields(response) + b"Content-Length: "
+        prefix = self._status_line(200) + self.common + encode_fields(response) + b"Content-Length: "
         self._prefixes[content_type] = prefix
         return prefix
 

@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass, field
 
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) ([\x20-\x7e]*)")
-FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+FIELD = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"
+)
 CHUNK_SIZE = re.compile(rb"[1-9a-f][0-9a-f]*")
 ONLY_ONCE = ("content-length", "transfer-encoding", "connection", "date", "server", "content-type", "etag")
 

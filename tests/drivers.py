@@ -112,7 +112,9 @@ class Client(ABC):
 
     def _await(self) -> None:
         if not self._wait(PATIENCE_SECONDS):
-            raise TimeoutError(f"nothing came; so far {len(self._received)} bytes: {bytes(self._received[-300:])!r}")
+            raise TimeoutError(
+                f"nothing came; so far {len(self._received)} bytes: {bytes(self._received[-300:])!r}"
+            )
 
 
 class Driver(ABC):
@@ -336,7 +338,9 @@ class SocketDriver(Driver):
         begun = time.monotonic()
         self.server.stop()
         taken = time.monotonic() - begun
-        assert taken < self.server.config.limits.drain_seconds, "the server did not know that all clients are gone"
+        assert taken < self.server.config.limits.drain_seconds, (
+            "the server did not know that all clients are gone"
+        )
         left = [thread.name for thread in self._threads if thread.is_alive()]
         assert not left, f"threads are left: {left}"
 

@@ -254,7 +254,9 @@ def test_what_comes_while_an_answer_is_owed_waits() -> None:
     ],
 )
 @pytest.mark.parametrize("target", ["/", "/hello/b", "/nothing", "/boom", "/slow", "/file"])
-def test_persistence(target: str, version: str, fields: tuple[str, ...], persists: bool, says: str | None) -> None:
+def test_persistence(
+    target: str, version: str, fields: tuple[str, ...], persists: bool, says: str | None
+) -> None:
     service = make_service()
     for _ in range(3):  # anew, and from memory
         talk = Talk(service, [get(target, *fields, version=version)])

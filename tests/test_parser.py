@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mreactor.config import Limits
-from mreactor.http1.parser import END_OF_HEAD, MEMO_BYTES_MAX, MEMO_ENTRIES_MAX, Parser
+from mreactor.http1.parser import END_OF_HEAD, MEMO_KEY_BYTES_MAX, MEMO_ENTRIES_MAX, Parser
 from mreactor.http1.request import RequestHead
 from mreactor.http1.status import HTTPError
 
@@ -671,16 +671,16 @@ def test_memos_of_blocks_are_bounded_in_entries() -> None:
 
 def test_long_heads_are_not_remembered() -> None:
     parser = Parser(LIMITS)
-    filling = MEMO_BYTES_MAX - len(get(b"/", b"X: "))
+    filling = MEMO_KEY_BYTES_MAX - len(get(b"/", b"X: "))
     at_bound, past_it = (get(b"/", b"X: " + b"a" * (filling + more)) for more in (0, 1))
-    assert len(at_bound) == MEMO_BYTES_MAX
+    assert len(at_bound) == MEMO_KEY_BYTES_MAX
     assert parser.parse(at_bound) is parser.parse(at_bound)
     assert parser.parse(past_it) is not parser.parse(past_it)
 
 
 def test_long_blocks_are_not_remembered() -> None:
     parser = Parser(LIMITS)
-    past_it = b"X: " + b"a" * MEMO_BYTES_MAX
+    past_it = b"X: " + b"a" * MEMO_KEY_BYTES_MAX
     assert parser.parse(get(b"/a", past_it)).headers is not parser.parse(get(b"/b", past_it)).headers
 
 
@@ -692,7 +692,7 @@ def test_memos_stay_small_whatever_clients_send(fields: int) -> None:
     try:
         for number in range(MEMO_ENTRIES_MAX):
             lines = [b"%x:%d" % (index, number) for index in range(fields)]
-            filling = b"x" * (MEMO_BYTES_MAX - len(get(b"/", *lines, b"z:")))
+            filling = b"x" * (MEMO_KEY_BYTES_MAX - len(get(b"/", *lines, b"z:")))
             parser.parse(get(b"/", *lines, b"z:" + filling))
         held, _ = tracemalloc.get_traced_memory()
     finally:

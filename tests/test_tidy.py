@@ -21,8 +21,8 @@ FLOORS = (
     "http1.request http1.response",
     "http1.parser http1.body router accesslog state job stream",
     "app static wsgi replies exposition service reception answer outbox connection",
-    "reactor acceptor jobs watchdog admin",
-    "backends server demo",
+    "reactor acceptor jobs watchdog",
+    "backends admin server demo",
     "cli __main__ __init__",
 )
 
@@ -47,6 +47,7 @@ NEIGHBOURS = {
     ("reactor", "jobs"),
     ("acceptor", "reactor"),
     ("server", "backends"),
+    ("server", "admin"),
     ("__main__", "cli"),
 }
 

@@ -24,8 +24,13 @@ from .headers import Headers
 from .request import METHODS, RequestHead
 from .status import HTTPError
 
-MEMO_ENTRIES_MAX = 512  # with the size below, a memo stays under 1 MiB a reactor, whatever clients send
-MEMO_BYTES_MAX = 2048
+# Bounds of a memo. What is made of a head takes up to thirty times its bytes, so 64 KiB of keys make some 2 MiB.
+MEMO_ENTRIES_MAX = 512
+MEMO_KEY_BYTES_MAX = 2048
+MEMO_BYTES_MAX = 64 * 1024
+
+# One sentence for both: which of them is noticed first depends on where the bytes were split.
+FORBIDDEN_BYTE = "The request head holds a control byte, or a line that does not end with CR LF."
 
 END_OF_HEAD = b"\r\n\r\n"
 
@@ -121,7 +126,7 @@ class HeadReader:
             self._judge_unfinished(data, max(start, self._judged), last)
             return None
         if data[end - 1 : end] != b"\r" or end == start:
-            raise HTTPError(400, "A line of the head does not end with CR LF.")
+            raise HTTPError(400, FORBIDDEN_BYTE)
         line = data[start : end - 1]
         _refuse_forbidden(line)
         self._line_start = self._judged = end + 1
@@ -152,15 +157,17 @@ class Parser:
     """Parses heads for one reactor, remembering what it accepted.
 
     Both memos are bounded in entries and bytes, and emptied when full: a client that never repeats itself costs the
-    others a parse of about 10 µs now and then, and can do no more.
+    others a parse of some 30 µs now and then, and can do no more.
     """
 
-    __slots__ = ("_blocks", "_heads", "_limits")
+    __slots__ = ("_blocks", "_blocks_bytes", "_heads", "_heads_bytes", "_limits")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._heads: dict[bytes, RequestHead] = {}
+        self._heads_bytes = 0
         self._blocks: dict[tuple[int, bytes], Framing] = {}
+        self._blocks_bytes = 0
 
     def parse(self, raw: bytes) -> RequestHead:
         """Parse a head known to be complete: `raw` ends with its first empty line.
@@ -192,9 +199,11 @@ class Parser:
             head = _head(line, framing)
             if not raw.startswith(b"\r\n"):  # else what follows the first line is not the fields alone
                 self._remember_block(raw[raw.find(b"\n") + 1 : end], line.minor, framing)
-        if len(raw) <= MEMO_BYTES_MAX:
-            if len(self._heads) >= MEMO_ENTRIES_MAX:
+        if len(raw) <= MEMO_KEY_BYTES_MAX:
+            self._heads_bytes += len(raw)
+            if len(self._heads) >= MEMO_ENTRIES_MAX or self._heads_bytes > MEMO_BYTES_MAX:
                 self._heads.clear()
+                self._heads_bytes = len(raw)
             self._heads[raw] = head
         return head
 
@@ -205,12 +214,16 @@ class Parser:
             return None
         minor = 0 if raw[end - 1 : end] == b"0" else 1
         framing = self._blocks.get((minor, raw[end + 2 :]))
-        return _head(RequestLine(raw[:end]), framing) if framing is not None else None
+        if framing is None or FORBIDDEN.search(raw, 0, end):
+            return None
+        return _head(RequestLine(raw[:end]), framing)
 
     def _remember_block(self, block: bytes, minor: int, framing: Framing) -> None:
-        if len(block) <= MEMO_BYTES_MAX:
-            if len(self._blocks) >= MEMO_ENTRIES_MAX:
+        if len(block) <= MEMO_KEY_BYTES_MAX:
+            self._blocks_bytes += len(block)
+            if len(self._blocks) >= MEMO_ENTRIES_MAX or self._blocks_bytes > MEMO_BYTES_MAX:
                 self._blocks.clear()
+                self._blocks_bytes = len(block)
             self._blocks[minor, block] = framing
 
 
@@ -236,7 +249,7 @@ def _head(line: RequestLine, framing: Framing) -> RequestHead:
 
 def _refuse_forbidden(line: bytes) -> None:
     if FORBIDDEN.search(line):
-        raise HTTPError(400, "The request head holds a control byte, or a line that does not end with CR LF.")
+        raise HTTPError(400, FORBIDDEN_BYTE)
 
 
 def _method(method: bytes) -> str:

@@ -75,7 +75,9 @@ class Parameters(Mapping[str, str]):
 
     def __init__(self, fields: list[tuple[str, str]]) -> None:
         self._fields = fields
-        self._first = dict(reversed(fields))
+        self._first: dict[str, str] = {}
+        for name, value in fields:
+            self._first.setdefault(name, value)
 
     def __getitem__(self, name: str) -> str:
         return self._first[name]

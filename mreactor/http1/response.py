@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .grammar import TOKEN
-from .status import has_body, status_line
+from .status import has_body
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -149,11 +149,6 @@ def encode_chunk(part: bytes) -> bytes:
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-def start_of_head(status: int, common: bytes) -> bytes:
-    """The status line and the fields that every answer of this second carries."""
-    return status_line(status) + common
 
 
 def _encode_content(content: Content) -> tuple[bytes | Iterator[bytes | str] | FileBody, str]:

@@ -140,6 +140,7 @@ class Reactor(threading.Thread, ABC):
             # Copies of its own, as of everything: see `sharing`.
             self._bounds = [own(bound) for bound in BUCKETS]
             self._open()
+            self.heartbeat = time.monotonic()
         except BaseException as failure:
             self.failure = failure
             self.ready.set()
@@ -169,6 +170,12 @@ class Reactor(threading.Thread, ABC):
     @abstractmethod
     def _discard(self, client: Client) -> None:
         """Give up a client whose connection is closed; again does nothing."""
+
+    def _own_up(self) -> None:
+        """Before deadlines are looked at: let connections know of answers that are still on their way."""
+
+    def _bury(self) -> None:
+        """After a round: close what was given up in it."""
 
     def _close(self) -> None:
         """Give back what `_open` has created."""
@@ -271,6 +278,7 @@ class Reactor(threading.Thread, ABC):
                 self._drive(client)
             except Exception as error:
                 self._fail(client, error)
+        self._bury()
 
     def _tick(self, now: int, received: int, sent: int, spent: int, longest: int) -> int:
         """Close the books, four times a second, and act on deadlines.
@@ -299,6 +307,7 @@ class Reactor(threading.Thread, ABC):
 
     def _attend_time(self, now: float) -> None:
         """Act on the deadlines that have passed."""
+        self._own_up()
         for client in [self._clients[fd] for fd in self.timers.due(now)]:
             if client is None or client.is_gone:
                 continue
@@ -307,6 +316,7 @@ class Reactor(threading.Thread, ABC):
                 self._drive(client)
             except Exception as error:
                 self._fail(client, error)
+        self._bury()
 
     def _attend_messages(self) -> None:
         for message in self._mailbox.take():
@@ -333,6 +343,7 @@ class Reactor(threading.Thread, ABC):
         self._is_draining = True
         self._quiet_since = time.monotonic() + TICK_SECONDS
         self.service.drain()
+        self._own_up()
         for client in self._all_clients():
             try:
                 self._drive(client)

@@ -200,14 +200,6 @@ class EpollReactor(Reactor):
             self._quick[client.fd] = None
             self._dead.append(client)
 
-    def _attend_rest(self) -> None:
-        super()._attend_rest()
-        self._bury()
-
-    def _attend_time(self, now: float) -> None:
-        super()._attend_time(now)
-        self._bury()
-
     def _bury(self) -> None:
         """Close the sockets of this round's dead, which takes them out of the epoll, too."""
         for client in self._dead:

@@ -68,7 +68,7 @@ class UringClient(Client):
     )  # fmt: skip
 
     def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
-        super().__init__(sock, connection, peer)
+        Client.__init__(self, sock, connection, peer)  # super() takes a lock that all threads share
         self.in_flight: bytes | FileBody | None = None
         self.expected = OWED
         self.is_idle = False
@@ -249,7 +249,7 @@ class UringReactor(Reactor):
         """Send and take in what is held, until something is in flight or nothing is left, or the turn is over."""
         assert isinstance(client, UringClient), "every client here is one"
         if client.is_gone:
-            self._bury(client)
+            self._inter(client)
             return
         connection = client.connection
         for _ in range(STEPS_A_TURN_MAX):
@@ -303,15 +303,6 @@ class UringReactor(Reactor):
         self.service.counters.bytes_out += count
         client.connection.sent(count)
 
-    def _attend_time(self, now: float) -> None:
-        """Before deadlines are looked at, let connections know of answers that are still on their way: they stall."""
-        self._own_up()
-        super()._attend_time(now)
-
-    def _drain(self) -> None:
-        self._own_up()
-        super()._drain()
-
     def _own_up(self) -> None:
         """Answers are sent as if they were gone. One that is in flight for a while is owed, and has a deadline."""
         for client in self._clients[: self._fd_highest + 1]:
@@ -334,9 +325,9 @@ class UringReactor(Reactor):
             client.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # the peer was faster
-        self._bury(client)
+        self._inter(client)
 
-    def _bury(self, client: UringClient) -> None:
+    def _inter(self, client: UringClient) -> None:
         """Close a client's descriptor once nothing is in flight on it: only then may the number be given out again."""
         if client.is_armed or client.in_flight is not None or self._clients[client.fd] is not client:
             return

@@ -1,5 +1,6 @@
 """What must hold for a message: it is played in several ways, and they are compared."""
 
+import os
 import re
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ AFTERWARDS = b"GET /report HTTP/1.1\r\nHost: afterwards\r\n\r\n"
 MESSAGES_A_SERVICE = 1000
 MESSAGES_A_SECOND = 100
 KNOWN_MAX = 2000
+
+SHOWN_BEFORE, SHOWN = 60, 160  # bytes of outputs that differ
 
 
 class Wrong(Exception):
@@ -75,11 +78,11 @@ class Checker:
             else:
                 same = whole == other or essence(whole) == essence(other)
             if not same:
-                raise Wrong(f"{manner} changes the outcome\n  from {whole}\n  to   {other}")
+                raise Wrong(f"{manner} changes the outcome\n{difference(whole, other)}")
         if whole.is_over and random.random() < 0.2:
             later = play(self._service, message + AFTERWARDS)
             if everything(later) != everything(whole):
-                raise Wrong(f"what follows the end of the connection is answered\n  {later}")
+                raise Wrong(f"what follows the end of the connection is answered\n{difference(whole, later)}")
 
     def _read(self, message: bytes, outcome: Outcome) -> None:
         """The output is whole responses. Not so where the application breaks off, or, unknown to the reader, to HEAD."""
@@ -89,7 +92,7 @@ class Checker:
         try:
             read_answers(output)
         except Malformed as error:
-            raise Wrong(f"the output is malformed: {error}\n  {outcome}") from error
+            raise Wrong(f"the output is malformed: {error}") from error
         if len(self._known) < KNOWN_MAX:
             self._known.add(output)
 
@@ -108,3 +111,11 @@ def manners(message: bytes, random: Random) -> list[Manner]:
         chosen.append(Manner(tuple(random.sample(starts, random.randint(1, len(starts))))))
     chosen.append(WHOLE)  # a second time: now it may be remembered
     return chosen
+
+
+def difference(one: Outcome, other: Outcome) -> str:
+    """Where two outcomes begin to differ, for people."""
+    first, second = everything(one), everything(other)
+    start = max(0, len(os.path.commonprefix((first, second))) - SHOWN_BEFORE)
+    shown = [f"  {output[start : start + SHOWN]!r} {outcome.state}" for output, outcome in ((first, one), (second, other))]
+    return f"  from byte {start} on:\n" + "\n".join(shown)

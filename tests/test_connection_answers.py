@@ -1,0 +1,694 @@
+"""Answers of every kind on their way out: streams, files, jobs in other threads, failures, and the reply cache."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from answers import Answer, read_answer, read_answers, without_dates
+from vectors import FILE, GOOD, LIMITS, Calls, Talk, Vector, get, make_app, make_service, post, take
+
+from mreactor import replies
+from mreactor.accesslog import AccessLog
+from mreactor.app import App
+from mreactor.config import Limits
+from mreactor.connection import Connection
+from mreactor.http1.request import Request
+from mreactor.http1.response import FileBody, Response
+from mreactor.http1.status import HTTPError
+from mreactor.job import Job
+from mreactor.service import Service
+from mreactor.state import CLOSED, IDLE, READY, SENDING, WAITING
+
+PEER = ("192.0.2.1", 1)
+
+
+def connect(calls: Calls | None = None) -> Connection:
+    return Connection(make_service(calls=calls), PEER)
+
+
+def serve(handler: Callable[..., Any], *, blocking: bool = False, constant: bool = False) -> Service:
+    """A service whose one route, `/`, is answered by `handler`."""
+    app = App()
+    app.get("/", blocking=blocking, constant=constant)(handler)
+    service = Service(LIMITS, app.routes)
+    service.turn(1000.0)
+    return service
+
+
+def start_job(connection: Connection, target: str = "/slow") -> Job:
+    assert connection.receive(get(target)) is None
+    assert connection.state == WAITING
+    job = connection.take_job()
+    assert job is not None
+    return job
+
+
+def take_all(connection: Connection, count: int = 1 << 30) -> bytes:
+    """Take what is pending, `count` bytes at a time."""
+    taken = b""
+    while output := connection.pending():
+        taken += take(connection, output, count)
+    return taken
+
+
+# Short writes.
+
+
+def test_an_answer_cut_at_every_offset() -> None:
+    service = make_service()
+    for at in range(len(Talk(service, [get("/hello/a")]).output)):
+        connection = Connection(service, PEER)
+        answer = connection.receive(get("/hello/a"))
+        assert answer is not None
+        connection.owe(answer, at)
+        assert connection.state == SENDING
+        assert bytes(connection.pending()) == answer[at:]
+        for position in range(at, len(answer)):
+            assert bytes(connection.pending()) == answer[position:]
+            connection.sent(1)
+        assert connection.state == IDLE
+        assert not connection.pending()
+
+
+@pytest.mark.parametrize("count", [1, 2, 100, 1 << 30])
+def test_a_file_is_taken_in_pieces(count: int) -> None:
+    connection = connect()
+    connection.receive(get("/file"))
+    (answer,) = read_answers(take_all(connection, count))
+    assert answer.body == Path(FILE).read_bytes()
+    assert connection.state == IDLE
+
+
+def test_nothing_taken_changes_nothing() -> None:
+    connection = connect()
+    connection.receive(get("/file"))
+    connection.sent(0)
+    head = bytes(connection.pending())
+    connection.sent(len(head))
+    connection.sent(0)
+    body = connection.pending()
+    assert isinstance(body, FileBody)
+    assert len(body) == os.path.getsize(FILE)
+    assert connection.state == SENDING
+
+
+# Streams.
+
+
+def test_each_part_is_a_chunk_and_an_empty_one_is_none() -> None:
+    talk = Talk(make_service(), [get("/stream/3")])
+    (answer,) = talk.answers()
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert answer.chunks == (b"part 0;", b"part 2;")
+
+
+def test_a_part_is_fetched_when_the_one_before_is_gone() -> None:
+    fetched: list[int] = []
+
+    def stream(request: Request) -> Iterator[bytes]:
+        for number in range(3):
+            fetched.append(number)
+            yield bytes([48 + number])
+
+    connection = Connection(serve(stream), PEER)
+    connection.receive(get("/"))
+    assert fetched == []
+    for count in (1, 2, 3):
+        output = connection.pending()
+        assert not isinstance(output, FileBody)
+        connection.sent(len(output) - 1)
+        assert len(fetched) == count - 1
+        connection.sent(1)
+        assert len(fetched) == count
+
+
+@pytest.mark.parametrize("how", ["iterator", "list iterator", "tuple", "bytearrays", "memoryviews"])
+def test_what_can_be_streamed(how: str) -> None:
+    content = {
+        "iterator": lambda: map(str, range(3)),
+        "list iterator": lambda: iter(["0", b"1", "2"]),
+        "tuple": lambda: ("0", "1", "2"),
+        "bytearrays": lambda: iter([bytearray(b"0"), bytearray(b"12")]),
+        "memoryviews": lambda: iter([memoryview(b"01"), memoryview(b"2")]),
+    }[how]
+    (answer,) = Talk(serve(lambda request: content()), [get("/")]).answers()
+    assert answer.body == b"012"
+
+
+@pytest.mark.parametrize(
+    "target", ["/stream/fails", "/slow/stream/fails"], ids=["at once", "in another thread"]
+)
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_stream_that_fails_is_cut_off(target: str, version: str, caplog: pytest.LogCaptureFixture) -> None:
+    calls = Calls()
+    talk = Talk(make_service(calls=calls), [get(target, version=version) + get("/hello/b")])
+    head, _, body = talk.output.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert body == (b"6\r\nfirst;\r\n7\r\nsecond;\r\n" if version == "1.1" else b"first;second;")
+    assert talk.connection.state == CLOSED, "so that the peer sees that something is missing"
+    assert calls.ended == ["failing parts"]
+    assert calls.paths == []
+    assert "ZeroDivisionError: in the middle of a stream" in caplog.text
+
+
+def test_a_part_of_a_type_that_cannot_be_sent_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    talk = Talk(make_service(), [get("/stream/odd")])
+    assert talk.output.endswith(b"\r\n\r\n6\r\nbefore\r\n")
+    assert talk.connection.state == CLOSED
+    assert "TypeError" in caplog.text
+
+
+@pytest.mark.parametrize("target", ["/stream/3", "/slow/stream/3"])
+def test_a_stream_that_nobody_reads_on_is_closed(target: str) -> None:
+    calls = Calls()
+    talk = Talk(make_service(calls=calls), write_max=1)
+    connection = talk.connection
+    connection.receive(get(target))
+    while not calls.ended and b"part 0;" not in talk.output:
+        if (job := connection.take_job()) is not None:
+            job.run()
+            connection.complete(job)
+        output = connection.pending()
+        if output:
+            talk.output += take(connection, output, 1)
+    assert calls.ended == []
+    connection.abort()
+    assert calls.ended == ["parts"]
+
+
+def test_a_stream_that_fails_as_it_is_closed_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def stream(request: Request) -> Iterator[str]:
+        try:
+            yield "x"
+        finally:
+            raise ZeroDivisionError("at the end")
+
+    connection = Connection(serve(stream), PEER)
+    connection.receive(get("/"))
+    take(connection, connection.pending(), 1 << 30)
+    connection.abort()
+    assert connection.state == CLOSED
+    assert "ZeroDivisionError: at the end" in caplog.text
+
+
+def test_a_stream_is_closed_unread_where_only_its_head_is_wanted() -> None:
+    begun: list[bool] = []
+
+    class Parts:
+        is_closed = False
+
+        def __iter__(self) -> Iterator[bytes]:
+            return self
+
+        def __next__(self) -> bytes:
+            begun.append(True)
+            return b"x"
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    content = Parts()
+    (answer,) = Talk(serve(lambda request: content), [get("/", method="HEAD")]).answers("HEAD")
+    assert answer.status == 200
+    assert not begun
+    assert content.is_closed
+
+
+# Files.
+
+
+def open_descriptor() -> tuple[int, FileBody]:
+    fd = os.open(FILE, os.O_RDONLY | os.O_CLOEXEC)
+    return fd, FileBody(fd, 10, 50)
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_part_of_a_file(blocking: bool) -> None:
+    fd, file = open_descriptor()
+    talk = Talk(serve(lambda request: file, blocking=blocking), [get("/")], write_max=7)
+    (answer,) = talk.answers()
+    assert answer.body == Path(FILE).read_bytes()[10:60]
+    assert talk.connection.state == IDLE
+    assert not is_open(fd), "the connection closes it when it is sent"
+
+
+@pytest.mark.parametrize("taken", [0, 1, 10_000])
+def test_a_file_is_closed_with_its_connection(taken: int) -> None:
+    fd, file = open_descriptor()
+    connection = Connection(serve(lambda request: file), PEER)
+    connection.receive(get("/"))
+    if taken:
+        take(connection, connection.pending(), taken)
+    connection.abort()
+    assert not is_open(fd)
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+def test_a_file_that_is_not_wanted_is_closed(method: str, status: int) -> None:
+    fd, file = open_descriptor()
+    talk = Talk(serve(lambda request: Response(file, status)), [get("/", method=method)])
+    assert talk.answers(method)[0].status == status
+    assert not is_open(fd)
+
+
+def test_an_empty_file() -> None:
+    fd, file = open_descriptor()
+    file.remaining = 0
+    talk = Talk(serve(lambda request: file), [get("/")])
+    assert talk.answers()[0].headers["content-length"] == "0"
+    assert talk.connection.state == IDLE
+    assert not is_open(fd)
+
+
+# Jobs.
+
+
+def test_a_job_is_run_and_handed_back() -> None:
+    connection = connect()
+    job = start_job(connection)
+    assert not connection.wants_read
+    assert not connection.pending()
+    job.run()
+    assert not connection.pending(), "it is not handed back yet"
+    connection.complete(job)
+    assert read_answers(take_all(connection))[0].text == "slow"
+    assert connection.state == IDLE
+
+
+@pytest.mark.parametrize("target", ["/slow", "/slow/stream/3", "/slow/file"])
+def test_a_job_that_nobody_waits_for_any_more_is_ignored(target: str) -> None:
+    connection = connect()
+    job = start_job(connection, target)
+    connection.abort()
+    job.run()
+    connection.complete(job)
+    assert connection.state == CLOSED
+    assert not connection.pending()
+    if isinstance(job.result, FileBody):
+        assert not is_open(job.result.fd), "nobody else will close it"
+
+
+def test_a_job_of_another_connection_is_ignored() -> None:
+    connection, other = connect(), connect()
+    job, others_job = start_job(connection), start_job(other)
+    others_job.run()
+    connection.complete(others_job)
+    assert connection.state == WAITING
+    job.run()
+    connection.complete(job)
+    assert connection.state == SENDING
+
+
+def test_a_job_handed_back_twice_is_answered_once() -> None:
+    connection = connect()
+    job = start_job(connection)
+    job.run()
+    connection.complete(job)
+    connection.complete(job)
+    assert len(read_answers(take_all(connection))) == 1
+
+
+def test_a_job_that_was_refused_is_answered_with_the_refusal() -> None:
+    connection = connect()
+    job = start_job(connection)
+    job.error = HTTPError(503, "Too many requests are waiting.")
+    connection.complete(job)
+    (answer,) = read_answers(take_all(connection))
+    assert answer.status == 503
+    assert connection.state == IDLE
+
+
+def test_requests_behind_a_blocking_one_wait_their_turn() -> None:
+    calls = Calls()
+    connection = connect(calls)
+    assert connection.receive(get("/slow") + get("/hello/b") + get("/slow")) is None
+    job = connection.take_job()
+    assert job is not None
+    assert calls.paths == []
+    job.run()
+    connection.complete(job)
+    assert len(read_answers(take_all(connection))) == 1
+    assert connection.state == READY
+    connection.resume()
+    assert read_answers(take_all(connection))[0].text == "Hello, b!"
+    connection.resume()
+    assert connection.state == WAITING
+
+
+def test_a_blocking_stream_fetches_each_part_in_a_job_of_its_own() -> None:
+    connection = connect()
+    job: Job | None = start_job(connection, "/slow/stream/3")
+    fetched = []
+    while job is not None:
+        job.run()
+        connection.complete(job)
+        fetched.append(take_all(connection))
+        if connection.state == WAITING:
+            job = connection.take_job()
+            assert job is not None
+        else:
+            job = None
+    assert b"".join(fetched[1:]) == b"7\r\npart 0;\r\n7\r\npart 2;\r\n0\r\n\r\n"
+    assert connection.state == IDLE
+
+
+def test_the_client_leaves_while_a_part_is_being_computed(caplog: pytest.LogCaptureFixture) -> None:
+    """A generator that another thread runs cannot be closed; it is, as soon as the thread is done."""
+    entered, released = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    def stream(request: Request) -> Iterator[str]:
+        try:
+            entered.set()
+            released.wait(10)
+            yield "x"
+        finally:
+            ended.append(True)
+
+    connection = Connection(serve(stream, blocking=True), PEER)
+    job = start_job(connection, "/")
+    job.run()
+    connection.complete(job)
+    take_all(connection)
+    part = connection.take_job()
+    assert part is not None
+    thread = threading.Thread(target=part.run)
+    thread.start()
+    assert entered.wait(10)
+    connection.abort()
+    assert connection.state == CLOSED
+    assert ended == []
+    released.set()
+    thread.join(10)
+    connection.complete(part)
+    assert ended == [True]
+    assert caplog.text == ""
+
+
+# Failures.
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ZeroDivisionError("boom"), 500),
+        (SystemExit(1), 500),
+        (KeyboardInterrupt(), 500),
+        (RecursionError(), 500),
+        (HTTPError(418, "Short and stout."), 418),
+        (HTTPError(503, "Later.", (("Retry-After", "1"),)), 503),
+        (HTTPError(400, "bad", (("X", "a\r\nSet-Cookie: b"),)), 500),
+    ],
+    ids=repr,
+)
+def test_a_handler_that_raises(
+    error: BaseException, status: int, blocking: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(request: Request) -> str:
+        raise error
+
+    service = serve(handler, blocking=blocking)
+    talk = Talk(service)
+    for _ in range(3):  # on one connection, which stays usable
+        talk.send(get("/"))
+    assert [answer.status for answer in talk.answers()] == [status] * 3
+    assert talk.connection.state == IDLE
+    assert (caplog.text != "") == (status == 500)
+    assert service.counters.errors.get("handler", 0) == (3 if status == 500 else 0)
+    assert service.counters.tally("GET", status) == [3]
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("result", [5, object(), 1.5, "\ud800", {"a": float("nan")}, {"a": object()}, True])
+def test_a_handler_that_returns_what_cannot_be_sent(result: object, blocking: bool) -> None:
+    talk = Talk(serve(lambda request: result, blocking=blocking), [get("/"), get("/")])
+    assert [answer.status for answer in talk.answers()] == [500, 500]
+    assert talk.connection.state == IDLE
+
+
+def test_the_reason_of_an_error_is_text_and_no_html() -> None:
+    def handler(request: Request) -> str:
+        raise HTTPError(400, "<script>alert(1)</script>")
+
+    (answer,) = Talk(serve(handler), [get("/")]).answers()
+    assert b"<script>" not in answer.body
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_what_went_wrong_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    (answer,) = Talk(make_service(), [get("/boom?secret")]).answers()
+    assert b"boom" not in answer.body
+    assert "GET /boom" in caplog.text
+    assert "ZeroDivisionError: boom" in caplog.text
+
+
+# The reply cache, and the memory of calls.
+
+
+def constant_service(made: list[str], status: int = 200) -> Service:
+    """Its one route is constant, and says how often it was called."""
+
+    def handler(request: Request) -> Response:
+        made.append(request.target)
+        return Response(f"call {len(made)}", status)
+
+    return serve(handler, constant=True)
+
+
+@pytest.mark.parametrize("vector", GOOD, ids=lambda vector: vector.name)
+def test_every_lane_gives_the_same_bytes(vector: Vector) -> None:
+    service = make_service()
+    outputs = [without_dates(Talk(service, [vector.data]).output) for _ in range(4)]
+    service.replies.close()  # from here on nothing comes from memory
+    outputs.append(without_dates(Talk(service, [vector.data]).output))
+    assert set(outputs) == {outputs[0]}
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_an_answer_is_kept_for_a_second(count: int) -> None:
+    made: list[str] = []
+    service = constant_service(made)
+    request = get("/") * count
+    first = [Talk(service, [request]).output for _ in range(3)]
+    assert len(made) == count
+    assert len(set(first)) == 1
+    assert len(read_answers(first[0])) == count
+    service.turn_second(service.now)
+    Talk(service, [request])
+    assert len(made) == 2 * count
+
+
+def test_other_bytes_are_another_request() -> None:
+    made: list[str] = []
+    service = constant_service(made)
+    requests = [
+        get("/"),
+        get("/", "X: 1"),
+        get("/?"),
+        get("/", "x: 1"),
+        b"\r\n" + get("/"),
+        get("/", method="HEAD"),
+    ]
+    for request in requests:
+        Talk(service, [request])
+    assert len(made) == len(requests)
+
+
+def test_a_handler_that_computes_is_called_each_time() -> None:
+    calls = Calls()
+    talk = Talk(make_service(calls=calls))
+    for _ in range(3):
+        talk.send(get("/hello/a"))
+        talk.send(post("/echo", b"x"))
+    assert calls.paths == ["/hello/a", "/echo"] * 3
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [get("/") + get("/hello/a")[:9]],
+        [get("/") + get("/slow")],
+        [post("/", b"body", method="GET")[:-2], b"dy"],
+        [get("/") + get("/nothing")],
+        [get("/") + get("/boom")],
+    ],
+)
+def test_a_constant_answer_leaves_nothing_to_a_computed_one_behind_it(before: list[bytes]) -> None:
+    calls = Calls()
+    service = make_service(calls=calls)
+    rest = get("/hello/a")[9:] if before[0].endswith(get("/hello/a")[:9]) else get("/hello/a")
+    for _ in range(2):
+        Talk(service, [*before, rest, get("/hello/a"), get("/hello/a")])
+    assert calls.paths.count("/hello/a") == 6
+    assert get("/hello/a") not in service.replies.answers
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_only_good_answers_are_kept(status: int) -> None:
+    made: list[str] = []
+    service = constant_service(made, status)
+    for _ in range(3):
+        Talk(service, [get("/")])
+    assert len(made) == 3
+    assert not service.replies.answers
+
+
+@pytest.mark.parametrize(
+    "data", [get("/", "Connection: close"), get("/", version="1.0"), get("/") + b"bad\r\n\r\n"]
+)
+def test_the_last_answer_of_a_connection_is_not_kept(data: bytes) -> None:
+    service = constant_service([])
+    assert Talk(service, [data]).has_ended
+    assert not service.replies.answers
+    assert Talk(service, [data]).has_ended
+
+
+def test_bytes_that_were_asked_before_may_be_a_body() -> None:
+    service = make_service()
+    Talk(service, [get("/"), get("/hello/a")])
+    for known in (get("/"), get("/hello/a")):
+        whole = post("/echo", known)
+        talk = Talk(service, [whole[: -len(known)], known])
+        assert [answer.body for answer in talk.answers()] == [known]
+
+
+def test_bytes_that_were_asked_before_may_be_the_rest_of_a_head() -> None:
+    service = make_service()
+    Talk(service, [get("/"), get("/hello/a")])
+    for known in (get("/"), get("/hello/a")):
+        talk = Talk(service, [b"GET /nothing HTTP/1.1\r\nHost: b\r\nX: ", known])
+        assert [answer.status for answer in talk.answers()] == [400]  # "Host: a" is its second Host
+
+
+def test_the_memory_has_bounds_in_entries() -> None:
+    service = make_service()
+    talk = Talk(service)
+    for number in range(replies.ENTRIES_MAX + 10):
+        talk.send(get("/", f"X: {number}"))
+        talk.send(get(f"/hello/{number}"))
+    assert len(service.replies.answers) == len(service.replies.calls) == replies.ENTRIES_MAX
+    assert talk.send(get("/", "X: new")).endswith(b"root")
+    assert talk.send(get("/hello/new")).endswith(b"new!")
+
+
+def test_the_memory_has_bounds_in_bytes() -> None:
+    service = serve(lambda request: "x" * 60_000, constant=True)
+    talk = Talk(service)
+    for number in range(200):
+        talk.send(get("/", f"X: {number}"))
+    kept = sum(len(key) + len(reply[0]) for key, reply in service.replies.answers.items())
+    assert replies.BYTES_MAX - 100_000 < kept <= replies.BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("size", "padding", "is_kept"),
+    [
+        (10, 10, True),
+        (10, replies.KEY_BYTES_MAX, False),
+        (replies.ANSWER_BYTES_MAX, 10, False),
+    ],
+)
+def test_large_ones_are_not_kept(size: int, padding: int, is_kept: bool) -> None:
+    app = App()
+    app.get("/", constant=True)(lambda request: "x" * size)
+    service = Service(Limits(), app.routes)
+    Talk(service, [get("/", f"X: {'x' * padding}")])
+    assert bool(service.replies.answers) == is_kept
+
+
+def test_a_draining_server_remembers_nothing() -> None:
+    calls = Calls()
+    service = make_service(calls=calls)
+    talk = Talk(service, [get("/"), get("/hello/a")])
+    service.drain()
+    talk.connection.drain()
+    assert not service.replies.answers
+    assert not service.replies.calls
+    assert read_answers(talk.send(get("/")))[0].says_close
+    for _ in range(2):
+        assert read_answers(Talk(service, [get("/")]).output)[0].says_close
+        assert read_answers(Talk(service, [get("/hello/a")]).output)[0].says_close
+    assert calls.paths.count("/") == 4
+    assert not service.replies.answers
+
+
+def test_a_remembered_call_may_come_to_another_result(caplog: pytest.LogCaptureFixture) -> None:
+    fd, file = open_descriptor()
+    results: list[Any] = [
+        "first", "second", {"a": 1}, Response("no", 403), None, iter(["a", "b"]), file, ZeroDivisionError(), "last",
+    ]  # fmt: skip
+
+    def handler(request: Request) -> Any:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    service = serve(handler)
+    talk = Talk(service)
+    answers: list[Answer] = []
+    for _ in range(9):
+        read = read_answer(talk.send(get("/")))
+        assert read is not None
+        answers.append(read[0])
+    assert [a.status for a in answers] == [200, 200, 200, 403, 200, 200, 200, 500, 200]
+    assert [a.text for a in answers[:6]] == ["first", "second", '{"a":1}', "no", "", "ab"]
+    assert answers[-1].text == "last"
+    assert not is_open(fd)
+    assert service.replies.calls
+    assert talk.connection.state == IDLE
+
+
+def test_a_remembered_call_gets_a_request_of_its_own() -> None:
+    seen: list[Request] = []
+
+    def handler(request: Request) -> str:
+        seen.append(request)
+        return str(request.peer)
+
+    service = serve(handler)
+    for _ in range(3):
+        Talk(service, [get("/?a=1")])
+    assert len({id(request) for request in seen}) == 3
+    assert [dict(request.query) for request in seen] == [{"a": "1"}] * 3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_requests_from_memory_are_counted(count: int) -> None:
+    service = make_service()
+    talk = Talk(service)
+    for _ in range(5):
+        talk.send(get("/") * count)
+        talk.send(get("/hello/a"))
+    service.turn_second(service.now)
+    assert service.counters.tally("GET", 200) == [5 * count + 5]
+    assert service.counters.cache_hits == [4 * count]
+
+
+def test_requests_from_memory_are_in_the_access_log(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(f"common:{path}")
+    log.open()
+    log.start()
+    buffer = log.buffer()
+    service = Service(LIMITS, make_app().routes, buffer)
+    for _ in range(3):
+        Talk(service, [get("/") * 2, get("/hello/a"), get("/nothing"), get("/slow")])
+    buffer.flush()
+    log.close()
+    lines = path.read_text().splitlines()
+    assert len(lines) == 15
+    assert sum('"GET / HTTP/1.1" 200 4' in line for line in lines) == 6
+    assert sum('"GET /hello/a HTTP/1.1" 200 9' in line for line in lines) == 3
