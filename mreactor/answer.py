@@ -82,12 +82,14 @@ def refusal_of(service: Service, peer: tuple[Any, ...], head: RequestHead | None
 
 def response_of(service: Service, head: RequestHead, job: Job) -> Response:
     """The response that a handler has come to in another thread."""
+    error, job.error = (
+        job.error,
+        None,
+    )  # its traceback leads back to the job: a cycle that would keep the request alive
     try:
-        if job.error is not None:
-            raise job.error
-        return respond(job.result)
-    except BaseException as error:
-        return failure(service, head, error)
+        return respond(job.result) if error is None else failure(service, head, error)
+    except BaseException as unfit:
+        return failure(service, head, unfit)
 
 
 def failure(service: Service, head: RequestHead, error: BaseException) -> Response:
@@ -116,5 +118,5 @@ def close(stream: FileBody | Stream) -> None:
     """Close a file or a handler's generator, whose `finally` may fail."""
     try:
         stream.close()
-    except Exception:
+    except BaseException:  # even sys.exit(): it is an application's, and must not end the round
         log.exception("a stream failed when it was closed")

@@ -59,7 +59,7 @@ class Limits:
     )
     linger_bytes_max: int = setting(1024 * 1024, "after a refusal, how many late bytes are read", minimum=0)
     drain_seconds: float = setting(10.0, "on SIGTERM, the time for requests in flight to finish")
-    connections_max: int = setting(16_384, "open connections; further ones get 503", minimum=1)
+    connections_max: int = setting(16_384, "open connections; further ones get 503", minimum=1, maximum=2**20)
     connections_per_address_max: int = setting(
         0, "open connections of one client address; 0: no bound", minimum=0
     )
@@ -85,7 +85,7 @@ class Config:
     threads: int = setting(0, "reactor threads; 0: one for each usable CPU", minimum=0, maximum=1024)
     backend: str = setting("epoll", "how reactors wait for sockets", choices=BACKENDS, env="WORKER_BACKEND")
     accept: str = setting("auto", "how connections are accepted; auto: as the backend", choices=ACCEPTS)
-    backlog: int = setting(4096, "connections the kernel queues before accept", minimum=1)
+    backlog: int = setting(4096, "connections the kernel queues before accept", minimum=1, maximum=2**31 - 1)
     static: str = setting("static", "directory that the demo application serves", metavar="DIR")
     log_level: str = setting(
         "info", "least severe log lines shown", choices=LOG_LEVELS, env="HTTP_SERVER_LOG"

@@ -38,8 +38,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_buffer", "_calls", "_eof", "_head", "_job", "_keep_alive", "_kept", "_late", "_outbox", "_peer", "_reception",
-        "_refused", "_service", "_unstarted", "deadline", "state",
+        "_buffer", "_calls", "_eof", "_fresh_deadline", "_head", "_job", "_keep_alive", "_kept", "_late", "_outbox",
+        "_peer", "_reception", "_refused", "_service", "_unstarted", "deadline", "state",
     )  # fmt: skip
 
     def __init__(self, service: Service, peer: tuple[Any, ...]) -> None:
@@ -47,8 +47,8 @@ class Connection:
         self._peer = peer
         self.state = IDLE
         self._calls = service.replies.calls  # while idle; otherwise a dict that stays empty
-        # A fresh connection has as long for its first head as a head may take: silence is no head.
-        self.deadline = service.now + service.limits.head_seconds
+        # A fresh connection has as long for its first head as a head may take.
+        self.deadline = self._fresh_deadline = service.now + service.limits.head_seconds
         self._buffer = b""  # received and not yet used
         self._reception = Reception(service)
         self._head: RequestHead | None = None  # of the request being answered, or the last one
@@ -115,9 +115,11 @@ class Connection:
 
     def complete(self, job: Job) -> None:
         """A job is done. One that the connection does not wait for any more is ignored."""
+        self._service.hold(-job.size)
         head = self._head
         if job is not self._job or head is None:
-            job.discard()
+            if job.stream is not None or job.result is not None:
+                self._unstarted = Job(job.discard, (), {})  # closing may wait as well
             return
         self._job = None
         if self._service.draining and not self._buffer:
@@ -145,31 +147,26 @@ class Connection:
             self.abort()
 
     def drain(self) -> None:
-        """The server is stopping: close if idle; otherwise the answer to the last request received is the last.
-
-        A client that was answered within the last second, or is new, may have its next request on the way: a close
-        would lose it. It gets a second, and an answer with `Connection: close`.
-        """
+        """The server is stopping: close if idle for a while; else the answer to the last request received is the last."""
         service = self._service
         if self.state != IDLE:
             return
-        answered = self.deadline - service.limits.keepalive_seconds
+        is_fresh = self.deadline == self._fresh_deadline
+        since = self.deadline - (
+            service.limits.head_seconds if is_fresh else service.limits.keepalive_seconds
+        )
         self.deadline = min(self.deadline, service.now + DRAIN_GRACE_SECONDS)
-        if self._head is not None and answered < service.now - DRAIN_GRACE_SECONDS:
+        if since < service.now - DRAIN_GRACE_SECONDS:
             self.abort()
 
     def abort(self) -> None:
         """End the connection, whatever it was doing."""
         if self.state != CLOSED:
             self._enter(CLOSED)
-            self._buffer = self._outbox.output = b""
-            if self._job is not None:
-                self._outbox.stream = (
-                    None  # a generator cannot be closed while another thread runs it: see `complete`
-                )
-            self._job = self._unstarted = None
+            self._buffer = b""
             self._reception.drop()
-            self._outbox.drop_stream()
+            # A stream whose part is being computed cannot be closed yet: see `complete`.
+            self._unstarted, self._job = self._outbox.give_up(self._job is not None), None
 
     @property
     def wants_read(self) -> bool:
@@ -300,10 +297,10 @@ class Connection:
         try:
             content = handler(Request(head, b"", self._peer), **params)
             if type(content) is str:
+                body = content.encode()
                 tally[0] += 1
                 service = self._service
                 self.deadline = service.idle_deadline
-                body = content.encode()
                 if service.access is not None:
                     service.access.note(self._peer, head, 200, len(body))
                 return service.encode_plain(body, TEXT)
@@ -318,7 +315,10 @@ class Connection:
         self._head = head
         match = head.match
         if match.blocking:
-            self._wait_for(Job(match.handler, (Request(head, body, self._peer),), match.params))
+            job = Job(match.handler, (Request(head, body, self._peer),), match.params)
+            job.size = len(body)
+            self._service.hold(job.size)
+            self._wait_for(job)
             return None
         try:
             response = respond(match.handler(Request(head, body, self._peer), **match.params))
@@ -346,7 +346,7 @@ class Connection:
         """The answer to a message that cannot be read: nothing after it is taken for a request."""
         self._keep_alive = False
         self._refused = True
-        head = self._reception.head if self._reception.in_body else None
+        head = self._reception.head
         self._reception.drop()
         self._buffer = b""
         return refusal_of(self._service, self._peer, head, error)
@@ -394,6 +394,7 @@ class Connection:
         self._calls = service.replies.calls if state == IDLE else service.no_calls
         seconds = service.patience[state]
         # A fresh connection's first head has been awaited since accept.
-        self.deadline = service.now + seconds if state != HEAD else min(self.deadline, service.now + seconds)
+        if state != HEAD or self.deadline != self._fresh_deadline:
+            self.deadline = service.now + seconds
         if state == SENDING:
             self._outbox.begin(service.now)

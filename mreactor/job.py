@@ -21,9 +21,10 @@ class Job:
         result: what the call returned.
         error: what it raised instead.
         stream: what it fetches a part of.
+        size: bytes of a request's body that it keeps in memory.
     """
 
-    __slots__ = ("_args", "_call", "_keywords", "error", "result", "stream")
+    __slots__ = ("_args", "_call", "_keywords", "error", "result", "size", "stream")
 
     def __init__(self, call: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         self._call = call
@@ -31,6 +32,7 @@ class Job:
         self._keywords = keywords
         self.result: Any = None
         self.stream: Closable | None = None
+        self.size = 0
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -49,5 +51,5 @@ class Job:
             if close is not None:
                 try:
                     close()
-                except Exception:
+                except BaseException:
                     log.exception("an answer that nobody waits for could not be closed")

@@ -4,11 +4,14 @@ Threads are started as they are needed, up to a bound, and are daemons: a handle
 process from ending. Work waits in a bounded queue; what finds it full is refused.
 """
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
 
 from .job import Job
+
+log = logging.getLogger("mreactor")
 
 type Done = Callable[[], None]
 
@@ -40,9 +43,21 @@ class Jobs:
         with self._lock:
             self._outstanding += 1
             if self._started < min(self._outstanding, self._threads_max):
-                self._started += 1
-                threading.Thread(target=self._work, name=f"blocking-{self._started}", daemon=True).start()
+                self._start()
         return True
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"blocking-{self._started + 1}", daemon=True)
+        try:
+            thread.start()
+        except (
+            RuntimeError
+        ) as error:  # the system has no more threads to give; those that run take the job in time
+            log.error(
+                "a thread for blocking handlers could not be started: %s; raise the limit on processes", error
+            )
+        else:
+            self._started += 1
 
     def close(self) -> None:
         """Let the threads end once the queue is empty; does not wait for them."""

@@ -59,11 +59,29 @@ class Outbox:
         """`count` bytes of `pending` are gone."""
         self._taken += count
         if self.output:
-            self.output = memoryview(self.output)[count:]
+            # Not an empty view: it would keep the whole answer alive.
+            self.output = memoryview(self.output)[count:] if count < len(self.output) else b""
         elif isinstance(self.stream, FileBody):
             self.stream.advance(count)
             if not self.stream.remaining:
                 self.drop_stream()
+
+    def give_up(self, is_running: bool) -> Job | None:
+        """Drop everything.
+
+        Args:
+            is_running: another thread computes the stream's next part, so it cannot be closed now.
+
+        Returns:
+            the work of closing a blocking stream, which may wait.
+        """
+        self.output = b""
+        stream = self.stream
+        if not isinstance(stream, Stream) or not stream.blocking:
+            self.drop_stream()
+            return None
+        self.stream = None
+        return None if is_running else Job(stream.close, (), {})
 
     def drop_stream(self) -> None:
         """Close what follows."""

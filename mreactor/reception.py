@@ -15,12 +15,13 @@ class Reception:
         awaits_continue: the client waits for `100 Continue` before it sends the body.
     """
 
-    __slots__ = ("_body", "_charged", "_reader", "_service", "_since", "awaits_continue", "head")
+    __slots__ = ("_body", "_charged", "_reader", "_service", "_since", "_whole", "awaits_continue", "head")
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._reader: HeadReader | None = None  # of a head that comes in pieces
         self._body: FixedBody | ChunkedBody | None = None
+        self._whole = b""  # a body that came with its head
         self._since = 0.0  # when the body began
         self._charged = 0  # bytes of it that the service counts as held
         self.head: RequestHead | None = None
@@ -36,6 +37,8 @@ class Reception:
         Raises:
             HTTPError: the message is malformed, or too large.
         """
+        if self._reader is None:
+            self.head = None
         if self._reader is None and (end := data.find(END_OF_HEAD, start)) >= 0:
             end += len(END_OF_HEAD)
             head = self._service.parser.parse(data[start:end])
@@ -73,7 +76,8 @@ class Reception:
     def take_body(self) -> bytes:
         """The body of the request that has been read; empty where it has none."""
         if self._body is None:
-            return b""
+            whole, self._whole = self._whole, b""
+            return whole
         body, self._body = self._body, None
         self._charge(0)
         return body.content()
@@ -92,7 +96,6 @@ class Reception:
     def _read_on(self, data: bytes, start: int) -> int:
         """Read a head that comes in pieces."""
         if self._reader is None:
-            self.head = None
             self._reader = self._service.parser.reader(start)
         read = self._reader.read(data)
         if read is None:
@@ -103,6 +106,11 @@ class Reception:
         return end
 
     def _begin_body(self, head: RequestHead, data: bytes, start: int) -> int:
+        end = start + head.content_length
+        is_whole = end <= len(data) and not head.chunked and not head.expects_continue
+        if is_whole and head.content_length <= self._service.limits.body_bytes_max:
+            self._whole = data[start:end]  # it came with its head, as most do: no reader is needed
+            return end
         body = body_of(head, self._service.limits)
         assert body is not None, "the head announces a body"
         if head.expects_continue:
@@ -113,10 +121,10 @@ class Reception:
             self.awaits_continue = start == len(data)
         self._body = body
         self._since = self._service.now
-        end = body.feed(data, start)
-        if end is None:
+        read = body.feed(data, start)
+        if read is None:
             self._charge(body.received)
-        return -1 if end is None else end
+        return -1 if read is None else read
 
     def _charge(self, received: int) -> None:
         """Have the service know how much is held for this connection.

@@ -67,11 +67,8 @@ class Replies:
 
     def _keep_answer(self, key: bytes, answer: bytes, count: int, tally: Tally, note: Note | None) -> None:
         size = len(key) + len(answer)
-        if (
-            len(answer) > ANSWER_BYTES_MAX
-            or len(self.answers) >= ENTRIES_MAX
-            or self._bytes + size > BYTES_MAX
-        ):
+        is_full = len(self.answers) >= ENTRIES_MAX or self._bytes + size > BYTES_MAX
+        if is_full or len(answer) > ANSWER_BYTES_MAX or key in self.answers:
             return
         hits = [0]
         self.answers[key] = (answer, hits, None if note is None else (note, count))

@@ -7,7 +7,7 @@ over `{name:path}`, and of two mounts the longer one.
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -94,8 +94,8 @@ class Match:
 # Endpoints by method, each with the names that its own pattern gives to the parameters on the way.
 type _Endpoints = dict[str, tuple[Endpoint, tuple[str, ...]]]
 
-# The endpoints that a path leads to, and the values of the parameters on the way.
-type _Found = tuple[_Endpoints, tuple[Any, ...]]
+# The endpoints that a path leads to, the values of the parameters on the way, and whether they are a mount's.
+type _Found = tuple[_Endpoints, tuple[Any, ...], bool]
 
 
 @dataclass(slots=True)
@@ -132,16 +132,19 @@ class Router:
         if head.raw_path == "*":
             return _options(METHODS)
         segments = [unquote(s) if "%" in s else s for s in head.raw_path.split("/")[1:]]
-        found = _walk(self._root, segments, 0, ())
-        if found is None:
+        allowed: set[str] = set()
+        for endpoints, values, is_mount in _walk(self._root, segments, 0, ()):
+            if is_mount and allowed:
+                continue  # a path that has routes of its own is not the mount's, whatever their methods
+            leaf = endpoints.get(head.method) or (endpoints.get("GET") if head.method == "HEAD" else None)
+            if leaf is not None:
+                endpoint, names = leaf
+                params = dict(zip(names, values, strict=True))
+                return Match(endpoint.handler, params, endpoint.blocking, endpoint.constant)
+            allowed.update(endpoints)
+        if not allowed:
             raise HTTPError(404, "There is nothing at this address.")
-        endpoints, values = found
-        leaf = endpoints.get(head.method) or (endpoints.get("GET") if head.method == "HEAD" else None)
-        if leaf is None:
-            return _without_endpoint(head.method, endpoints)
-        endpoint, names = leaf
-        params = dict(zip(names, values, strict=True))
-        return Match(endpoint.handler, params, endpoint.blocking, endpoint.constant)
+        return _without_endpoint(head.method, allowed)
 
 
 def check_route(route: Route) -> None:
@@ -159,6 +162,10 @@ def check_route(route: Route) -> None:
         raise RouteError(f"the pattern {route.pattern!r} names a parameter twice")
     if route.endpoint.local or route.mount:
         return
+    if inspect.iscoroutinefunction(route.endpoint.handler):
+        raise RouteError(
+            f"the handler of {route.pattern!r} is async: handlers are plain functions, see blocking=True"
+        )
     try:
         inspect.signature(route.endpoint.handler).bind(None, **dict.fromkeys(names))
     except TypeError as error:
@@ -231,27 +238,29 @@ def _width(parameter: tuple[str, _Node]) -> int:
     return {"str": 1, "path": 2}.get(parameter[0], 0)
 
 
-def _walk(node: _Node, segments: list[str], index: int, values: tuple[Any, ...]) -> _Found | None:
-    """Where a path leads. It may try several branches, but never one twice: patterns are finite."""
+def _walk(node: _Node, segments: list[str], index: int, values: tuple[Any, ...]) -> Iterator[_Found]:
+    """Where a path leads, the closest first. It may try several branches, but never one twice: patterns are finite."""
     if index == len(segments):
-        endpoints = node.endpoints or node.mounted
-        return (endpoints, values) if endpoints else None
+        if node.endpoints:
+            yield node.endpoints, values, False
+        if node.mounted:
+            yield node.mounted, values, True
+        return
     segment = segments[index]
     child = node.literals.get(segment)
-    if child is not None and (found := _walk(child, segments, index + 1, values)):
-        return found
+    if child is not None:
+        yield from _walk(child, segments, index + 1, values)
     for kind, child in node.parameters:
         text = segment if kind != "path" else "/".join(segments[index:])
-        if not SHAPES[kind].fullmatch(text):
-            continue
-        next_index = index + 1 if kind != "path" else len(segments)
-        if found := _walk(child, segments, next_index, (*values, CONVERTERS[kind](text))):
-            return found
-    return (node.mounted, values) if node.mounted else None
+        if SHAPES[kind].fullmatch(text):
+            next_index = index + 1 if kind != "path" else len(segments)
+            yield from _walk(child, segments, next_index, (*values, CONVERTERS[kind](text)))
+    if node.mounted:
+        yield node.mounted, values, True
 
 
-def _without_endpoint(method: str, endpoints: _Endpoints) -> Match:
-    allowed = set(endpoints) | {"OPTIONS"} | ({"HEAD"} if "GET" in endpoints else set())
+def _without_endpoint(method: str, found: set[str]) -> Match:
+    allowed = found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set())
     if method == "OPTIONS":
         return _options(sorted(allowed))
     raise HTTPError(405, f"{method} is not possible here.", (("Allow", ", ".join(sorted(allowed))),))

@@ -20,7 +20,7 @@ from .addresses import Addresses
 from .admin import Admin, View
 from .app import App
 from .backends import Backend, choose
-from .config import Config, ConfigError
+from .config import Config
 from .jobs import Jobs
 from .reactor.base import DRAIN, STOP, Reactor
 from .service import Service
@@ -31,6 +31,7 @@ log = logging.getLogger("mreactor")
 FDS_OF_OUR_OWN = 512  # beside the clients': libraries, files being sent, blocking handlers
 FDS_TABLE_MAX = 64 * 1024
 START_SECONDS_MAX = 30.0
+ABORT_SECONDS = 1.0
 WATCH_SECONDS = 1.0  # between two looks at the reactors
 
 
@@ -77,15 +78,28 @@ class Server:
             StartError: the address cannot be had, or a thread could not start.
             ConfigError: a setting cannot be used on this machine, io_uring or the access log's file.
         """
-        self.backend = backend = choose(self.config)
-        fds_max = raise_fd_limit(self.config.limits.connections_max)
+        self.backend = choose(self.config)
         listener = listen(self.config)
         host, port = listener.getsockname()[:2]
         self._address: tuple[str, int] = (host, port)
+        try:
+            self._start_threads(listener)
+        except BaseException:
+            self.abort()
+            listener.close()
+            raise
+        self._view.acceptor, self._view.access = self._acceptor, self._access
+        self._view.report = [*report(self), *warnings()]
+        # What lives now lives until the end: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    def _start_threads(self, listener: socket.socket) -> None:
+        backend, limits = self.backend, self.config.limits
+        fds_max = raise_fd_limit(limits.connections_max)
         self._view.backend, self._view.address = backend.description, self._address
         if self.config.admin:
-            self._start_admin(listener, fds_max)
-        limits = self.config.limits
+            self._start_admin(fds_max)
         if self.config.access_log:
             self._access = AccessLog(self.config.access_log)
             self._access.open()
@@ -95,11 +109,6 @@ class Server:
         self._start_reactors(backend, fds_max, listener.family)
         self._acceptor = backend.acceptor(listener, self._reactors, limits.connections_max, fds_max)
         self._acceptor.start()
-        self._view.acceptor, self._view.access = self._acceptor, self._access
-        self._view.report = [*report(self), *warnings()]
-        # What lives now lives until the end: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
 
     def _start_reactors(self, backend: Backend, fds_max: int, family: int) -> None:
         per_address = self.config.limits.connections_per_address_max
@@ -115,7 +124,6 @@ class Server:
             reactor.start()
         for reactor in self._reactors:
             if not reactor.ready.wait(START_SECONDS_MAX) or reactor.failure is not None:
-                self.abort()
                 raise StartError(f"{reactor.name} could not start: {reactor.failure or 'no answer'}")
 
     def stop(self) -> None:
@@ -124,11 +132,11 @@ class Server:
         deadline = time.monotonic() + self.config.limits.drain_seconds
         if self._acceptor is not None:
             self._acceptor.stop()
-            self._acceptor.join(max(1.0, deadline - time.monotonic()))
+            self._acceptor.join(ABORT_SECONDS)  # it takes 0.25 s; whatever becomes of it, the reactors drain
         for reactor in self._reactors:
             reactor.post(DRAIN)
         while time.monotonic() < deadline and any(reactor.is_alive() for reactor in self._reactors):
-            if not self._signals.empty():
+            if self._second_signal():
                 log.warning("second signal: connections are cut off")
                 break
             self._wait_for_reactor()
@@ -140,10 +148,10 @@ class Server:
             self._acceptor.stop()
         for reactor in self._reactors:
             reactor.post(STOP)
-        for reactor in self._reactors:
-            reactor.join(1.0)
-        if self._acceptor is not None:
-            self._acceptor.join(1.0)
+        deadline = time.monotonic() + ABORT_SECONDS
+        for thread in (*self._reactors, self._acceptor):
+            if thread is not None and thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
         if self._jobs is not None:
             self._jobs.close()
         if self._access is not None:
@@ -181,19 +189,15 @@ class Server:
             "%s: draining for at most %g s", signal.Signals(received).name, self.config.limits.drain_seconds
         )
         self.stop()
-        second = None if self._signals.empty() else self._signals.get()
         log.info("stopped")
-        return 0 if second is None else 128 + second
+        second = self._second_signal()
+        return 128 + second if second else 0
 
-    def _start_admin(self, listener: socket.socket, fds_max: int) -> None:
+    def _start_admin(self, fds_max: int) -> None:
         self._admin = Admin(self._view, fds_max)
         try:
             self._admin.start()
-        except ConfigError:
-            listener.close()
-            raise
         except OSError as error:
-            listener.close()
             raise StartError(f"--admin: cannot listen on {self.config.admin}: {error.strerror}") from None
 
     def _wait_for_signal(self, watchdog: Watchdog) -> int:
@@ -203,6 +207,15 @@ class Server:
                 return self._signals.get(timeout=WATCH_SECONDS)
             except queue.Empty:
                 watchdog.look(time.monotonic())
+
+    def _second_signal(self) -> int:
+        """The signal that asks to end at once; 0 while there is none. SIGHUP does not: logs rotate when they will."""
+        while not self._signals.empty():
+            number = self._signals.get()
+            if number != signal.SIGHUP:
+                self._signals.put(number)  # `run` asks again
+                return number
+        return 0
 
     def _wait_for_reactor(self) -> None:
         for reactor in self._reactors:
@@ -227,8 +240,8 @@ def listen(config: Config) -> socket.socket:
             config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, proto)
-    except OSError as error:
-        raise StartError(f"cannot listen on {config.host}: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        raise StartError(f"cannot listen on {config.host}: {getattr(error, 'strerror', error)}") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and config.host == "::":

@@ -66,7 +66,7 @@ class Service:
         self.access = access
         self.draining = False
         self._phase = phase
-        self._buffered_max = limits.buffered_bytes_max // reactors
+        self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.replies = Replies(self.counters)
         # What connections look into while they are not idle. It stays empty.
         self.no_calls: dict[bytes, Call] = {}
@@ -181,7 +181,8 @@ class Service:
 
 def _refused(request: Request, refusal: HTTPError) -> Response:
     """The handler of requests that no route answers."""
-    raise refusal.with_traceback(None)  # the one instance for all of them: its traceback must not grow
+    # Anew each time: a traceback on the remembered one would keep the request alive, body and all.
+    raise HTTPError(refusal.status, refusal.reason, refusal.headers)
 
 
 def _is_head(head: RequestHead | None) -> bool:

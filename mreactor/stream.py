@@ -39,8 +39,9 @@ class Stream:
             TypeError: the part is neither bytes nor str.
             BaseException: what the handler's iterator raised.
         """
-        if job.error is not None:
-            raise job.error
+        error, job.error = job.error, None  # see `answer.response_of`
+        if error is not None:
+            raise error
         if job.result is _NO_MORE:
             self.is_over = True
             return LAST_CHUNK if self._chunked else b""

@@ -17,8 +17,8 @@ import struct
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import pytest
@@ -41,7 +41,7 @@ SOCKET_KINDS = ("epoll", "io_uring")
 
 
 class Client(ABC):
-    """One connection, from the client's side. Whatever it waits for has to come in time, else it raises TimeoutError."""
+    """One connection, from the client's side. What it waits for has to come in time, else it is a TimeoutError."""
 
     def __init__(self) -> None:
         self._received = bytearray()
@@ -131,6 +131,29 @@ class Driver(ABC):
         """Seconds, by the clock that deadlines go by."""
 
     @abstractmethod
+    def services(self) -> list[Service]:
+        """What counts; to be read only."""
+
+    @abstractmethod
+    def tick(self) -> None:
+        """Let a moment pass."""
+
+    def timeouts(self) -> Counter[str]:
+        """Deadlines that have passed so far, by kind."""
+        return sum((Counter(service.counters.timeouts) for service in self.services()), Counter())
+
+    @abstractmethod
+    def open_connections(self) -> int:
+        """How many connections the server has now."""
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Let time pass until something is so that no client sees."""
+        end = self.now() + PATIENCE_SECONDS
+        while not is_so():
+            assert self.now() < end, "it does not come to be so"
+            self.tick()
+
+    @abstractmethod
     def close(self) -> None:
         """End it all; fails if something does not end."""
 
@@ -182,6 +205,13 @@ class MemoryDriver(Driver):
     def now(self) -> float:
         return self.service.now
 
+    def services(self) -> list[Service]:
+        return [self.service]
+
+    def open_connections(self) -> int:
+        self.clients = [client for client in self.clients if client.connection.state != CLOSED]
+        return len(self.clients)
+
     def tick(self) -> None:
         """Let a moment pass: what waits in the pool is done, and deadlines are minded."""
         service = self.service
@@ -202,10 +232,10 @@ class MemoryDriver(Driver):
             client.drive()
 
     def close(self) -> None:
-        self.run_jobs()
-        for client in list(self.clients):
+        for client in self.clients:
             client.close()
-            assert client.connection.state in (CLOSED, LINGERING), client.connection.state
+        self.run_jobs()
+        assert self.open_connections() == 0
 
 
 class MemoryClient(Client):
@@ -232,15 +262,13 @@ class MemoryClient(Client):
 
     def reset(self) -> None:
         self.connection.abort()
-        self.close()
 
     def close(self) -> None:
-        if self in self._driver.clients:
-            self._is_shut = True
-            self._window = 1 << 40
-            self.drive()
-            self.connection.abort()
-            self._driver.clients.remove(self)
+        """Leave; what the server still has to say is lost, as it is to a socket that is closed."""
+        self._is_shut = True
+        self._window = 1 << 40
+        self.drive()
+        self.connection.abort()
 
     def drive(self) -> None:
         """Do what a reactor does, until nothing more can be done."""
@@ -332,6 +360,17 @@ class SocketDriver(Driver):
     def now(self) -> float:
         return time.monotonic()
 
+    def services(self) -> list[Service]:
+        return [reactor.service for reactor in self.server._reactors]
+
+    def open_connections(self) -> int:
+        acceptor = self.server._acceptor
+        assert acceptor is not None, "the server has started"
+        return acceptor.accepted - sum(service.counters.closed for service in self.services())
+
+    def tick(self) -> None:
+        time.sleep(0.01)
+
     def close(self) -> None:
         for client in self.clients:
             client.close()
@@ -348,11 +387,13 @@ class SocketDriver(Driver):
 class SocketClient(Client):
     """A client with a real socket."""
 
-    def __init__(self, address: tuple[str, int], window: int = 0) -> None:
+    def __init__(self, address: tuple[str, int], window: int = 0, source: str = "") -> None:
         super().__init__()
         self.sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         if window:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.settimeout(PATIENCE_SECONDS)
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

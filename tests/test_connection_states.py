@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
+from typing import ClassVar
 
 import pytest
 from answers import Answer, read_answers
@@ -126,7 +127,7 @@ class Recorder(Connection):
     """A connection that notes each of its transitions."""
 
     __slots__ = ()
-    seen: set[tuple[int, int]] = set()
+    seen: ClassVar[set[tuple[int, int]]] = set()
 
     def _enter(self, state: int) -> None:
         self.seen.add((self.state, state))
@@ -385,7 +386,7 @@ def test_half_close_within_pipelined_requests() -> None:
 
 def test_half_close_during_a_stream_lets_it_end() -> None:
     calls = Calls()
-    service, connection = start(calls)
+    _, connection = start(calls)
     connection.receive(get("/stream/3"))
     connection.receive_eof()
     assert say_all(connection)[0].text == "part 0;part 2;"

@@ -15,7 +15,7 @@ from mreactor.http1.response import Response
 from mreactor.replies import Replies
 from mreactor.service import Service
 from tests.fuzz import play
-from tests.fuzz.campaign import Result, Source, Task, corpus, run
+from tests.fuzz.campaign import Memory, Result, Source, Task, corpus, run
 from tests.fuzz.check import Checker, Wrong
 from tests.fuzz.play import Manner, essence
 from tests.fuzz.shrink import shrink
@@ -70,7 +70,11 @@ def test_nothing_is_found_in_a_short_campaign() -> None:
 def test_a_message_of_the_corpus_has_one_outcome(service: Service, name: str) -> None:
     message = CORPUS[name]
     whole = play.play(service, message)
-    offsets = range(1, len(message)) if len(message) <= SPLITS else range(1, len(message), len(message) // SPLITS + 1)
+    offsets = (
+        range(1, len(message))
+        if len(message) <= SPLITS
+        else range(1, len(message), len(message) // SPLITS + 1)
+    )
     ways = [Manner((cut,), hasty=cut % 2 == 0) for cut in offsets]
     ways += [Manner(tuple(range(1, len(message)))), Manner(send_bytes_max=7), Manner((len(message) // 2,), 1)]
     for manner in ways:
@@ -81,7 +85,9 @@ def test_a_post_is_never_answered_from_memory(service: Service) -> None:
     """After a constant answer and a computed one in one packet, the next computed one was once kept as constant."""
     connection = Connection(service, make_peer())
     post = b"POST /report HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
-    answers = [connection.receive(data) or b"" for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + post, post, post)]
+    answers = [
+        connection.receive(data) or b"" for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + post, post, post)
+    ]
     calls = [answer.rpartition(b"\r\n\r\n")[2][:2] for answer in answers]
     assert calls == [b"1:", b"2:", b"3:"]
 
@@ -91,7 +97,9 @@ def test_a_post_is_never_answered_from_memory(service: Service) -> None:
 
 def test_a_seed_gives_the_same_messages_again() -> None:
     first, second = Source(7), Source(7)
-    assert [first.message(number)[0] for number in range(300)] == [second.message(number)[0] for number in range(300)]
+    assert [first.message(number)[0] for number in range(300)] == [
+        second.message(number)[0] for number in range(300)
+    ]
 
 
 def test_messages_are_many_and_reach_far(files: Path) -> None:
@@ -115,7 +123,9 @@ def test_it_finds_a_byte_that_is_lost_at_a_split(files: Path, monkeypatch: pytes
     assert "changes the outcome" in first_finding(files)
 
 
-def test_it_finds_an_answer_that_should_not_have_been_kept(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_finds_an_answer_that_should_not_have_been_kept(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep = Replies.keep
 
     def keep_all(self: Replies, key: bytes, answer: bytes, head: RequestHead, count: int, kept: Any) -> None:
@@ -155,17 +165,20 @@ def test_it_finds_an_exception(files: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert first_finding(files) == "LookupError escaped: planted"
 
 
-def test_it_finds_a_connection_that_does_not_come_to_rest(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_finds_a_connection_that_does_not_come_to_rest(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Connection, "sent", lambda connection, count: None)
     monkeypatch.setattr(play, "STEPS_MAX", 100)
     assert "no rest" in first_finding(files)
 
 
 def test_growth_is_what_is_added_after_the_warm_up() -> None:
-    mega = 1 << 20
-    assert Result(resident_before=50 * mega, resident_after=90 * mega).has_grown
-    assert not Result(resident_before=50 * mega, resident_after=51 * mega).has_grown
-    assert not Result(resident_after=90 * mega).has_grown
+    before, mega = Memory(50 << 20, 90_000), 1 << 20
+    assert Result(before=before, after=Memory(90 * mega, 90_000)).has_grown
+    assert Result(before=before, after=Memory(50 * mega, 190_000)).has_grown
+    assert not Result(before=before, after=Memory(60 * mega, 95_000)).has_grown
+    assert not Result(after=Memory(90 * mega, 190_000)).has_grown
 
 
 def test_a_finding_is_made_short() -> None:

@@ -4,16 +4,19 @@ An acceptor is one dedicated thread. Nothing that a peer or the kernel does ends
 creates nothing that a reactor then owns: what crosses is a file descriptor.
 """
 
+import ctypes
 import errno
 import logging
 import os
+import select
 import socket
+import struct
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from ..reactor.base import BUSY, Reactor
+from ..reactor.base import Reactor, refuse
 
 log = logging.getLogger("mreactor")
 
@@ -33,6 +36,18 @@ GONE = frozenset(
         errno.EINTR,
     }
 )
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def accept4(listener: int) -> int:
+    """accept4(2): a new connection, non-blocking and closed on exec; -1 with ctypes' errno where there is none.
+
+    `socket.accept` makes a socket object for each connection, and another call sets it non-blocking: 3 µs more.
+    """
+    fd: int = _LIBC.accept4(listener, None, None, socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    return fd
 
 
 class Acceptor(threading.Thread, ABC):
@@ -72,9 +87,9 @@ class Acceptor(threading.Thread, ABC):
             self._serve()
         except Exception:
             log.exception("the acceptor failed; connections are accepted in the plain way from now on")
-            self._serve_plainly()
+            self.serve_plainly()
         # Clients in the kernel's queue believe themselves connected, and may have sent a request: they are served.
-        self.listener.setblocking(False)
+        os.set_blocking(self.listener.fileno(), False)
         while self.accept_one():
             pass
         self.listener.close()
@@ -86,16 +101,15 @@ class Acceptor(threading.Thread, ABC):
 
     def accept_one(self) -> bool:
         """Accept one connection with the system call and deal it; False where none came."""
-        try:
-            fd = self.listener.accept()[0].detach()
-        except (BlockingIOError, TimeoutError):
+        fd = accept4(self.listener.fileno())
+        if fd >= 0:
+            self.deal(fd)
+            return True
+        error = ctypes.get_errno()
+        if error == errno.EAGAIN:
             return False
-        except OSError as error:
-            self.excuse(error.errno or 0)
-            return not self.is_stopping
-        os.set_blocking(fd, False)
-        self.deal(fd)
-        return True
+        self.excuse(error)
+        return not self.is_stopping
 
     def deal(self, fd: int) -> None:
         """Give a connection to the reactor whose turn it is, or refuse it."""
@@ -129,8 +143,11 @@ class Acceptor(threading.Thread, ABC):
             self._complain("accept failed: %s", os.strerror(error))
         time.sleep(PAUSE_SECONDS)
 
-    def _serve_plainly(self) -> None:
-        self.listener.settimeout(WAKE_SECONDS)
+    def serve_plainly(self) -> None:
+        """Accept by blocking accept4 until stopped."""
+        # The socket stays blocking; a receive timeout is what ends accept4 with EAGAIN when nobody comes.
+        wake = struct.pack("ll", int(WAKE_SECONDS), int(WAKE_SECONDS % 1 * 1e6))
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wake)
         while not self.is_stopping:
             self.accept_one()
 
@@ -141,30 +158,26 @@ class Acceptor(threading.Thread, ABC):
         return self.accepted - self._closed_at_least >= self._connections_max
 
     def _refuse(self, fd: int) -> None:
-        """Tell a client politely that there is no room. What it has sent is read first, else a reset could follow."""
         self.refused += 1
         self._complain(
             "refusing connections: the limit of %d open connections is reached", self._connections_max
         )
         with socket.socket(self.listener.family, socket.SOCK_STREAM, 0, fd) as sock:
             sock.setblocking(False)
-            try:
-                sock.recv(64 * 1024)
-            except OSError:
-                pass  # nothing has come yet, or the client is gone
-            try:
-                sock.send(BUSY)
-                sock.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # the client is gone, which is what we want
+            refuse(sock)
 
     def _shed(self) -> None:
         """With every descriptor in use, accept one connection on the reserve and close it: clients wait for nothing."""
+        waiting = select.poll()
+        waiting.register(self.listener, select.POLLIN)
+        if not waiting.poll(0):
+            return  # accept reports a full table even where nobody waits, and would now block
         self._close_reserve()
-        try:
-            self._refuse(self.listener.accept()[0].detach())
-        except OSError:
-            pass  # another thread was faster, or the client is gone: the pause that follows is all there is to do
+        fd = accept4(self.listener.fileno())
+        if fd >= 0:
+            self._refuse(
+                fd
+            )  # otherwise another thread was faster: the pause that follows is all there is to do
         try:
             self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

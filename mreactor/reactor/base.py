@@ -45,6 +45,20 @@ BUSY = (
     b"Content-Length: 39\r\nRetry-After: 1\r\nConnection: close\r\n\r\nThis server has too many connections.\r\n"
 )
 
+
+def refuse(sock: socket.SocketType) -> None:
+    """Tell a client politely that there is no room. What it has sent is read first, else a reset could follow."""
+    try:
+        sock.recv(64 * 1024)
+    except OSError:
+        pass  # nothing has come yet, or the client is gone
+    try:
+        sock.send(BUSY)
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # the client is gone, which is what we want
+
+
 type Message = str | int | tuple["Client", Job]
 
 
@@ -68,7 +82,7 @@ class Client:
         # Bound once, and in one tuple: what a request from memory takes.
         self.recv = sock.recv
         self.send = sock.send
-        self.verbs = (self.recv, self.send, connection, self)
+        self.verbs = (self.recv, self.send, connection)
 
 
 class Reactor(threading.Thread, ABC):
@@ -184,16 +198,20 @@ class Reactor(threading.Thread, ABC):
         """Make a client of a connection handed over."""
         counters = self.service.counters
         counters.accepted += 1
+        sock = socket.SocketType(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
         try:
-            sock = socket.SocketType(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
             peer = sock.getpeername()
             if self._addresses is not None and not self._addresses.enter(peer):
                 counters.error("address")
-                sock.send(BUSY)
+                refuse(sock)
                 raise ConnectionRefusedError("this address has too many connections")
             client = self.client_type(sock, Connection(self.service, peer), peer)
-        except OSError:
-            counters.closed += 1  # the client is gone already, or has too many connections
+        except Exception as error:
+            if not isinstance(
+                error, OSError
+            ):  # one means that the client is gone, or has too many connections
+                log.exception("a connection could not be adopted")
+            counters.closed += 1
             sock.close()
             return
         self._fd_highest = max(self._fd_highest, fd)
@@ -257,7 +275,7 @@ class Reactor(threading.Thread, ABC):
             self.service.counters.error("socket")
             log.warning("a socket failed and was closed: %s", error)
         client.connection.abort()
-        self._discard(client)
+        self._settle(client)
 
     def _attend_rest(self) -> None:
         """After a round's events, attend to what is not one: messages, and clients that have had a turn already.
@@ -333,7 +351,9 @@ class Reactor(threading.Thread, ABC):
     def _hand_back(self, client: Client, job: Job) -> None:
         try:
             client.connection.complete(job)
-            if not client.is_gone:
+            if client.is_gone:
+                self._settle(client)
+            else:
                 self._drive(client)
         except Exception as error:
             self._fail(client, error)

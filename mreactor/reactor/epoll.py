@@ -32,7 +32,7 @@ ARMED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 # What is reported when bytes have come and nothing else is the matter.
 READABLE = select.EPOLLIN | select.EPOLLOUT
 
-type Verbs = tuple[Callable[[int], bytes], Callable[[bytes], int], Connection, Client]
+type Verbs = tuple[Callable[[int], bytes], Callable[[bytes], int], Connection]
 
 
 class EpollReactor(Reactor):
@@ -72,9 +72,9 @@ class EpollReactor(Reactor):
             took = ended - begun
             if took > longest:
                 longest = took
+            received += bytes_in
+            sent += bytes_out
             if answered:
-                received += bytes_in
-                sent += bytes_out
                 # Each answer left at the latest now: an upper bound of its service time, by one reading of the clock.
                 counts[bisect_left(bounds, took)] += answered
                 spent += took * answered
@@ -97,7 +97,7 @@ class EpollReactor(Reactor):
             if mask != READABLE or verbs is None:
                 self._attend(fd, mask)
                 continue
-            recv, send, connection, client = verbs
+            recv, send, connection = verbs
             try:
                 data = recv(read_bytes)
                 size = len(data)
@@ -113,7 +113,7 @@ class EpollReactor(Reactor):
                 else:
                     computed = connection.take(data)
                     if computed is None:
-                        self._drive(client)
+                        self._drive_at(fd)
                         continue
                     answer = computed
                 answered += 1
@@ -126,11 +126,11 @@ class EpollReactor(Reactor):
                     connection.owe(answer, count)
                 elif size < read_bytes:
                     continue
-                self._drive(client)
+                self._drive_at(fd)
             except BlockingIOError:
                 continue  # the bytes announced were read already, on another occasion in this round
             except Exception as error:
-                self._fail(client, error)
+                self._fail(self._clients[fd], error)
         return received, sent, answered
 
     def _attend(self, fd: int, mask: int) -> None:
@@ -148,6 +148,11 @@ class EpollReactor(Reactor):
             self._drive(client)
         except Exception as error:
             self._fail(client, error)
+
+    def _drive_at(self, fd: int) -> None:
+        client = self._clients[fd]
+        assert client is not None, "it was found among the quick"
+        self._drive(client)
 
     def _drive(self, client: Client) -> None:
         """Send and read until the socket is full, empty, or the turn is over; then do what else is wanted."""

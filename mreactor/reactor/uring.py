@@ -20,7 +20,7 @@ from ..connection import Connection
 from ..http1.response import FileBody
 from ..iouring import BufferRing, Ring, abi, address_of
 from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE
-from ..replies import Reply
+from ..replies import ANSWER_BYTES_MAX, Reply
 from ..sharing import own
 from ..state import IDLE
 from .base import HANDED, TICK_NANOSECONDS, Client, Reactor
@@ -121,9 +121,9 @@ class UringReactor(Reactor):
             took = ended - begun
             if took > longest:
                 longest = took
+            received += bytes_in
+            sent += bytes_out
             if answered:
-                received += bytes_in
-                sent += bytes_out
                 counts[bisect_left(bounds, took)] += answered
                 spent += took * answered
             if ended >= next_tick:
@@ -230,7 +230,9 @@ class UringReactor(Reactor):
         size = min(
             len(answer), SEND_BYTES_MAX
         )  # of a longer one this is the beginning: a short send, and the rest is owed
-        client.answer = answer
+        client.answer = (
+            answer if size <= ANSWER_BYTES_MAX else b""
+        )  # a long one cannot come from the cache again
         client.answer_size = len(answer)
         client.send_sqe = self._ring.encode_send(client.fd, address_of(answer), size, 0, SENT | client.fd)
 
@@ -319,6 +321,7 @@ class UringReactor(Reactor):
         if client.is_gone:
             return
         client.is_gone = True
+        client.is_idle = False
         client.expected = OWED  # the end of a send is worth a look now, even if it went well
         client.held.clear()
         try:

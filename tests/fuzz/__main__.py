@@ -1,5 +1,6 @@
 """The command line of the fuzzer: campaigns on one or more processes, and the replay of single messages."""
 
+# ruff: noqa: T201
 import argparse
 import multiprocessing
 import secrets
@@ -12,11 +13,11 @@ from random import Random
 
 from .campaign import Finding, Result, Task, run
 from .check import Checker, Wrong
+from .progress import Teller, be_mute
 from .shrink import shrink
 from .target import be_quiet, make_files
 
 REPLAYS = 50
-TELL_SECONDS = 10.0
 
 
 def main() -> int:
@@ -35,11 +36,19 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz the sans-IO connection.")
     parser.add_argument("--messages", type=int, metavar="N", help="check so many messages (default: 100000)")
     parser.add_argument("--seconds", type=float, metavar="T", help="check for so long")
-    parser.add_argument("--seed", type=int, metavar="S", help="the seed; without it, a fresh one, which is shown")
-    parser.add_argument("--first", type=int, default=0, metavar="I", help="number of the first message (default: 0)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes to share the work (default: 1)")
+    parser.add_argument(
+        "--seed", type=int, metavar="S", help="the seed; without it, a fresh one, which is shown"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="I", help="number of the first message (default: 0)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="J", help="processes to share the work (default: 1)"
+    )
     parser.add_argument("--findings", default=".", metavar="DIR", help="where messages that fail are put")
-    parser.add_argument("--replay", nargs="+", metavar="FILE", help="check the messages in these files, and nothing else")
+    parser.add_argument(
+        "--replay", nargs="+", metavar="FILE", help="check the messages in these files, and nothing else"
+    )
     options = parser.parse_args()
     if options.messages is None and options.seconds is None:
         options.messages = 100_000
@@ -49,7 +58,10 @@ def parse() -> argparse.Namespace:
 def tasks(seed: int, options: argparse.Namespace) -> list[Task]:
     """The campaign's parts: every process takes each `jobs`-th message."""
     jobs = options.jobs
-    shares = [None if options.messages is None else (options.messages + jobs - 1 - job) // jobs for job in range(jobs)]
+    shares = [
+        None if options.messages is None else (options.messages + jobs - 1 - job) // jobs
+        for job in range(jobs)
+    ]
     return [Task(seed, options.first + job, jobs, share, options.seconds) for job, share in enumerate(shares)]
 
 
@@ -59,41 +71,35 @@ def campaign(parts: list[Task]) -> Iterable[Result]:
         return [run(parts[0], Teller())]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(parts), mp_context=context) as pool:
-        futures: list[Future[Result]] = [pool.submit(run, part, Teller() if part is parts[0] else str) for part in parts]
+        futures: list[Future[Result]] = [
+            pool.submit(run, part, Teller() if part is parts[0] else be_mute) for part in parts
+        ]
         wait(futures)
         return [future.result() for future in futures]
-
-
-class Teller:
-    """Tells how far a campaign has come, now and then."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def __call__(self, result: Result) -> None:
-        """Show a line, if it is time."""
-        if result.seconds < self._next:
-            return
-        self._next = result.seconds + TELL_SECONDS
-        print(
-            f"{result.messages:>12,} messages, {result.messages / result.seconds:,.0f}/s,"
-            f" {result.resident_after / 1e6:.0f} MB, {len(result.findings)} findings",
-            flush=True,
-        )
 
 
 def report(seed: int, results: list[Result], seconds: float, folder: Path) -> int:
     """Say what a campaign has come to; returns the exit code."""
     messages, size = sum(result.messages for result in results), sum(result.size for result in results)
-    print(f"{messages:,} messages, {size / 1e6:,.0f} MB, in {seconds:,.0f} s: {messages / seconds:,.0f} messages/s")
+    print(
+        f"{messages:,} messages, {size / 1e6:,.0f} MB, in {seconds:,.0f} s: {messages / seconds:,.0f} messages/s"
+    )
     for result in results:
-        grown = f"grew by {result.growth / 1e6:+.1f} MB since the warm-up" if result.resident_before else "no warm-up"
-        print(f"memory {result.resident_after / 1e6:.1f} MB, {grown}{': too much' if result.has_grown else ''}")
+        print(f"memory {told(result)}{': too much' if result.has_grown else ''}")
     findings = [finding for result in results for finding in result.findings]
     for finding in findings:
         tell_finding(seed, finding, folder)
     print(f"{len(findings)} findings")
     return 1 if findings or any(result.has_grown for result in results) else 0
+
+
+def told(result: Result) -> str:
+    """The memory of a process in words."""
+    after = f"{result.after.resident / 1e6:.1f} MB resident, {result.after.blocks:,} blocks"
+    if result.before is None:
+        return f"{after}, over before the warm-up was"
+    grown = (result.after.resident - result.before.resident) / 1e6, result.after.blocks - result.before.blocks
+    return "{}; {:+.1f} MB and {:+,} blocks since the warm-up".format(after, *grown)
 
 
 def tell_finding(seed: int, finding: Finding, folder: Path) -> None:

@@ -1,6 +1,5 @@
 """What must hold for a message: it is played in several ways, and they are compared."""
 
-import os
 import re
 import time
 from pathlib import Path
@@ -85,7 +84,7 @@ class Checker:
                 raise Wrong(f"what follows the end of the connection is answered\n{difference(whole, later)}")
 
     def _read(self, message: bytes, outcome: Outcome) -> None:
-        """The output is whole responses. Not so where the application breaks off, or, unknown to the reader, to HEAD."""
+        """The output is whole responses; unless to HEAD, unknown to the reader, or where the application broke off."""
         output = outcome.output + outcome.at_end
         if output in self._known or b"HEAD" in message or b"/broken/stream" in message:
             return
@@ -116,6 +115,17 @@ def manners(message: bytes, random: Random) -> list[Manner]:
 def difference(one: Outcome, other: Outcome) -> str:
     """Where two outcomes begin to differ, for people."""
     first, second = everything(one), everything(other)
-    start = max(0, len(os.path.commonprefix((first, second))) - SHOWN_BEFORE)
-    shown = [f"  {output[start : start + SHOWN]!r} {outcome.state}" for output, outcome in ((first, one), (second, other))]
+    start = max(0, _common(first, second) - SHOWN_BEFORE)
+    shown = [
+        f"  {output[start : start + SHOWN]!r} {outcome.state}"
+        for output, outcome in ((first, one), (second, other))
+    ]
     return f"  from byte {start} on:\n" + "\n".join(shown)
+
+
+def _common(first: bytes, second: bytes) -> int:
+    """The length of what two outputs have in common."""
+    pairs = zip(first, second, strict=False)
+    return next(
+        (place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second))
+    )

@@ -6,7 +6,19 @@ Everything follows from the random generator that is given: the same seed gives 
 from random import Random
 
 METHODS = (b"GET", b"GET", b"GET", b"POST", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"PATCH", b"DELETE")
-ODD_METHODS = (b"get", b"CONNECT", b"TRACE", b"BREW", b"PRI", b"G ET", b"GET\t", b"", b"\x00GET", b"G\xc3\x89T", b"'GET'")
+ODD_METHODS = (
+    b"get",
+    b"CONNECT",
+    b"TRACE",
+    b"BREW",
+    b"PRI",
+    b"G ET",
+    b"GET\t",
+    b"",
+    b"\x00GET",
+    b"G\xc3\x89T",
+    b"'GET'",
+)
 
 PATHS = (
     b"/", b"/", b"/hello/you", b"/item/7", b"/report", b"/report", b"/report", b"/blocking", b"/form", b"/stream",
@@ -20,31 +32,114 @@ ODD_PATHS = (
     b"h:80", b"**", b"/item/99999999999999999999", b"/item/-1", b"/\x7f", b"/report?%", b"http://[::g]/",
 )  # fmt: skip
 VERSIONS = (b"HTTP/1.1",) * 8 + (b"HTTP/1.0", b"HTTP/1.2")
-ODD_VERSIONS = (b"HTTP/2.0", b"HTTP/0.9", b"http/1.1", b"HTTP/1.10", b"HTTP/1.", b"HTTP/11", b"HTTP/1.1 ", b"ICY/1.1", b"")
+ODD_VERSIONS = (
+    b"HTTP/2.0",
+    b"HTTP/0.9",
+    b"http/1.1",
+    b"HTTP/1.10",
+    b"HTTP/1.",
+    b"HTTP/11",
+    b"HTTP/1.1 ",
+    b"ICY/1.1",
+    b"",
+)
 
 HOSTS = (b"a", b"a", b"a:80", b"[::1]:8080", b"127.0.0.1", b"%41", b"a:")
-ODD_HOSTS = (b"", b"a b", b"a:x", b"a:99999", b"u@a", b"[::1", b"[1]", b"a/b", b"a, b", b"\xff", b"a:80:80", b"[v1.x]:1")
+ODD_HOSTS = (
+    b"",
+    b"a b",
+    b"a:x",
+    b"a:99999",
+    b"u@a",
+    b"[::1",
+    b"[1]",
+    b"a/b",
+    b"a, b",
+    b"\xff",
+    b"a:80:80",
+    b"[v1.x]:1",
+)
 
 FIELDS = (
-    b"Accept: */*", b"accept:text/html,\tq=0.5", b"X-Empty:", b"X-Spaces:  \t v \t ", b"User-Agent: \xe9\xff", b"Cookie: a=b; c=d",
-    b"Connection: keep-alive", b"Connection: close", b"Connection: x,, Close ,", b"Connection: keep-alive, upgrade",
-    b"Upgrade: h2c", b"Expect: 100-continue", b"Expect: 100-Continue", b"If-None-Match: *", b"Range: bytes=0-1",
-    b"Content-Type: application/x-www-form-urlencoded", b"Content-Type: text/plain", b"TE: trailers", b"Trailer: x",
+    b"Accept: */*", b"accept:text/html,\tq=0.5", b"X-Empty:", b"X-Spaces:  \t v \t ", b"User-Agent: \xe9\xff",
+    b"Cookie: a=b; c=d", b"Connection: keep-alive", b"Connection: close", b"Connection: x,, Close ,",
+    b"Connection: keep-alive, upgrade", b"Upgrade: h2c", b"Expect: 100-continue", b"Expect: 100-Continue",
+    b"If-None-Match: *", b"Range: bytes=0-1", b"Content-Type: application/x-www-form-urlencoded",
+    b"Content-Type: text/plain", b"TE: trailers", b"Trailer: x",
 )  # fmt: skip
 ODD_FIELDS = (
-    b"No colon", b" Folded: x", b"\tfolded", b"Space : x", b": empty", b"", b"N\x00l: x", b"X: \x00", b"X: a\rb", b"X: a\nb",
-    b"X: \x7f", b"X\x80: y", b"Expect: 200-ok", b"Expect: 100-continue, x", b"Host: second", b"X: " + b"y" * 700,
-    b"(x): y", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"Connection: \x0b", b"Connection: close\x00",
+    b"No colon", b" Folded: x", b"\tfolded", b"Space : x", b": empty", b"", b"N\x00l: x", b"X: \x00", b"X: a\rb",
+    b"X: a\nb", b"X: \x7f", b"X\x80: y", b"Expect: 200-ok", b"Expect: 100-continue, x", b"Host: second",
+    b"X: " + b"y" * 700, b"(x): y", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"Connection: \x0b",
+    b"Connection: close\x00",
 )  # fmt: skip
 
-LENGTHS = (b"+%d", b"-%d", b" %d", b"%d ", b"0%d", b"%d, %d", b"%d,%d", b"0x%x", b"%d_0", b"%d.0", b"", b"\xb2", b"9" * 30, b"%d\x0b")
+LENGTHS = (
+    b"+%d",
+    b"-%d",
+    b" %d",
+    b"%d ",
+    b"0%d",
+    b"%d, %d",
+    b"%d,%d",
+    b"0x%x",
+    b"%d_0",
+    b"%d.0",
+    b"",
+    b"\xb2",
+    b"9" * 30,
+    b"%d\x0b",
+)
 CODINGS = (
-    b"chunked", b"Chunked", b"CHUNKED", b" chunked", b"chunked ", b"\x0bchunked", b"chunked, chunked", b"gzip, chunked",
-    b"chunked, identity", b"identity", b"gzip", b"", b"xchunked", b"chunked;q=1", b'"chunked"', b"chunk\x00ed", b"chunked\r",
+    b"chunked", b"Chunked", b"CHUNKED", b" chunked", b"chunked ", b"\x0bchunked", b"chunked, chunked",
+    b"gzip, chunked", b"chunked, identity", b"identity", b"gzip", b"", b"xchunked", b"chunked;q=1", b'"chunked"',
+    b"chunk\x00ed", b"chunked\r",
 )  # fmt: skip
-SIZES = (b"%x", b"%X", b"0%x", b"000000%x", b"0x%x", b"+%x", b" %x", b"%x ", b"%x\t", b"-%x", b"%x_", b"", b"g", b"f" * 17, b"%x;", b"%x\x0b")
-EXTENSIONS = (b";a", b";a=b", b' ; a = "b"', b';a="\\""', b";a;b;c=d", b"\t;\ta", b";", b";=", b';a="', b";a=\x00", b";" + b"e" * 1100, b";a\n")
-TRAILERS = (b"", b"", b"", b"X: y\r\n", b"X: y\r\nZ:\r\n", b"Content-Length: 5\r\n", b"X : y\r\n", b" X: y\r\n", b"x\r\n", b"X: y\n", b"X: \x00\r\n")
+SIZES = (
+    b"%x",
+    b"%X",
+    b"0%x",
+    b"000000%x",
+    b"0x%x",
+    b"+%x",
+    b" %x",
+    b"%x ",
+    b"%x\t",
+    b"-%x",
+    b"%x_",
+    b"",
+    b"g",
+    b"f" * 17,
+    b"%x;",
+    b"%x\x0b",
+)
+EXTENSIONS = (
+    b";a",
+    b";a=b",
+    b' ; a = "b"',
+    b';a="\\""',
+    b";a;b;c=d",
+    b"\t;\ta",
+    b";",
+    b";=",
+    b';a="',
+    b";a=\x00",
+    b";" + b"e" * 1100,
+    b";a\n",
+)
+TRAILERS = (
+    b"",
+    b"",
+    b"",
+    b"X: y\r\n",
+    b"X: y\r\nZ:\r\n",
+    b"Content-Length: 5\r\n",
+    b"X : y\r\n",
+    b" X: y\r\n",
+    b"x\r\n",
+    b"X: y\n",
+    b"X: \x00\r\n",
+)
 ENDS = (b"\n", b"\r", b"\r\r\n", b"\n\r", b"", b" \r\n", b"\x00\r\n", b"\x0b\r\n")
 
 
@@ -79,7 +174,13 @@ class Grammar:
         if not self._is_odd():
             fields.append(b"Host: " + self._pick(HOSTS, ODD_HOSTS))
         random.shuffle(fields)
-        start = b" ".join((self._pick(METHODS, ODD_METHODS), self._pick(PATHS, ODD_PATHS), self._pick(VERSIONS, ODD_VERSIONS)))
+        start = b" ".join(
+            (
+                self._pick(METHODS, ODD_METHODS),
+                self._pick(PATHS, ODD_PATHS),
+                self._pick(VERSIONS, ODD_VERSIONS),
+            )
+        )
         lead = random.choice((b"\r\n", b"\r\n\r\n", b"\n", b" ")) if self._is_odd() else b""
         return lead + b"".join([line + self._end() for line in (start, *fields)]) + self._end() + body
 
@@ -108,7 +209,9 @@ class Grammar:
 
     def _content(self) -> bytes:
         size = self._random.choice((0, 1, 2, 3, 10, 10, 17, 100, 1000, 5000, 5001))
-        return self._random.choice((b"x", b"a=1&b=%20&", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n0\r\n\r\n"))[:size].ljust(size, b"y")
+        return self._random.choice(
+            (b"x", b"a=1&b=%20&", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n0\r\n\r\n")
+        )[:size].ljust(size, b"y")
 
     def _length(self, length: int) -> bytes:
         if self._is_odd():

@@ -10,12 +10,14 @@ MESSAGE_BYTES_MAX = 12_000
 
 # What has a meaning somewhere in a message, or looks as if it had.
 TOKENS = (
-    b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"\n\n", b"\r\r\n", b"\x00", b"\x0b", b"\x0c", b"\x1f", b"\x7f", b"\x80", b"\xff", b"\t", b" ",
-    b":", b",", b";", b"=", b'"', b"\\", b"%", b"%0d%0a", b"%00", b"#", b"?", b"/", b"..", b"@", b"[", b"]", b"0", b"1", b"f", b"-", b"+", b"_",
-    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST /report HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
-    b"Host: b\r\n", b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n",
-    b"Expect: 100-continue\r\n", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"0\r\n\r\n", b"1\r\nx\r\n", b"ffffffffffffffff\r\n", b"\r\n ",
-    b"chunked", b", chunked", b"identity", b"close", b"keep-alive", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00",
+    b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"\n\n", b"\r\r\n", b"\x00", b"\x0b", b"\x0c", b"\x1f", b"\x7f", b"\x80",
+    b"\xff", b"\t", b" ", b":", b",", b";", b"=", b'"', b"\\", b"%", b"%0d%0a", b"%00", b"#", b"?", b"/", b"..", b"@",
+    b"[", b"]", b"0", b"1", b"f", b"-", b"+", b"_", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST /report HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", b"Host: b\r\n", b"Content-Length: 3\r\n",
+    b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n",
+    b"Expect: 100-continue\r\n", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0", b"0\r\n\r\n", b"1\r\nx\r\n",
+    b"ffffffffffffffff\r\n", b"\r\n ", b"chunked", b", chunked", b"identity", b"close", b"keep-alive",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00",
 )  # fmt: skip
 
 
@@ -31,7 +33,8 @@ class Mutator:
         self._random = random
         self._others = others
         self._ways: tuple[Callable[[bytes], bytes], ...] = (
-            self._flip, self._replace, self._insert, self._insert, self._delete, self._double, self._swap, self._truncate,
+            self._flip, self._replace, self._insert, self._insert, self._delete, self._double, self._swap,
+            self._truncate,
             self._splice, self._recase, self._lengthen, self._lines,
         )  # fmt: skip
 
@@ -60,7 +63,9 @@ class Mutator:
         place = self._place(message)
         if place >= len(message):
             return message
-        return message[:place] + bytes((message[place] ^ 1 << self._random.randrange(8),)) + message[place + 1 :]
+        return (
+            message[:place] + bytes((message[place] ^ 1 << self._random.randrange(8),)) + message[place + 1 :]
+        )
 
     def _replace(self, message: bytes) -> bytes:
         place = self._place(message)
@@ -102,7 +107,11 @@ class Mutator:
         """Repeat one byte until some limit is near, or passed."""
         place = self._place(message)
         size = self._random.choice((15, 18, 19, 500, 511, 512, 513, 1023, 1024, 1025, 2047, 2048, 4300, 5000))
-        return message[:place] + self._random.choice((b"0", b"9", b"a", b" ", b"\t", b"/", b"\r\n")) * size + message[place:]
+        return (
+            message[:place]
+            + self._random.choice((b"0", b"9", b"a", b" ", b"\t", b"/", b"\r\n")) * size
+            + message[place:]
+        )
 
     def _lines(self, message: bytes) -> bytes:
         """Put the lines into another order, or end them otherwise."""

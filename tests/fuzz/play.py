@@ -1,11 +1,13 @@
 """One way to bring a message through a connection, from the first byte to the end of the stream.
 
-A driver as the reactors are, but for the sockets, and with all the freedom that reactors have: bytes come in pieces of
+A driver as the reactors are, but for the sockets,
+and with all the freedom that reactors have: bytes come in pieces of
 any size, sends take as many bytes as they like, jobs are done at once or later.
 """
 
 import os
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 from mreactor.connection import Connection
@@ -18,7 +20,9 @@ from .target import make_peer
 
 STEPS_MAX = 20_000
 _DATE = re.compile(rb"\r\nDate: [^\r]++")
-_REFUSAL = re.compile(rb"Content-Length: [0-9]++(\r\nConnection: close\r\n\r\n<!doctype html>.*?)<p>[^<]*+</p>\n", re.DOTALL)
+_REFUSAL = re.compile(
+    rb"Content-Length: [0-9]++(\r\nConnection: close\r\n\r\n<!doctype html>.*?)<p>[^<]*+</p>\n", re.DOTALL
+)
 
 
 class Manner(NamedTuple):
@@ -66,7 +70,7 @@ class Hang(AssertionError):
 def pieces(message: bytes, cuts: tuple[int, ...]) -> list[bytes]:
     """The message, cut at some offsets."""
     edges = [0, *sorted(set(cuts)), len(message)]
-    return [message[start:end] for start, end in zip(edges, edges[1:], strict=False) if start < end]
+    return [message[start:end] for start, end in pairwise(edges) if start < end]
 
 
 def play(service: Service, message: bytes, manner: Manner = WHOLE) -> Outcome:

@@ -58,9 +58,7 @@ def make_app(files: Path) -> App:
     app.get("/refused")(refused)
     app.get("/broken")(broken)
     app.get("/broken/stream")(broken_stream)
-    make_static = partial(
-        StaticFiles, files, prefix="/files/", sendfile_bytes_min=LIMITS.sendfile_bytes_min
-    )
+    make_static = partial(StaticFiles, files, prefix="/files/", sendfile_bytes_min=LIMITS.sendfile_bytes_min)
     app.mount("/files/", make_static, constant=True)
     return app
 

@@ -1,0 +1,516 @@
+"""What one client may cost: deadlines, rates, caps; and that whatever it does, the others are served."""
+
+import contextlib
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from answers import Answer
+from drivers import (
+    KINDS,
+    PATIENCE_SECONDS,
+    SOCKET_KINDS,
+    Client,
+    Driver,
+    SocketClient,
+    SocketDriver,
+    open_driver,
+)
+from vectors import Calls, add_streams, get, open_file, post, post_chunked
+
+from mreactor.app import App
+from mreactor.config import Limits
+from mreactor.connection import Connection
+from mreactor.http1.request import Request
+from mreactor.http1.response import FileBody
+
+HASTY = Limits(
+    head_seconds=0.5,
+    body_grace_seconds=0.7,
+    body_rate_min=2000,
+    keepalive_seconds=0.9,
+    write_stall_seconds=1.5,
+    linger_seconds=0.6,
+    body_bytes_max=2_000_000,
+)
+LATE_SECONDS = 5.0  # so much later than its deadline may something be noticed, on a machine that is busy
+BIG_BYTES = 9 * 1024 * 1024
+
+
+class Gate:
+    """What blocking handlers wait for."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self.left: list[bool] = []
+
+    def wait(self) -> None:
+        self.entered.release()
+        self.event.wait(PATIENCE_SECONDS)
+        self.left.append(True)
+
+
+def make_app(gate: Gate) -> App:
+    app = App()
+    add_streams(app, Calls())
+    block = bytes(64 * 1024)
+
+    @app.get("/")
+    def root(request: Request) -> str:
+        return "root"
+
+    @app.get("/constant", constant=True)
+    def constant(request: Request) -> str:
+        return "constant"
+
+    @app.post("/echo")
+    def echo(request: Request) -> bytes:
+        return request.body
+
+    @app.get("/big")
+    def big(request: Request) -> bytes:
+        return bytes(BIG_BYTES)
+
+    @app.get("/endless")
+    def endless(request: Request) -> Iterator[bytes]:
+        while True:
+            yield block
+
+    @app.get("/wait", blocking=True)
+    def wait(request: Request) -> str:
+        gate.wait()
+        return "waited"
+
+    @app.get("/wait/file", blocking=True)
+    def wait_for_file(request: Request) -> FileBody:
+        file = open_file()
+        gate.wait()
+        return file
+
+    @app.get("/wait/stream", blocking=True)
+    def wait_for_stream(request: Request) -> Iterator[bytes]:
+        file = open_file()
+        try:
+            gate.wait()
+            yield b"x"
+        finally:
+            file.close()
+
+    @app.get("/slow/stream", blocking=True)
+    def slow_stream(request: Request) -> Iterator[bytes]:
+        while True:
+            yield block
+
+    @app.get("/exit")
+    def leave(request: Request) -> str:
+        raise SystemExit(1)
+
+    return app
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    with open_driver(request.param, make_app(Gate()), HASTY) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module", params=SOCKET_KINDS)
+def sturdy(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """A server of one reactor: whatever befalls it befalls all clients."""
+    gate = Gate()
+    gate.event.set()
+    with open_driver(request.param, make_app(gate), replace(Limits(), head_seconds=1.0), threads=1) as driver:
+        yield driver
+
+
+@pytest.fixture(params=SOCKET_KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def serve(kind: str, limits: Limits, gate: Gate | None = None, **settings: Any) -> Any:
+    return open_driver(kind, make_app(gate or Gate()), limits, **settings)
+
+
+def is_served(driver: Driver, target: str = "/") -> bool:
+    with driver.connect() as client:
+        return client.ask(get(target)).status == 200
+
+
+# Deadlines. All of them run at once, so that the suite takes as long as the longest.
+
+MISSED = (
+    ("nothing at all", b"", 0.5, []),
+    ("half a head", get("/")[:-2], 0.5, [408]),
+    ("one byte", b"G", 0.5, [408]),
+    ("half a body", post("/echo", b"hello")[:-1], 0.7, [408]),
+    ("half a chunked body", post_chunked("/echo", b"5\r\nhel"), 0.7, [408]),
+    ("a body that was asked for", post("/echo", b"hello", "Expect: 100-continue")[:-5], 0.7, [100, 408]),
+    ("idle", get("/"), 0.9, [200]),
+    ("idle after memory", get("/constant"), 0.9, [200]),
+    ("idle after many", get("/") * 9, 0.9, [200] * 9),
+    ("half a head after an answer", get("/") + get("/")[:-2], 0.5, [200, 408]),
+    ("half a body after an answer", get("/") + post("/echo", b"hello")[:-2], 0.7, [200, 408]),
+)
+
+
+def test_deadlines(driver: Driver) -> None:
+    begun = driver.now()
+    before = driver.timeouts()
+    clients = [driver.connect() for _ in MISSED]
+    for client, (_, data, _, _) in zip(clients, MISSED, strict=True):
+        client.send(data)
+    for client, (name, _, seconds, statuses) in sorted(
+        zip(clients, MISSED, strict=True), key=lambda pair: pair[1][2]
+    ):
+        assert [answer.status for answer in client.receive_all()] == statuses, name
+        assert seconds - 0.1 < driver.now() - begun < seconds + LATE_SECONDS, name
+        client.close()
+    assert dict(driver.timeouts() - before) == {"keepalive": 4, "head": 3, "body": 4}
+    assert is_served(driver)
+
+
+def drip(client: Client, data: Iterator[bytes], pause: float) -> list[Answer]:
+    """Send piece after piece, a moment between them, until the server has something to say."""
+    for piece in data:
+        client.send(piece)
+        if client.pass_time(pause):
+            break
+    return client.receive_all()
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds"),
+    [(b"GET / HTTP/1.1\r\nHost: a\r\nX: ", 0.5), (post("/echo", bytes(100_000))[:-100_000], 0.7)],
+    ids=["head", "body"],
+)
+def test_a_drop_now_and_then_does_not_put_off_the_deadline(
+    driver: Driver, start: bytes, seconds: float
+) -> None:
+    begun = driver.now()
+    with driver.connect() as client:
+        client.send(start)
+        (answer,) = drip(client, iter([b"x"] * 400), 0.05)
+    assert answer.status == 408
+    assert seconds - 0.1 < driver.now() - begun < seconds + LATE_SECONDS
+
+
+def test_a_body_that_keeps_up_its_rate_may_take_long(driver: Driver) -> None:
+    body = bytes(16_000)
+    with driver.connect() as client:
+        client.send(post("/echo", body)[: -len(body)])
+        for at in range(0, len(body), 1000):  # 16 times 0.1 s; each gives half a second's credit
+            assert not client.pass_time(0.1)
+            client.send(body[at : at + 1000])
+        assert client.receive().body == body
+
+
+def test_a_reader_that_has_stopped_is_cut_off(driver: Driver) -> None:
+    before = driver.timeouts()
+    with driver.connect(window=8 * 1024) as client:
+        client.send(get("/big"))
+        begun = driver.now()
+        driver.wait_until(lambda: driver.timeouts()["write"] > before["write"])
+        assert driver.now() - begun > HASTY.write_stall_seconds - 0.1
+        assert is_served(driver)
+
+
+def test_a_slow_reader_is_not_cut_off(driver: Driver) -> None:
+    begun = driver.now()
+    with driver.connect(window=64 * 1024) as client:
+        client.send(get("/big", "Connection: close"))
+        received = 0
+        while driver.now() - begun < 2 * HASTY.write_stall_seconds and received < BIG_BYTES // 2:
+            received += len(client.receive_bytes(64 * 1024))
+            driver.tick()
+        assert received + len(client.receive_rest()) > BIG_BYTES
+
+
+def test_what_has_ended_does_not_linger_for_ever(driver: Driver) -> None:
+    with driver.connect() as client:
+        driver.wait_until(lambda: driver.open_connections() == 1)
+        client.send(b"bad\r\n\r\n")
+        begun = driver.now()
+        assert [answer.status for answer in client.receive_all()] == [400]
+        driver.wait_until(lambda: driver.open_connections() == 0)
+        assert HASTY.linger_seconds - 0.1 < driver.now() - begun < HASTY.linger_seconds + LATE_SECONDS
+
+
+def test_late_bytes_do_not_destroy_the_answer(driver: Driver) -> None:
+    """A refused body is on its way already: of a server that just closes, RST would overtake the answer."""
+    with driver.connect() as client:
+        client.send(post("/echo", bytes(2_000_001))[:900_000])
+        assert [answer.status for answer in client.receive_all()] == [413]
+
+
+def test_late_bytes_are_bounded() -> None:
+    with serve("epoll", replace(HASTY, linger_seconds=10.0, linger_bytes_max=100_000)) as driver:
+        client = driver.connect()
+        client.send(b"bad\r\n\r\n")
+        assert [answer.status for answer in client.receive_all()] == [400]
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            client.send(bytes(64 * 1024 * 1024))
+
+
+# Caps.
+
+
+def refused(client: Client) -> bool:
+    """Whether a connection is refused politely. Not yet accepted is not refused: a request shows it."""
+    client.pass_time(0.2)
+    if not client.has_ended and not client._received:
+        return False
+    (answer,) = client.receive_all()
+    assert (answer.status, answer.headers["retry-after"], answer.says_close) == (503, "1", True)
+    return True
+
+
+def test_connections_are_capped(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    with serve(kind, Limits(connections_max=4)) as driver:
+        clients = [driver.connect() for _ in range(4)]
+        assert all(client.ask(get("/")).status == 200 for client in clients)
+        assert all(refused(driver.connect()) for _ in range(5))
+        assert all(client.ask(get("/")).status == 200 for client in clients)
+        assert caplog.text.count("refusing connections") == 1, "one line a burst"
+        clients[2].close()
+        driver.wait_until(lambda: driver.open_connections() == 3)
+        assert is_served(driver)
+
+
+def test_clients_that_are_gone_at_once_take_no_place(kind: str) -> None:
+    with serve(kind, Limits(connections_max=4)) as driver:
+        acceptor = driver.server._acceptor
+        for _ in range(50):
+            driver.connect().reset()
+        driver.wait_until(lambda: acceptor.accepted + acceptor.refused == 50)
+        driver.wait_until(lambda: driver.open_connections() == 0)
+        clients = [driver.connect() for _ in range(4)]
+        assert all(client.ask(get("/")).status == 200 for client in clients)
+
+
+def from_address(driver: Driver, host: str) -> SocketClient:
+    """A client that connects from an address of its own choice."""
+    assert isinstance(driver, SocketDriver)
+    client = SocketClient(driver.server.address, source=host)
+    driver.clients.append(client)
+    return client
+
+
+def test_connections_of_one_address_are_capped(kind: str) -> None:
+    with serve(kind, Limits(connections_per_address_max=3)) as driver:
+        clients = [from_address(driver, "127.0.0.2") for _ in range(3)]
+        assert all(client.ask(get("/")).status == 200 for client in clients)
+        assert refused(from_address(driver, "127.0.0.2"))
+        assert from_address(driver, "127.0.0.3").ask(get("/")).status == 200
+        clients[0].close()
+        driver.wait_until(lambda: driver.open_connections() == 3)
+        assert from_address(driver, "127.0.0.2").ask(get("/")).status == 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unfinished_bodies_are_capped(kind: str) -> None:
+    """The bound is never less than two bodies of the largest size: else one client could shut out all others."""
+    with serve(kind, Limits(buffered_bytes_max=2000, body_bytes_max=90_000), threads=1) as driver:
+        request = post("/echo", bytes(90_000))
+        clients = [driver.connect() for _ in range(2)]
+        for client in clients:
+            client.send(request[:-10_000])
+        driver.wait_until(lambda: driver.services()[0].counters.buffered >= 160_000)
+        with driver.connect() as late:
+            late.send(request[:-10_000])
+            assert [answer.status for answer in late.receive_all()] == [503]
+        assert all(len(client.ask(request[-10_000:]).body) == 90_000 for client in clients)
+        with driver.connect() as later:
+            assert len(later.ask(request).body) == 90_000
+        assert driver.services()[0].counters.buffered == 0
+
+
+def test_waiting_for_a_thread_is_capped(kind: str) -> None:
+    gate = Gate()
+    with serve(kind, Limits(blocking_threads=2, blocking_queue_max=3), gate) as driver:
+        clients = [driver.connect() for _ in range(2)]
+        for client in clients:
+            client.send(get("/wait"))
+            assert gate.entered.acquire(timeout=PATIENCE_SECONDS)
+        clients += [driver.connect() for _ in range(8)]
+        for client in clients[2:]:
+            client.send(get("/wait"))
+        driver.wait_until(lambda: sum(each.counters.tally("GET", 503)[0] for each in driver.services()) == 5)
+        assert is_served(driver)
+        gate.event.set()
+        answers = [client.receive() for client in clients]
+        assert sorted(answer.status for answer in answers) == [200] * 5 + [503] * 5
+        assert all(client.ask(get("/wait")).text == "waited" for client in clients)
+
+
+# Clients that leave in every state, and failures that no client should see.
+
+
+# What clients have sent when they reset the connection.
+LEFT_BEHIND = (
+    b"",
+    get("/")[:9],
+    post("/echo", bytes(1000))[:-100],
+    post("/echo", b"hello", "Expect: 100-continue")[:-5],
+    get("/"),
+    get("/") * 100,
+    get("/big"),
+    get("/big") * 5,
+    get("/endless"),
+    get("/slow/stream"),
+    b"bad\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_resets(driver: Driver, reads: bool, caplog: pytest.LogCaptureFixture) -> None:
+    driver.wait_until(lambda: driver.open_connections() == 0)
+    for _ in range(3):
+        for data in LEFT_BEHIND:
+            client = driver.connect(window=8 * 1024)
+            client.send(data)
+            if reads:
+                client.pass_time(0.02)
+            client.reset()
+    driver.wait_until(lambda: driver.open_connections() == 0)
+    assert is_served(driver)
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+def test_no_descriptor_is_left_behind(driver: Driver) -> None:
+    driver.wait_until(lambda: driver.open_connections() == 0)
+    before = count_descriptors()
+    for _ in range(10):
+        clients = [driver.connect() for _ in range(20)]
+        for client in clients:
+            client.send(get("/") + get("/stream/3"))
+        for client in clients[:10]:
+            client.receive()
+            client.close()
+        for client in clients[10:]:
+            client.reset()
+    driver.wait_until(lambda: driver.open_connections() == 0)
+    driver.wait_until(lambda: count_descriptors() <= before)
+
+
+@pytest.mark.parametrize("target", ["/wait/file", "/wait/stream"])
+def test_what_a_client_has_not_waited_for_is_closed(kind: str, target: str) -> None:
+    gate = Gate()
+    with serve(kind, Limits(), gate) as driver:
+        assert is_served(driver)
+        driver.wait_until(lambda: driver.open_connections() == 0)
+        before = count_descriptors()
+        for _ in range(3):
+            with driver.connect() as client:
+                client.send(get(target))
+                assert gate.entered.acquire(timeout=PATIENCE_SECONDS)
+                client.reset()
+        gate.event.set()
+        driver.wait_until(lambda: len(gate.left) == 3 and driver.open_connections() == 0)
+        driver.wait_until(lambda: count_descriptors() <= before)
+
+
+def count_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_connection_that_fails_takes_nobody_along(
+    sturdy: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    original = Connection._receive
+
+    def receive(self: Connection, data: bytes) -> bytes | None:
+        if b"poison" in data:
+            raise RuntimeError("a bug of ours")
+        return original(self, data)
+
+    others = [sturdy.connect() for _ in range(4)]
+    assert all(client.ask(get("/")).status == 200 for client in others)
+    monkeypatch.setattr(Connection, "_receive", receive)
+    for _ in range(4):
+        with sturdy.connect() as client:
+            client.send(get("/poison"))
+            await_end(client)
+    assert all(client.ask(get("/", "X: 1")).status == 200 for client in others)
+    assert caplog.text.count("RuntimeError: a bug of ours") == 4
+    for client in others:
+        client.close()
+    sturdy.wait_until(lambda: sturdy.open_connections() == 0)
+
+
+def await_end(client: Client) -> None:
+    """The server ends the connection, whatever it said before; a reset will do."""
+    with contextlib.suppress(ConnectionResetError):
+        client.receive_rest()
+
+
+@pytest.mark.parametrize("method", ["sent", "pending", "expire", "take_job", "complete", "__init__"])
+def test_a_failure_anywhere_in_a_connection(
+    sturdy: Driver, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever part of a connection has a bug, it costs the one client, and nobody else's events are lost."""
+    original = getattr(Connection, method)
+    failed = threading.Event()
+
+    def fail(self: Connection, *args: Any) -> Any:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a bug of ours")
+        return original(self, *args)
+
+    sturdy.wait_until(lambda: sturdy.open_connections() == 0)
+    monkeypatch.setattr(Connection, method, fail)
+    with sturdy.connect() as victim:
+        victim.send(get("/wait")[: -1 if method == "expire" else None])
+        await_end(victim)
+    monkeypatch.undo()
+    assert is_served(sturdy)
+    assert is_served(sturdy, "/wait")
+    assert "RuntimeError: a bug of ours" in caplog.text
+    sturdy.wait_until(lambda: sturdy.open_connections() == 0)
+
+
+def test_a_handler_that_exits_ends_nothing(driver: Driver) -> None:
+    for _ in range(4):
+        with driver.connect() as client:
+            assert client.ask(get("/exit")).status == 500
+            assert client.ask(get("/")).status == 200
+
+
+# Fairness.
+
+
+@pytest.mark.parametrize("target", ["/endless", "/big", "/"])
+def test_a_greedy_client_starves_nobody(sturdy: Driver, target: str) -> None:
+    """One reactor, and a client that asks and takes as fast as it can; the others are served meanwhile."""
+    stopping = threading.Event()
+    greedy = sturdy.connect()
+    assert isinstance(greedy, SocketClient)
+    thread = threading.Thread(target=devour, args=(greedy.sock, get(target) * 500, stopping))
+    thread.start()
+    try:
+        for _ in range(20):
+            begun = sturdy.now()
+            assert is_served(sturdy)
+            assert sturdy.now() - begun < PATIENCE_SECONDS / 3
+    finally:
+        stopping.set()
+        thread.join(PATIENCE_SECONDS)
+        greedy.close()
+
+
+def devour(sock: socket.socket, requests: bytes, stopping: threading.Event) -> None:
+    """Send what the socket takes of requests, throw away what comes; never mind where a request ends."""
+    position = 0
+    while not stopping.is_set():
+        readable, writable, _ = select.select([sock], [sock], [], 1.0)
+        if writable:
+            position = (position + sock.send(requests[position:])) % len(requests)
+        if readable and not sock.recv(1 << 20):
+            return
