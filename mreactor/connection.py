@@ -25,7 +25,6 @@ from .stream import Stream
 ANSWERS_BYTES_MAX = (
     256 * 1024
 )  # answers of one turn: a client that asks for more before it reads waits for the rest
-
 CUT_OFF = "The request ended before it was complete."
 
 
@@ -147,7 +146,7 @@ class Connection:
             self.abort()
 
     def drain(self) -> None:
-        """The server is stopping: close if idle for a while; else the answer to the last request received is the last."""
+        """The server is stopping: close if idle for a while; else the last request received has the last answer."""
         service = self._service
         if self.state != IDLE:
             return
@@ -244,15 +243,15 @@ class Connection:
         reception = self._reception
         try:
             end = reception.read_body(data)
+            if end < 0 or reception.head is None:
+                self.deadline = reception.body_deadline
+                return None
+            if self._service.draining and end == len(data):
+                self._keep_alive = False
+            answer = self._answer(reception.head, reception.take_body())
         except HTTPError as error:
             self._refuse(error)
             return None
-        if end < 0 or reception.head is None:
-            self.deadline = reception.body_deadline
-            return None
-        if self._service.draining and end == len(data):
-            self._keep_alive = False
-        answer = self._answer(reception.head, reception.take_body())
         if answer is None:
             self._buffer = data[end:]
             return None
@@ -366,7 +365,8 @@ class Connection:
 
     def _lingers(self) -> bool:
         """Whether bytes may be on their way that would turn the closing into a reset (RFC 9112 section 9.6)."""
-        return not self._eof and bool(self._refused or self._buffer or self._service.draining)
+        had_body = self._head is not None and self._head.has_body  # old clients send a CR LF behind it
+        return not self._eof and bool(had_body or self._refused or self._buffer or self._service.draining)
 
     def _begin_part(self, stream: Stream) -> None:
         job = stream.next_part()

@@ -90,6 +90,7 @@ class Reception:
     def drop(self) -> None:
         """Forget what has been read of an unfinished request; its bytes may come again."""
         self._reader = self._body = None
+        self._whole = b""
         self._charge(0)
         self.awaits_continue = False
 
@@ -133,5 +134,5 @@ class Reception:
             HTTPError: 503, all connections together hold too much.
         """
         if received != self._charged:
-            grown, self._charged = received - self._charged, received
-            self._service.hold(grown)
+            self._service.hold(received - self._charged)
+            self._charged = received

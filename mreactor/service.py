@@ -114,11 +114,12 @@ class Service:
         """Count bytes of unfinished bodies, less where `count` is negative.
 
         Raises:
-            HTTPError: 503, this reactor's connections hold more than its share of the bound.
+            HTTPError: 503, and nothing is counted: this reactor's connections would hold more than its share.
         """
-        self.counters.buffered += count
-        if count > 0 and self.counters.buffered > self._buffered_max:
+        held = self.counters.buffered + count
+        if count > 0 and held > self._buffered_max:
             raise HTTPError(503, "The server holds too many unfinished requests.")
+        self.counters.buffered = held
 
     def encode_plain(self, content: bytes, content_type: str) -> bytes:
         """The commonest answer in one step: status 200, no further fields, the connection persists, not to HEAD."""

@@ -150,7 +150,9 @@ def _channel() -> int:
 def _read(fd: int, seconds: float) -> bytes:
     """All that can be read until it pauses; nothing, if nothing comes for this many seconds."""
     told = b""
-    while select.select([fd], [], [], seconds)[0] and (more := os.read(fd, 1 << 16)):
+    waiting = select.poll()  # select() takes no descriptor above 1023
+    waiting.register(fd, select.POLLIN)
+    while waiting.poll(seconds * 1000) and (more := os.read(fd, 1 << 16)):
         told += more
         seconds = min(seconds, PAUSE_SECONDS)
     return told

@@ -395,7 +395,11 @@ class SocketClient(Client):
         if source:
             self.sock.bind((source, 0))
         self.sock.settimeout(PATIENCE_SECONDS)
-        self.sock.connect(address)
+        try:
+            self.sock.connect(address)
+        except BaseException:
+            self.sock.close()
+            raise
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
 

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +14,12 @@ from drivers import PATIENCE_SECONDS, SocketClient
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTENING = re.compile(r"listening on http://(\[[^]]+\]|[^:]+):([0-9]+)")
+# Run by the interpreter before the command line that follows: a bound on open files, with which the process begins.
+LIMITED = (
+    "-c",
+    "import os, resource as r, sys; n = int(os.environ['TEST_DESCRIPTORS']); r.setrlimit(r.RLIMIT_NOFILE, (n, n));"
+    " os.execv(sys.executable, [sys.executable, *sys.argv[1:]])",
+)
 OURS = ("WORKER_BACKEND", "HTTP_SERVER_LOG", "HTTP_SERVER_LOGS", "PYTHON_GIL")
 
 
@@ -49,7 +54,15 @@ class ServerProcess:
         self._out, self._err = folder / "stdout", folder / "stderr"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mreactor", "--port", "0", *arguments],
+                [
+                    sys.executable,
+                    *(LIMITED if "TEST_DESCRIPTORS" in more else ()),
+                    "-m",
+                    "mreactor",
+                    "--port",
+                    "0",
+                    *arguments,
+                ],
                 cwd=cwd,
                 env=environment(**more),
                 stdout=out,
@@ -95,11 +108,6 @@ class ServerProcess:
 
     def count_descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
-
-    def limit_descriptors(self, more: int) -> None:
-        """From now on it can open so many files more than it has open."""
-        limit = self.count_descriptors() + more
-        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (limit, limit))
 
     def kill(self) -> None:
         """End it, if it has not ended."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from answers import Malformed
 from drivers import PATIENCE_SECONDS, SOCKET_KINDS, SocketClient, missing
 from processes import ROOT, ServerProcess, run, start
 from vectors import get, post
@@ -135,7 +136,11 @@ def test_descriptors_are_given_back(demo: ServerProcess) -> None:
 # Signals and the end.
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("backend", "number"),
+    [("epoll", signal.SIGTERM), ("epoll", signal.SIGINT), ("io_uring", signal.SIGTERM)],
+    indirect=["backend"],
+)
 def test_a_signal_ends_it_well(backend: str, number: int, tmp_path: Path) -> None:
     with start(tmp_path, "--backend", backend, "--threads", "2") as server:
         clients = [server.connect() for _ in range(10)]
@@ -158,10 +163,10 @@ def test_what_is_in_flight_is_finished(backend: str, shop: Path) -> None:
         slow, half, idle = server.connect(), server.connect(), server.connect()
         assert idle.ask(get("/")).text == "the shop"
         half.send(get("/")[:-5])
-        slow.send(get("/slow?seconds=0.7"))
+        slow.send(get("/slow?seconds=2"))
         slow.receive_bytes(1)
         server.send_signal(signal.SIGTERM)
-        server.wait_until_said("draining")
+        assert idle.receive_rest() == b"", "it is let go"
         half.send(get("/")[-5:])
         (answer,) = half.receive_all()
         assert (answer.text, answer.says_close) == ("the shop", True)
@@ -183,7 +188,11 @@ def test_draining_takes_so_long_and_no_longer(backend: str, shop: Path) -> None:
         assert 0.4 < time.monotonic() - begun < PATIENCE_SECONDS / 2
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("backend", "second"),
+    [("epoll", signal.SIGTERM), ("epoll", signal.SIGINT), ("io_uring", signal.SIGTERM)],
+    indirect=["backend"],
+)
 def test_a_second_signal_ends_it_at_once(backend: str, second: int, shop: Path) -> None:
     with start(shop, "--backend", backend, "shop:app", cwd=shop) as server, server.connect() as client:
         client.send(get("/slow?seconds=60"))
@@ -278,23 +287,13 @@ def wait_for(path: Path, text: str) -> None:
 
 
 def test_it_outlives_a_flood_that_takes_all_descriptors(backend: str, tmp_path: Path) -> None:
-    with start(tmp_path, "--backend", backend, "--threads", "2") as server:
+    with start(tmp_path, "--backend", backend, "--threads", "2", TEST_DESCRIPTORS="60") as server:
         assert ask(server, get("/"))[0] == 200
-        server.limit_descriptors(20)
-        clients = [server.connect() for _ in range(150)]
+        room = 60 - server.count_descriptors()
+        assert room > 10
+        clients = [server.connect() for _ in range(80)]
         server.wait_until_said("accept failed")
-        served = refused = 0
-        for client in clients[:40]:
-            try:
-                client.send(get("/hello/a"))
-                status = client.receive().status
-            except (OSError, TimeoutError, AssertionError):
-                refused += 1
-                continue
-            served += status == 200
-            refused += status == 503
-        assert 1 <= served <= 20
-        assert served + refused == 40
+        assert sum(is_answered(client) for client in clients) in range(room // 2, room + 5)
         for client in clients:
             client.close()
         end = time.monotonic() + PATIENCE_SECONDS
@@ -305,10 +304,18 @@ def test_it_outlives_a_flood_that_takes_all_descriptors(backend: str, tmp_path: 
         assert server.stop() == 0
 
 
+def is_answered(client: SocketClient) -> bool:
+    """Whether a connection is served; one that is not is refused with 503, or just ends."""
+    try:
+        return client.ask(get("/hello/a")).status == 200
+    except (OSError, Malformed):
+        return False
+
+
 def is_served(server: ServerProcess) -> bool:
     try:
         return ask(server, get("/"))[0] == 200
-    except (OSError, AssertionError, EOFError):
+    except (OSError, Malformed):
         return False
 
 
@@ -331,27 +338,12 @@ def complains(result: object, code: int, *words: str) -> None:
     [
         (["--port", "http"], ["--port", "http"]),
         (["--port", "70000"], ["--port", "70000"]),
-        (["--port", "-1"], ["--port"]),
-        (["--threads", "-1"], ["--threads"]),
-        (["--threads", "many"], ["--threads"]),
         (["--backend", "kqueue"], ["--backend", "kqueue", "epoll"]),
-        (["--log-level", "loud"], ["--log-level", "loud", "debug"]),
-        (["--head-seconds", "0"], ["--head-seconds"]),
-        (["--head-seconds", "nan"], ["--head-seconds"]),
-        (["--body-bytes-max", "1.5"], ["--body-bytes-max"]),
         (["--frobnicate"], ["--frobnicate"]),
-        (["--thread", "3"], ["--thread"]),
-        (["--port"], ["--port"]),
-        (["a:b", "c:d"], ["c:d"]),
         (["--static", "/no/such/folder"], ["/no/such/folder"]),
-        (["--static", "pyproject.toml"], ["pyproject.toml"]),
         (["--access-log", "loud"], ["loud"]),
         (["nosuchmodule:app"], ["nosuchmodule"]),
-        (["nosuchmodule"], ["module:attribute"]),
-        (["json:"], ["module:attribute"]),
-        ([":app"], ["module:attribute"]),
         (["json:loads"], ["json:loads"]),
-        (["json:nothing"], ["json:nothing"]),
     ],
     ids=" ".join,
 )
@@ -403,9 +395,7 @@ def test_an_application_may_be_an_attribute_of_an_attribute(shop: Path) -> None:
         assert ask(server, get("/"))[0] == 404
 
 
-@pytest.mark.parametrize(
-    "target", ["shop:number", "shop:nothing", "shop:shelf", "shop:shelf.nothing", "shop.app:x"]
-)
+@pytest.mark.parametrize("target", ["shop:number", "shop:shelf.nothing"])
 def test_what_is_no_application(shop: Path, target: str) -> None:
     complains(run(target, cwd=shop), 2, target)
 
@@ -436,9 +426,7 @@ def test_ipv6(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "arguments", "says"),
     [
-        ("epoll", (), "epoll"),
         ("io_uring", (), "io_uring"),
-        ("", ("--backend", "io_uring"), "io_uring"),
         ("", (), "epoll"),
         ("io_uring", ("--backend", "epoll"), "epoll"),
         ("epoll", ("--backend", "io_uring"), "io_uring"),
@@ -456,9 +444,7 @@ def test_the_backend_of_choice(variable: str, arguments: tuple[str, ...], says: 
 @pytest.mark.parametrize(
     ("variable", "arguments", "shows"),
     [
-        ("error", (), False),
         ("off", (), False),
-        ("info", (), True),
         ("", (), True),
         ("off", ("--log-level", "info"), True),
         ("info", ("--log-level", "off"), False),
@@ -479,7 +465,6 @@ def test_the_log_level_of_choice(
         ("1", (), r'^127\.0\.0\.1 - - \[[^]]+\] "GET /hello/a HTTP/1\.1" 200 9 "-" "tester"$'),
         ("1", ("--access-log", "common"), r'^127\.0\.0\.1 - - \[[^]]+\] "GET /hello/a HTTP/1\.1" 200 9$'),
         ("0", (), ""),
-        ("", (), ""),
     ],
 )
 def test_the_access_log_of_choice(

@@ -27,8 +27,11 @@ from .base import HANDED, TICK_NANOSECONDS, Client, Reactor
 
 ENTRIES = 1024
 CQ_ENTRIES = 16 * 1024  # an overflow would cost no data, but end every multishot receive it meets
-BUFFERS = 1024
-BUFFER_BYTES = 4 * 1024
+BUFFERS = 2048
+BUFFER_BYTES = 2 * 1024
+# Receives that found the pool empty are armed again so many a round. All at once they would mostly find it empty,
+# and thousands of clients would be told so, round after round, at the expense of those that are served.
+STARVED_A_ROUND_MAX = BUFFERS // 2
 GROUP = 0
 
 HELD_BYTES_MAX = (
@@ -93,10 +96,11 @@ class UringReactor(Reactor):
         self.ring_fd = self._ring.fd
         self._bits = own(SENT), own(WRITABLE), own(FD_MASK), own(BUFFER_BYTES)
         self._used = 0  # buffers taken and not yet given back
+        self._starved: deque[UringClient] = deque()  # their receives found the pool empty
 
     def _serve(self) -> None:
         # All that a round needs lies in local variables; see `EpollReactor._serve`.
-        service, again = self.service, self._again
+        service, again, starved = self.service, self._again, self._starved
         submit_and_wait, clock, tick = self._ring.submit_and_wait, time.monotonic_ns, own(TICK_NANOSECONDS)
         attend, recycle, find_reply = (
             self._attend_completions,
@@ -107,7 +111,7 @@ class UringReactor(Reactor):
         next_second = service.next_second
         next_tick = received = sent = spent = longest = 0
         while not self._is_stopped:
-            submit_and_wait(0 if again else 1, tick)
+            submit_and_wait(0 if again or starved else 1, tick)
             begun = clock()
             now = begun / 1e9
             if now >= next_second:
@@ -115,6 +119,8 @@ class UringReactor(Reactor):
             bytes_in, bytes_out, answered = attend(find_reply, service.turn(now))
             recycle(self._used)
             self._used = 0
+            if starved:
+                self._arm_starved()
             if again or self._has_mail:
                 self._attend_rest()
             ended = clock()
@@ -207,8 +213,10 @@ class UringReactor(Reactor):
             self._hold(client, self._buffers.take(flags >> CQE_BUFFER_SHIFT, res))
         elif res == 0:
             client.held.append(b"")
-        # ENOBUFS: the pool was empty, but by the next submission it is full again, and nothing was lost.
-        elif not client.is_gone and -res not in (errno.ENOBUFS, errno.ECANCELED):
+        elif res == -errno.ENOBUFS and not client.is_gone:
+            self._starved.append(client)  # nothing was lost
+            return
+        elif not client.is_gone and res != -errno.ECANCELED:
             raise OSError(-res, os.strerror(-res))
         self._drive(client)
 
@@ -267,9 +275,17 @@ class UringReactor(Reactor):
             self._again.append(client)
         client.is_idle = connection.state == IDLE and not client.held
         self._settle(client)
-        if connection.wants_read and not client.held and not client.is_armed and not client.is_gone:
+        self._arm(client)
+
+    def _arm(self, client: UringClient) -> None:
+        """Arm the receive of a client that wants one and has none."""
+        if client.connection.wants_read and not client.held and not client.is_armed and not client.is_gone:
             client.is_armed = True
             self._ring.prepare_recv_multishot(client.fd, GROUP, client.fd)
+
+    def _arm_starved(self) -> None:
+        for _ in range(min(len(self._starved), STARVED_A_ROUND_MAX)):
+            self._arm(self._starved.popleft())
 
     def _feed(self, client: UringClient) -> None:
         data = client.held.popleft()

@@ -1,0 +1,610 @@
+"""System calls that fail, come short, or storm: nobody but the client concerned notices, and nothing leaks.
+
+Faults are put where the package meets the kernel: a socket's bound methods, `sendfile`, `accept4`, epoll, a ring's system
+calls and completions. Where the kernel can be brought to fail by itself, it is: full tables, small pools, tiny windows.
+"""
+
+import ctypes
+import errno
+import itertools
+import os
+import random
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from drivers import SOCKET_KINDS, SocketDriver, missing, open_driver
+
+from mreactor.acceptor import base as acceptor_base
+from mreactor.app import App
+from mreactor.config import Limits
+from mreactor.http1.request import Request
+from mreactor.http1.response import FileBody, Response
+from mreactor.iouring import Ring, SystemCalls, abi
+from mreactor.iouring import ring as ring_module
+from mreactor.reactor import base, epoll, uring
+
+GET = b"GET /hello/you HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET /hello/you HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+BIG = bytes(range(256)) * 400
+EVENT_SECONDS = 10.0
+
+type Verb = Callable[..., Any]
+
+
+def request(target: str, body: bytes = b"") -> bytes:
+    """A request with or without a body."""
+    method, length = ("POST", f"Content-Length: {len(body)}\r\n") if body else ("GET", "")
+    return f"{method} {target} HTTP/1.1\r\nHost: a\r\n{length}\r\n".encode() + body
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    app = App()
+    file = tmp_path / "file"
+    file.write_bytes(BIG)
+
+    @app.get("/hello/{name}")
+    def hello(request: Request, name: str) -> str:
+        return f"hello {name}"
+
+    @app.get("/constant", constant=True)
+    def constant(request: Request) -> str:
+        return "constant"
+
+    @app.post("/echo")
+    def echo(request: Request) -> Response:
+        return Response(request.body)
+
+    @app.get("/big")
+    def big(request: Request) -> bytes:
+        return BIG
+
+    @app.get("/file")
+    def send_file(request: Request) -> Response:
+        return Response(FileBody(os.open(file, os.O_RDONLY), 0, len(BIG)))
+
+    @app.get("/blocking", blocking=True)
+    def blocking(request: Request) -> str:
+        return "done"
+
+    return app
+
+
+@pytest.fixture(params=SOCKET_KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if reason := missing(name):
+        pytest.skip(reason)
+    return name
+
+
+@pytest.fixture
+def ring_kind() -> str:
+    if reason := missing("io_uring"):
+        pytest.skip(reason)
+    return "io_uring"
+
+
+def serve(kind: str, app: App, **settings: Any) -> Any:
+    """One reactor, so that all clients meet in it."""
+    return open_driver(kind, app, settings.pop("limits", Limits()), threads=1, **settings)
+
+
+def check_all_is_well(driver: Any, count: int = 20) -> None:
+    """New clients are served as if nothing had happened, and all that have left are forgotten."""
+    for _ in range(count):
+        with driver.connect() as client:
+            assert client.ask(GET).body == b"hello you"
+    await_closed(driver)
+
+
+def await_closed(driver: Any) -> None:
+    """Wait until the reactor knows that no client is left."""
+    deadline = time.monotonic() + EVENT_SECONDS
+    while driver.open_connections():
+        assert time.monotonic() < deadline, f"{driver.open_connections()} connections are never closed"
+        time.sleep(0.01)
+
+
+def await_quiet(driver: Any) -> None:
+    """Wait until the reactor has heard of the end of all that it has sent."""
+    clients = [client for reactor in driver.server._reactors for client in reactor._all_clients()]
+    deadline = time.monotonic() + EVENT_SECONDS
+    while any(getattr(client, "in_flight", None) is not None for client in clients):
+        assert time.monotonic() < deadline, "a send does not end"
+        time.sleep(0.001)
+
+
+def check_all_answers(driver: Any) -> None:
+    """Each kind of answer, on one connection, whole and right."""
+    with driver.connect() as client:
+        assert [client.ask(GET).body for _ in range(3)] == [b"hello you"] * 3
+        assert [client.ask(request("/constant")).body for _ in range(3)] == [b"constant"] * 3
+        assert client.ask(request("/echo", BIG[:3000])).body == BIG[:3000]
+        client.send(GET + request("/echo", b"x" * 50) + request("/constant") + request("/blocking"))
+        assert [client.receive().body for _ in range(4)] == [b"hello you", b"x" * 50, b"constant", b"done"]
+
+
+def wrap_clients(monkeypatch: pytest.MonkeyPatch, recv: Verb | None = None, send: Verb | None = None) -> None:
+    """Have each client's socket read and write through these functions, which get the real one as first argument."""
+    construct = base.Client.__init__
+
+    def init(client: Any, *args: Any) -> None:
+        construct(client, *args)
+        if recv is not None:
+            client.recv = lambda size, real=client.recv: recv(real, size)
+        if send is not None:
+            client.send = lambda data, real=client.send: send(real, data)
+        client.verbs = (client.recv, client.send, *client.verbs[2:])
+
+    monkeypatch.setattr(base.Client, "__init__", init)
+
+
+class Now:
+    """A switch that a fault asks whether it is its time."""
+
+    def __init__(self, times: int = 0) -> None:
+        self._left = times
+        self._lock = threading.Lock()
+        self.happened = 0
+
+    def arm(self, times: int) -> None:
+        with self._lock:
+            self._left = times
+
+    def strikes(self) -> bool:
+        with self._lock:
+            if self._left <= 0:
+                return False
+            self._left -= 1
+            self.happened += 1
+            return True
+
+
+def failing(now: Now, error: int) -> Verb:
+    """A verb that fails when it is time."""
+
+    def verb(real: Verb, *args: Any) -> Any:
+        if now.strikes():
+            raise OSError(error, os.strerror(error))
+        return real(*args)
+
+    return verb
+
+
+class FaultyCalls(SystemCalls):
+    """A ring's system calls, of which `io_uring_enter` fails when it is time."""
+
+    __slots__ = ()
+    now = Now()
+    error = 0
+    threads = "reactor"
+
+    def __init__(self) -> None:
+        super().__init__()
+        real_call, real_errno = self.syscall, self.errno
+        failed = False
+
+        def syscall(number: int, *args: Any) -> int:
+            nonlocal failed
+            failed = (
+                number == abi.NR_ENTER
+                and threading.current_thread().name.startswith(self.threads)
+                and self.now.strikes()
+            )
+            return -1 if failed else real_call(number, *args)
+
+        self.syscall = syscall
+        self.errno = lambda: self.error if failed else real_errno()
+
+
+# --- Short reads and writes. ---
+
+
+def test_one_byte_reads(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoll, "READ_BYTES", 1)
+    monkeypatch.setattr(uring, "BUFFER_BYTES", 1)
+    with serve(kind, app) as driver:
+        check_all_answers(driver)
+        check_all_is_well(driver)
+
+
+def test_one_byte_writes(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short write need not mean that the socket is full."""
+    wrap_clients(monkeypatch, send=lambda real, data: real(data[:1]))
+    for name in ("encode_send", "prepare_send"):
+        real = getattr(Ring, name)
+
+        def short(ring: Ring, fd: int, address: int, length: int, *args: Any, real: Verb = real) -> Any:
+            return real(ring, fd, address, min(length, 1), *args)
+
+        monkeypatch.setattr(Ring, name, short)
+    with serve(kind, app) as driver:
+        check_all_answers(driver)
+        check_all_is_well(driver)
+
+
+@pytest.mark.parametrize("size", [1, 1000, 65_536])
+def test_files_in_pieces(kind: str, app: App, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """A full piece does not mean that the socket is full, nor does a short one."""
+    real, total = os.sendfile, BIG[: 1000 * size]
+    monkeypatch.setattr(
+        os, "sendfile", lambda out, file, offset, count: real(out, file, offset, min(count, size))
+    )
+
+    @app.get("/part")
+    def part(request: Request) -> Response:
+        return Response(FileBody(os.memfd_create("part"), 0, 0) if not total else memory_file(total))
+
+    with serve(kind, app) as driver, driver.connect() as client:
+        assert client.ask(request("/part")).body == total
+        assert client.ask(GET).body == b"hello you"
+
+
+def memory_file(content: bytes) -> FileBody:
+    fd = os.memfd_create("content")
+    os.write(fd, content)
+    return FileBody(fd, 0, len(content))
+
+
+@pytest.mark.parametrize("target", ["/big", "/file"])
+def test_a_storm_of_eagain(kind: str, app: App, target: str) -> None:
+    """Windows of a few KiB on both sides: of most sends the kernel takes little or nothing."""
+    with serve(kind, app) as driver:
+        driver.server._acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        with ExitStack() as stack:
+            clients = [stack.enter_context(driver.connect(window=2048)) for _ in range(4)]
+            for client in clients:
+                client.send(request(target) * 2)
+            for client in clients:
+                assert [client.receive().body for _ in range(2)] == [BIG] * 2
+        check_all_is_well(driver)
+
+
+# --- Failures of one client's socket. ---
+
+SOCKET_ERRORS = (
+    errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENOBUFS, errno.ENOMEM, errno.EIO, errno.EPERM, errno.ENOTCONN,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("error", SOCKET_ERRORS, ids=lambda error: errno.errorcode[error])
+def test_a_send_fails(kind: str, app: App, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """The client is closed, others are not, and what peers do is not worth a line in the log."""
+    now = Now()
+    wrap_clients(monkeypatch, send=failing(now, error))
+    fail_completions(monkeypatch, now, uring.SENT, -error)
+    with serve(kind, app) as driver:
+        for target in ("/hello/you", "/constant", "/big", "/blocking"):
+            with driver.connect() as other, driver.connect() as client:
+                assert other.ask(GET).status == 200
+                await_quiet(driver)
+                now.arm(1)
+                client.send(request(target))
+                with suppress(ConnectionResetError):
+                    client.receive_rest()
+                assert other.ask(GET).status == 200
+        await_closed(driver)
+        assert now.happened == 4
+        check_all_is_well(driver)
+
+
+@pytest.mark.parametrize("error", SOCKET_ERRORS, ids=lambda error: errno.errorcode[error])
+def test_a_read_fails(app: App, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    now = Now()
+    wrap_clients(monkeypatch, recv=failing(now, error))
+    with serve("epoll", app) as driver:
+        for first in (b"", GET, request("/echo", b"x" * 10)[:-3]):
+            with driver.connect() as other, driver.connect() as client:
+                assert other.ask(GET).status == 200
+                client.send(first)
+                if first == GET:
+                    client.receive()
+                time.sleep(0.01)  # so that what comes next is an event of its own
+                now.arm(1)
+                client.send(b"x")
+                with suppress(ConnectionResetError):
+                    client.receive_rest()
+                assert other.ask(GET).status == 200
+        assert now.happened == 3
+        check_all_is_well(driver)
+
+
+@pytest.mark.parametrize(
+    "error", [errno.EIO, errno.ENOMEM, errno.EPIPE, errno.ECONNRESET, errno.EOVERFLOW, 0], ids=str
+)
+def test_sendfile_fails(kind: str, app: App, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """Error 0: the file has become shorter. What has begun cannot be mended, so the client sees it cut off."""
+    now, real = Now(), os.sendfile
+
+    def sendfile(*args: Any) -> int:
+        if not now.strikes():
+            return real(*args)
+        if error:
+            raise OSError(error, os.strerror(error))
+        return 0
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    with serve(kind, app) as driver:
+        descriptors = len(os.listdir("/proc/self/fd"))
+        with driver.connect() as client:
+            now.arm(1)
+            client.send(request("/file"))
+            with suppress(ConnectionResetError):
+                assert len(client.receive_rest()) < len(BIG)
+        check_all_is_well(driver)
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
+        with driver.connect() as client:
+            assert client.ask(request("/file")).body == BIG
+
+
+def fail_completions(monkeypatch: pytest.MonkeyPatch, now: Now, bit: int, res: int) -> None:
+    """Have completions of one kind tell a failure, when it is time; only those of reactors."""
+    real = Ring.completions
+
+    def completions(ring: Ring) -> Iterator[tuple[int, int, int]]:
+        in_reactor = threading.current_thread().name.startswith("reactor")
+        for completion in real(ring):
+            if in_reactor and completion[0] & ~uring.FD_MASK == bit and now.strikes():
+                yield completion[0], res, completion[2]
+            else:
+                yield completion
+
+    monkeypatch.setattr(Ring, "completions", completions)
+
+
+# --- Failures of the reactor's own calls. ---
+
+ENTER_ERRORS = (errno.EINTR, errno.EAGAIN, errno.EBUSY, errno.EBADR, errno.ETIME, errno.ENOMEM, errno.EFAULT)
+
+
+@pytest.mark.parametrize("threads", ["reactor", "acceptor"])
+@pytest.mark.parametrize("error", ENTER_ERRORS, ids=lambda error: errno.errorcode[error])
+def test_entering_the_ring_fails(
+    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch, error: int, threads: str
+) -> None:
+    """For a while, and then not any more: nothing that was queued is lost."""
+    now = Now()
+    monkeypatch.setattr(FaultyCalls, "now", now)
+    monkeypatch.setattr(FaultyCalls, "error", error)
+    monkeypatch.setattr(FaultyCalls, "threads", threads)
+    monkeypatch.setattr(ring_module, "SystemCalls", FaultyCalls)
+    with serve(ring_kind, app) as driver, driver.connect() as client:
+        assert client.ask(GET).status == 200
+        for _ in range(5):
+            now.arm(3)
+            assert client.ask(GET).body == b"hello you"
+            with driver.connect() as newcomer:
+                assert newcomer.ask(GET).body == b"hello you"
+        deadline = time.monotonic() + EVENT_SECONDS
+        while now.happened < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)  # an idle ring is entered four times a second
+        assert now.happened >= 3
+        check_all_answers(driver)
+    assert not driver.open_connections()
+
+
+@pytest.mark.parametrize(
+    "error", [errno.ENOMEM, errno.EINVAL, errno.EFAULT], ids=lambda error: errno.errorcode[error]
+)
+def test_waiting_with_epoll_fails(app: App, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    now = Now()
+
+    class FaultyEpoll:
+        """An epoll whose waits fail when it is time."""
+
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._epoll, name)
+
+        def poll(self, *args: Any) -> Any:
+            return failing(now, error)(self._epoll.poll, *args)
+
+    monkeypatch.setattr(epoll, "select", SimpleNamespace(**{**vars(select), "epoll": FaultyEpoll}))
+    with serve("epoll", app) as driver, driver.connect() as client:
+        for _ in range(5):
+            now.arm(2)
+            assert client.ask(GET).body == b"hello you"
+        assert now.happened >= 2
+        check_all_answers(driver)
+
+
+def test_the_buffer_pool_runs_dry(ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOBUFS: receives end, and are armed again without a byte lost."""
+    monkeypatch.setattr(uring, "BUFFERS", 2)
+    monkeypatch.setattr(uring, "BUFFER_BYTES", 64)
+    ended = []
+    real = uring.UringReactor._attend_received
+
+    def attend_received(reactor: Any, client: Any, res: int, flags: int) -> None:
+        ended.append(res)
+        real(reactor, client, res, flags)
+
+    monkeypatch.setattr(uring.UringReactor, "_attend_received", attend_received)
+    with serve(ring_kind, app) as driver:
+        ask_all_at_once(driver, 50, request("/echo", BIG[:5000]), BIG[:5000])
+        assert -errno.ENOBUFS in ended
+        check_all_is_well(driver)
+
+
+def test_the_completion_queue_overflows(ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multishot receives end with bytes in hand, or with none: they are armed again, and nothing is lost."""
+    monkeypatch.setattr(uring, "ENTRIES", 4)
+    monkeypatch.setattr(uring, "CQ_ENTRIES", 4)
+    monkeypatch.setattr(uring, "BUFFERS", 64)
+    with serve(ring_kind, app) as driver:
+        ask_all_at_once(driver, 100, request("/echo", BIG[:20_000]), BIG[:20_000])
+        assert driver.server._reactors[0]._ring.cq_entries == 4
+        assert driver.server._reactors[0]._ring.dropped == 0
+        check_all_is_well(driver)
+
+
+def ask_all_at_once(driver: Any, count: int, question: bytes, body: bytes) -> None:
+    """Many clients ask before any of them listens; each is answered, three times over."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(driver.connect()) for _ in range(count)]
+        for _ in range(3):
+            for client in clients:
+                client.send(question)
+            for client in clients:
+                assert client.receive().body == body
+
+
+# --- Accepting. ---
+
+
+def fail_accepts(monkeypatch: pytest.MonkeyPatch, now: Now, error: int) -> None:
+    """Have accept fail when it is time, by both of its ways. No connection is lost by that: it stays in the queue."""
+    real_accept, real_completions = acceptor_base.accept4, Ring.completions
+
+    def accept4(listener: int) -> int:
+        if now.strikes():
+            ctypes.set_errno(error)
+            return -1
+        return real_accept(listener)
+
+    def completions(ring: Ring) -> Iterator[tuple[int, int, int]]:
+        for completion in real_completions(ring):
+            yield completion
+            if completion[0] == 1 << 32 and threading.current_thread().name == "acceptor" and now.strikes():
+                yield completion[0], -error, abi.CQE_MORE
+
+    monkeypatch.setattr(acceptor_base, "accept4", accept4)
+    monkeypatch.setattr(Ring, "completions", completions)
+
+
+ACCEPT_ERRORS = (
+    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO, errno.EAGAIN,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ACCEPT_ERRORS, ids=lambda error: errno.errorcode[error])
+def test_accept_fails(
+    kind: str, app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: int
+) -> None:
+    """Some clients may be refused, when no descriptor is left. The acceptor lives, and a burst is one line in the log."""
+    now = Now()
+    fail_accepts(monkeypatch, now, error)
+    with serve(kind, app) as driver:
+        with driver.connect() as first:
+            assert first.ask(GET).status == 200
+        now.arm(5)
+        for _ in range(12):
+            with driver.connect() as client, suppress(ConnectionError):
+                client.send(LAST)
+                client.receive_rest()
+        assert now.happened == 5
+        check_all_is_well(driver)
+        assert driver.server._acceptor.is_alive()
+    assert len([record for record in caplog.records if "accept failed" in record.message]) <= 1
+
+
+def test_a_connection_that_cannot_be_handed_over_is_closed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """epoll_ctl fails with ENOSPC or ENOMEM: the client sees the end, and takes no place."""
+    now = Now(3)
+    real = epoll.EpollReactor.hand
+
+    def hand(reactor: Any, fd: int) -> None:
+        if now.strikes():
+            raise OSError(errno.ENOSPC, "no space")
+        real(reactor, fd)
+
+    monkeypatch.setattr(epoll.EpollReactor, "hand", hand)
+    with serve("epoll", app, limits=Limits(connections_max=4)) as driver:
+        for _ in range(3):
+            with driver.connect() as client, suppress(ConnectionResetError):
+                assert client.receive_rest() == b""
+        assert now.happened == 3
+        check_all_is_well(driver)
+
+
+def test_a_connection_that_cannot_be_posted_goes_another_way(
+    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MSG_RING fails, as it does where the ring is full: the mailbox has room."""
+    real, posts, no_ring = Ring.prepare_msg_ring, itertools.count(), os.eventfd(0)
+
+    def prepare_msg_ring(ring: Ring, ring_fd: int, *args: Any) -> None:
+        real(ring, ring_fd if next(posts) % 2 else no_ring, *args)
+
+    monkeypatch.setattr(Ring, "prepare_msg_ring", prepare_msg_ring)
+    with serve(ring_kind, app) as driver:
+        check_all_is_well(driver)
+    os.close(no_ring)
+
+
+# --- The thread pool. ---
+
+
+def test_no_thread_can_be_started(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """clone fails with EAGAIN: the request is refused, or waits for a thread that there is; the pool is not lost."""
+    now = Now()
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("blocking") and now.strikes():
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with serve(kind, app, limits=Limits(blocking_threads=2)) as driver:
+        for _ in range(5):
+            now.arm(1)
+            with driver.connect() as client:
+                assert client.ask(request("/blocking")).status in (200, 503)
+                assert client.ask(GET).status == 200
+        now.arm(0)
+        with driver.connect() as client:
+            assert client.ask(request("/blocking")).body == b"done"
+        check_all_is_well(driver)
+
+
+# --- Descriptors whose numbers come again. ---
+
+
+def test_an_event_that_comes_too_late_concerns_nobody(
+    kind: str, app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Handlers end while their clients half-close: a descriptor is closed in the same round that has an event of it."""
+
+    @app.get("/soon", blocking=True)
+    def soon(request: Request) -> str:
+        time.sleep(dice.random() / 200)
+        return "soon"
+
+    dice = random.Random(1)
+    lost: list[str] = []
+
+    def ask(address: tuple[str, int]) -> None:
+        for _ in range(40):
+            with (
+                socket.create_connection(address, timeout=EVENT_SECONDS) as sock,
+                sock.makefile("rb") as answer,
+            ):
+                sock.sendall(b"GET /soon HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                time.sleep(dice.random() / 200)
+                sock.shutdown(socket.SHUT_WR)
+                content = answer.read()
+                if not content.endswith(b"soon"):
+                    lost.append(content[:100].decode())
+
+    with serve(kind, app) as driver:
+        assert isinstance(driver, SocketDriver)
+        threads = [threading.Thread(target=ask, args=(driver.server.address,)) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        await_closed(driver)
+    assert not lost
+    assert not [record.message for record in caplog.records if record.levelname == "ERROR"]
