@@ -3,6 +3,7 @@
     nox                                 the default sessions, in this order
     nox -s "tests(3.13t)" -- -k parser  one of them, with arguments for pytest
     nox -s bench                        the microbenchmarks, compared with the last run
+    nox -s fuzz -- --seconds 3600       mutated messages, for an hour
 
 The tests run on every interpreter found that mreactor is for; on the free-threaded 3.13 always. Versions of the tools
 stand in pyproject.toml, under `dependency-groups`.
@@ -34,7 +35,7 @@ nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tidy", "tests", "coverage", "build"]
+nox.options.sessions = ["lint", "types", "tidy", "tests", "coverage", "observability", "build"]
 
 
 # --- The interpreters of this machine. ---
@@ -117,9 +118,15 @@ def ordinary(oldest: tuple[int, int]) -> Interpreter | None:
 
 CHECKER = ordinary((3, 10))
 MEASURER = ordinary((3, 13))
+# The interpreter that measures coverage runs the whole suite as well; it need not be run there twice.
 TESTED = [nox.param(FREE_THREADED, id="3.13t")] + [
-    nox.param(FOUND[label].path, id=label) for label in SUPPORTED[1:] if label in FOUND
+    nox.param(FOUND[label].path, id=label)
+    for label in SUPPORTED[1:]
+    if label in FOUND and FOUND[label] != MEASURER
 ]
+
+# Tests of the live page drive a browser for a minute; they have a session of their own, which installs it.
+PAGE = "tests/test_page.py"
 
 
 # --- The sessions. ---
@@ -152,9 +159,9 @@ def tidy(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("python", TESTED)
 def tests(session: nox.Session) -> None:
-    """The whole suite, on each interpreter found."""
+    """The whole suite but the browser's part, on each interpreter found."""
     install(session, "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", f"--ignore={PAGE}", *session.posargs)
 
 
 @nox.session(python=MEASURER.path if MEASURER else FREE_THREADED)
@@ -167,10 +174,30 @@ def coverage(session: nox.Session) -> None:
     install(session, "coverage")
     session.run("coverage", "erase")
     try:
-        session.run("coverage", "run", "-m", "pytest", *session.posargs)
+        session.run("coverage", "run", "-m", "pytest", f"--ignore={PAGE}", *session.posargs)
     finally:  # the figure is worth seeing beside a failed test, too
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")
+
+
+@nox.session(python=FREE_THREADED)
+def observability(session: nox.Session) -> None:
+    """Metrics by the official parser, and the live page in Chromium, which is installed where that is possible."""
+    install(session, "observability")
+    if shutil.which("chromium") is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        session.run("apt-get", "update", "-qq", external=True, success_codes=[0, 100])
+        session.run(
+            "apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium",
+            external=True, silent=True, success_codes=[0, 100], env={"DEBIAN_FRONTEND": "noninteractive"},
+        )  # fmt: skip
+    session.run("python", "-m", "pytest", "tests/test_exposition.py", PAGE, *session.posargs)
+
+
+@nox.session(python=FREE_THREADED)
+def fuzz(session: nox.Session) -> None:
+    """Mutated messages through the connection; `nox -s fuzz -- --seconds 3600`."""
+    install(session, "test")
+    session.run("python", "-m", "tests.fuzz", *(session.posargs or ("--seconds", "60")))
 
 
 @nox.session(python=FREE_THREADED)

@@ -36,14 +36,16 @@ class Jobs:
 
         Called by reactor threads.
         """
-        try:
-            self._queue.put_nowait((job, done))
-        except queue.Full:
-            return False
         with self._lock:
-            self._outstanding += 1
-            if self._started < min(self._outstanding, self._threads_max):
+            if self._started < min(self._outstanding + 1, self._threads_max):
                 self._start()
+            if not self._started:
+                return False  # nobody would ever take it
+            try:
+                self._queue.put_nowait((job, done))
+            except queue.Full:
+                return False
+            self._outstanding += 1
         return True
 
     def _start(self) -> None:

@@ -159,12 +159,24 @@ class Driver(ABC):
 
 
 @contextlib.contextmanager
-def open_driver(kind: str, app: App, limits: Limits, **settings: Any) -> Iterator[Driver]:
-    """Serve an application; skips the test where this machine cannot."""
+def open_driver(
+    kind: str, app: App, limits: Limits, *, drains: bool = True, **settings: Any
+) -> Iterator[Driver]:
+    """Serve an application; skips the test where this machine cannot.
+
+    Args:
+        kind: one of `KINDS`.
+        app: what to serve.
+        limits: the bounds of the server.
+        drains: end the server as SIGTERM does, and not at once: a quarter of a second more, and worth it now and then.
+        settings: further fields of `Config`.
+    """
     reason = missing(kind)
     if reason:
         pytest.skip(reason)
-    driver = MemoryDriver(app, limits) if kind == "memory" else SocketDriver(kind, app, limits, **settings)
+    driver = (
+        MemoryDriver(app, limits) if kind == "memory" else SocketDriver(kind, app, limits, drains, **settings)
+    )
     try:
         yield driver
     finally:
@@ -343,8 +355,9 @@ class MemoryClient(Client):
 class SocketDriver(Driver):
     """A server in this process, and its clients over the loopback."""
 
-    def __init__(self, kind: str, app: App, limits: Limits, **settings: Any) -> None:
+    def __init__(self, kind: str, app: App, limits: Limits, drains: bool, **settings: Any) -> None:
         self.kind = kind
+        self._drains = drains
         config = Config(port=0, backend=kind, limits=limits, **{"threads": 2, **settings})
         self.server = Server(config, app)
         self.clients: list[SocketClient] = []
@@ -375,11 +388,12 @@ class SocketDriver(Driver):
         for client in self.clients:
             client.close()
         begun = time.monotonic()
-        self.server.stop()
+        if self._drains:
+            self.server.stop()
+        else:
+            self.server.abort()
         taken = time.monotonic() - begun
-        assert taken < self.server.config.limits.drain_seconds, (
-            "the server did not know that all clients are gone"
-        )
+        assert taken < self.server.config.limits.drain_seconds, "it did not know that all clients are gone"
         left = [thread.name for thread in self._threads if thread.is_alive()]
         assert not left, f"threads are left: {left}"
 

@@ -1,7 +1,7 @@
 """System calls that fail, come short, or storm: nobody but the client concerned notices, and nothing leaks.
 
-Faults are put where the package meets the kernel: a socket's bound methods, `sendfile`, `accept4`, epoll, a ring's system
-calls and completions. Where the kernel can be brought to fail by itself, it is: full tables, small pools, tiny windows.
+Faults are put where the package meets the kernel: a socket's bound methods, `sendfile`, `accept4`, epoll, a ring's
+system calls and completions. Where the kernel can be brought to fail by itself, it is: small pools, tiny windows.
 """
 
 import ctypes
@@ -23,6 +23,7 @@ import pytest
 from drivers import SOCKET_KINDS, SocketDriver, missing, open_driver
 
 from mreactor.acceptor import base as acceptor_base
+from mreactor.acceptor.uring import ACCEPTED
 from mreactor.app import App
 from mreactor.config import Limits
 from mreactor.http1.request import Request
@@ -48,7 +49,7 @@ def request(target: str, body: bytes = b"") -> bytes:
 @pytest.fixture
 def app(tmp_path: Path) -> App:
     app = App()
-    file = tmp_path / "file"
+    file = tmp_path / "the file"
     file.write_bytes(BIG)
 
     @app.get("/hello/{name}")
@@ -106,6 +107,14 @@ def check_all_is_well(driver: Any, count: int = 20) -> None:
     await_closed(driver)
 
 
+def target_of(link: Path) -> str:
+    """What a descriptor stands for; nothing for one that was closed while we looked."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
+
+
 def await_closed(driver: Any) -> None:
     """Wait until the reactor knows that no client is left."""
     deadline = time.monotonic() + EVENT_SECONDS
@@ -149,16 +158,20 @@ def wrap_clients(monkeypatch: pytest.MonkeyPatch, recv: Verb | None = None, send
 
 
 class Now:
-    """A switch that a fault asks whether it is its time."""
+    """A switch that a fault asks whether it is its time, and with which error."""
 
-    def __init__(self, times: int = 0) -> None:
-        self._left = times
+    def __init__(self) -> None:
+        self._left = 0
         self._lock = threading.Lock()
+        self.error = 0
+        self.port = 0
         self.happened = 0
 
-    def arm(self, times: int) -> None:
+    def arm(self, times: int, error: int = 0, client: Any = None) -> None:
+        """Let it strike so often: anybody, or one client's socket."""
         with self._lock:
-            self._left = times
+            self._left, self.error = times, error
+            self.port = client.sock.getsockname()[1] if client is not None else 0
 
     def strikes(self) -> bool:
         with self._lock:
@@ -168,13 +181,20 @@ class Now:
             self.happened += 1
             return True
 
+    def await_strikes(self, count: int) -> None:
+        """Wait until it has struck so often: an idle reactor comes round four times a second."""
+        deadline = time.monotonic() + EVENT_SECONDS
+        while self.happened < count:
+            assert time.monotonic() < deadline, f"it has struck {self.happened} times"
+            time.sleep(0.01)
 
-def failing(now: Now, error: int) -> Verb:
+
+def failing(now: Now) -> Verb:
     """A verb that fails when it is time."""
 
-    def verb(real: Verb, *args: Any) -> Any:
-        if now.strikes():
-            raise OSError(error, os.strerror(error))
+    def verb(real: Any, *args: Any) -> Any:
+        if (not now.port or real.__self__.getpeername()[1] == now.port) and now.strikes():
+            raise OSError(now.error, os.strerror(now.error))
         return real(*args)
 
     return verb
@@ -185,7 +205,6 @@ class FaultyCalls(SystemCalls):
 
     __slots__ = ()
     now = Now()
-    error = 0
     threads = "reactor"
 
     def __init__(self) -> None:
@@ -203,7 +222,7 @@ class FaultyCalls(SystemCalls):
             return -1 if failed else real_call(number, *args)
 
         self.syscall = syscall
-        self.errno = lambda: self.error if failed else real_errno()
+        self.errno = lambda: self.now.error if failed else real_errno()
 
 
 # --- Short reads and writes. ---
@@ -272,81 +291,74 @@ def test_a_storm_of_eagain(kind: str, app: App, target: str) -> None:
 # --- Failures of one client's socket. ---
 
 SOCKET_ERRORS = (
-    errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENOBUFS, errno.ENOMEM, errno.EIO, errno.EPERM, errno.ENOTCONN,
+    errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENOBUFS, errno.ENOMEM, errno.EIO,
+    errno.EPERM, errno.ENOTCONN,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("error", SOCKET_ERRORS, ids=lambda error: errno.errorcode[error])
-def test_a_send_fails(kind: str, app: App, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
-    """The client is closed, others are not, and what peers do is not worth a line in the log."""
+def test_a_send_fails(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is closed, and others are not."""
     now = Now()
-    wrap_clients(monkeypatch, send=failing(now, error))
-    fail_completions(monkeypatch, now, uring.SENT, -error)
+    wrap_clients(monkeypatch, send=failing(now))
+    fail_completions(monkeypatch, now, uring.SENT)
     with serve(kind, app) as driver:
-        for target in ("/hello/you", "/constant", "/big", "/blocking"):
+        targets = ("/hello/you", "/constant", "/big", "/blocking")
+        for error, target in itertools.product(SOCKET_ERRORS, targets):
             with driver.connect() as other, driver.connect() as client:
                 assert other.ask(GET).status == 200
                 await_quiet(driver)
-                now.arm(1)
+                now.arm(1, error, client)
                 client.send(request(target))
                 with suppress(ConnectionResetError):
                     client.receive_rest()
                 assert other.ask(GET).status == 200
-        await_closed(driver)
-        assert now.happened == 4
+        assert now.happened == len(SOCKET_ERRORS) * len(targets)
         check_all_is_well(driver)
 
 
-@pytest.mark.parametrize("error", SOCKET_ERRORS, ids=lambda error: errno.errorcode[error])
-def test_a_read_fails(app: App, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+def test_a_read_fails(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     now = Now()
-    wrap_clients(monkeypatch, recv=failing(now, error))
+    wrap_clients(monkeypatch, recv=failing(now))
     with serve("epoll", app) as driver:
-        for first in (b"", GET, request("/echo", b"x" * 10)[:-3]):
+        beginnings = (GET[:10], GET, request("/echo", b"x" * 10)[:-3])
+        for error, first in itertools.product(SOCKET_ERRORS, beginnings):
             with driver.connect() as other, driver.connect() as client:
                 assert other.ask(GET).status == 200
                 client.send(first)
                 if first == GET:
                     client.receive()
-                time.sleep(0.01)  # so that what comes next is an event of its own
-                now.arm(1)
+                now.arm(1, error, client)
                 client.send(b"x")
                 with suppress(ConnectionResetError):
                     client.receive_rest()
                 assert other.ask(GET).status == 200
-        assert now.happened == 3
+        assert now.happened == len(SOCKET_ERRORS) * len(beginnings)
         check_all_is_well(driver)
 
 
-@pytest.mark.parametrize(
-    "error", [errno.EIO, errno.ENOMEM, errno.EPIPE, errno.ECONNRESET, errno.EOVERFLOW, 0], ids=str
-)
-def test_sendfile_fails(kind: str, app: App, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+def test_sendfile_fails(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Error 0: the file has become shorter. What has begun cannot be mended, so the client sees it cut off."""
     now, real = Now(), os.sendfile
 
     def sendfile(*args: Any) -> int:
-        if not now.strikes():
-            return real(*args)
-        if error:
-            raise OSError(error, os.strerror(error))
-        return 0
+        return failing(now)(real, *args) if now.error else 0 if now.strikes() else real(*args)
 
     monkeypatch.setattr(os, "sendfile", sendfile)
     with serve(kind, app) as driver:
-        descriptors = len(os.listdir("/proc/self/fd"))
-        with driver.connect() as client:
-            now.arm(1)
-            client.send(request("/file"))
-            with suppress(ConnectionResetError):
-                assert len(client.receive_rest()) < len(BIG)
+        for error in (errno.EIO, errno.ENOMEM, errno.EPIPE, errno.ECONNRESET, errno.EOVERFLOW, 0):
+            with driver.connect() as client:
+                now.arm(1, error)
+                client.send(request("/file"))
+                with suppress(ConnectionResetError):
+                    assert len(client.receive_rest()) < len(BIG)
+        assert now.happened == 6
         check_all_is_well(driver)
-        assert len(os.listdir("/proc/self/fd")) <= descriptors
+        assert not [path for path in Path("/proc/self/fd").iterdir() if target_of(path).endswith("/the file")]
         with driver.connect() as client:
             assert client.ask(request("/file")).body == BIG
 
 
-def fail_completions(monkeypatch: pytest.MonkeyPatch, now: Now, bit: int, res: int) -> None:
+def fail_completions(monkeypatch: pytest.MonkeyPatch, now: Now, bit: int) -> None:
     """Have completions of one kind tell a failure, when it is time; only those of reactors."""
     real = Ring.completions
 
@@ -354,7 +366,7 @@ def fail_completions(monkeypatch: pytest.MonkeyPatch, now: Now, bit: int, res: i
         in_reactor = threading.current_thread().name.startswith("reactor")
         for completion in real(ring):
             if in_reactor and completion[0] & ~uring.FD_MASK == bit and now.strikes():
-                yield completion[0], res, completion[2]
+                yield completion[0], -now.error, completion[2]
             else:
                 yield completion
 
@@ -367,35 +379,25 @@ ENTER_ERRORS = (errno.EINTR, errno.EAGAIN, errno.EBUSY, errno.EBADR, errno.ETIME
 
 
 @pytest.mark.parametrize("threads", ["reactor", "acceptor"])
-@pytest.mark.parametrize("error", ENTER_ERRORS, ids=lambda error: errno.errorcode[error])
 def test_entering_the_ring_fails(
-    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch, error: int, threads: str
+    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch, threads: str
 ) -> None:
     """For a while, and then not any more: nothing that was queued is lost."""
     now = Now()
     monkeypatch.setattr(FaultyCalls, "now", now)
-    monkeypatch.setattr(FaultyCalls, "error", error)
     monkeypatch.setattr(FaultyCalls, "threads", threads)
     monkeypatch.setattr(ring_module, "SystemCalls", FaultyCalls)
     with serve(ring_kind, app) as driver, driver.connect() as client:
-        assert client.ask(GET).status == 200
-        for _ in range(5):
-            now.arm(3)
+        for number, error in enumerate(ENTER_ERRORS):
+            now.arm(3, error)
             assert client.ask(GET).body == b"hello you"
             with driver.connect() as newcomer:
                 assert newcomer.ask(GET).body == b"hello you"
-        deadline = time.monotonic() + EVENT_SECONDS
-        while now.happened < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)  # an idle ring is entered four times a second
-        assert now.happened >= 3
+            now.await_strikes(3 * (number + 1))
         check_all_answers(driver)
-    assert not driver.open_connections()
 
 
-@pytest.mark.parametrize(
-    "error", [errno.ENOMEM, errno.EINVAL, errno.EFAULT], ids=lambda error: errno.errorcode[error]
-)
-def test_waiting_with_epoll_fails(app: App, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+def test_waiting_with_epoll_fails(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     now = Now()
 
     class FaultyEpoll:
@@ -408,14 +410,14 @@ def test_waiting_with_epoll_fails(app: App, monkeypatch: pytest.MonkeyPatch, err
             return getattr(self._epoll, name)
 
         def poll(self, *args: Any) -> Any:
-            return failing(now, error)(self._epoll.poll, *args)
+            return failing(now)(self._epoll.poll, *args)
 
     monkeypatch.setattr(epoll, "select", SimpleNamespace(**{**vars(select), "epoll": FaultyEpoll}))
     with serve("epoll", app) as driver, driver.connect() as client:
-        for _ in range(5):
-            now.arm(2)
+        for number, error in enumerate((errno.ENOMEM, errno.EINVAL, errno.EFAULT)):
+            now.arm(2, error)
             assert client.ask(GET).body == b"hello you"
-        assert now.happened >= 2
+            now.await_strikes(2 * (number + 1))
         check_all_answers(driver)
 
 
@@ -463,47 +465,46 @@ def ask_all_at_once(driver: Any, count: int, question: bytes, body: bytes) -> No
 # --- Accepting. ---
 
 
-def fail_accepts(monkeypatch: pytest.MonkeyPatch, now: Now, error: int) -> None:
-    """Have accept fail when it is time, by both of its ways. No connection is lost by that: it stays in the queue."""
+def fail_accepts(monkeypatch: pytest.MonkeyPatch, now: Now) -> None:
+    """Have accept fail when it is time, in both of its ways. No connection is lost by that: it stays in the queue."""
     real_accept, real_completions = acceptor_base.accept4, Ring.completions
 
     def accept4(listener: int) -> int:
         if now.strikes():
-            ctypes.set_errno(error)
+            ctypes.set_errno(now.error)
             return -1
         return real_accept(listener)
 
     def completions(ring: Ring) -> Iterator[tuple[int, int, int]]:
         for completion in real_completions(ring):
             yield completion
-            if completion[0] == 1 << 32 and threading.current_thread().name == "acceptor" and now.strikes():
-                yield completion[0], -error, abi.CQE_MORE
+            if completion[0] == ACCEPTED and threading.current_thread().name == "acceptor" and now.strikes():
+                yield completion[0], -now.error, abi.CQE_MORE
 
     monkeypatch.setattr(acceptor_base, "accept4", accept4)
     monkeypatch.setattr(Ring, "completions", completions)
 
 
 ACCEPT_ERRORS = (
-    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED, errno.EINTR, errno.EPERM, errno.EPROTO, errno.EAGAIN,
+    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED, errno.EINTR, errno.EPERM,
+    errno.EPROTO, errno.EAGAIN,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("error", ACCEPT_ERRORS, ids=lambda error: errno.errorcode[error])
 def test_accept_fails(
-    kind: str, app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: int
+    kind: str, app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Some clients may be refused, when no descriptor is left. The acceptor lives, and a burst is one line in the log."""
+    """When no descriptor is left, a client may be refused. The acceptor lives, and a burst is one line in the log."""
     now = Now()
-    fail_accepts(monkeypatch, now, error)
+    fail_accepts(monkeypatch, now)
     with serve(kind, app) as driver:
-        with driver.connect() as first:
-            assert first.ask(GET).status == 200
-        now.arm(5)
-        for _ in range(12):
-            with driver.connect() as client, suppress(ConnectionError):
-                client.send(LAST)
-                client.receive_rest()
-        assert now.happened == 5
+        for number, error in enumerate(ACCEPT_ERRORS):
+            now.arm(3, error)
+            for _ in range(6):
+                with driver.connect() as client, suppress(ConnectionError):
+                    client.send(LAST)
+                    client.receive_rest()
+            now.await_strikes(3 * (number + 1))
         check_all_is_well(driver)
         assert driver.server._acceptor.is_alive()
     assert len([record for record in caplog.records if "accept failed" in record.message]) <= 1
@@ -511,13 +512,12 @@ def test_accept_fails(
 
 def test_a_connection_that_cannot_be_handed_over_is_closed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """epoll_ctl fails with ENOSPC or ENOMEM: the client sees the end, and takes no place."""
-    now = Now(3)
+    now = Now()
+    now.arm(3, errno.ENOSPC)
     real = epoll.EpollReactor.hand
 
     def hand(reactor: Any, fd: int) -> None:
-        if now.strikes():
-            raise OSError(errno.ENOSPC, "no space")
-        real(reactor, fd)
+        failing(now)(real, reactor, fd)
 
     monkeypatch.setattr(epoll.EpollReactor, "hand", hand)
     with serve("epoll", app, limits=Limits(connections_max=4)) as driver:

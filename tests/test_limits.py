@@ -135,7 +135,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def serve(kind: str, limits: Limits, gate: Gate | None = None, **settings: Any) -> Any:
-    return open_driver(kind, make_app(gate or Gate()), limits, **settings)
+    return open_driver(kind, make_app(gate or Gate()), limits, drains=False, **settings)
 
 
 def is_served(driver: Driver, target: str = "/") -> bool:

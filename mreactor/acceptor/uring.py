@@ -17,6 +17,7 @@ log = logging.getLogger("mreactor")
 
 ENTRIES = 256
 CQ_ENTRIES = 4096
+FAILURES_MAX = 20  # in a row; with the pauses between them, a second
 ACCEPTED = 1 << 32
 CANCELLED = 2 << 32
 UNDELIVERED = 3 << 32  # beside it the file descriptor: a post that failed
@@ -28,6 +29,7 @@ class UringAcceptor(Acceptor):
     """An acceptor with a ring. It feeds reactors of any kind."""
 
     _ring: Ring | None = None
+    _failures = 0
 
     def _serve(self) -> None:
         with Ring(ENTRIES, cq_entries=CQ_ENTRIES) as ring:
@@ -58,7 +60,15 @@ class UringAcceptor(Acceptor):
         self._is_armed = True
 
     def _round(self, ring: Ring) -> None:
-        ring.submit_and_wait(1, int(WAKE_SECONDS * 1e9))
+        try:
+            ring.submit_and_wait(1, int(WAKE_SECONDS * 1e9))
+            self._failures = 0
+        except OSError as error:
+            # What was queued is still there, and what has completed is read: only a ring that is lost is given up.
+            self._failures += 1
+            if self._failures > FAILURES_MAX:
+                raise
+            self.excuse(error.errno or 0)
         for user_data, res, flags in ring.completions():
             if user_data == ACCEPTED:
                 self._attend(ring, res, flags)

@@ -240,7 +240,11 @@ class Reactor(threading.Thread, ABC):
         self.timers.schedule(client.fd, connection.deadline)
 
     def _start(self, client: Client, job: Job) -> None:
-        if not self._jobs.submit(job, partial(self.post, (client, job))):
+        if self._jobs.submit(job, partial(self.post, (client, job))):
+            return
+        if client.connection.state == CLOSED:
+            job.run()  # it closes what nobody waits for: better here, where it may take time, than never
+        else:
             job.error = HTTPError(503, "Too many requests are waiting.")
             self.post((client, job))
 
