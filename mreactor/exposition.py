@@ -99,7 +99,6 @@ _NUMBERS: tuple[tuple[Callable[[Counters], int], str, str, str, str], ...] = (
     (attrgetter("bytes_in"), "received_bytes", COUNTER, "Bytes received from clients.", "bytes"),
     (attrgetter("bytes_out"), "sent_bytes", COUNTER, "Bytes sent to clients.", "bytes"),
     (attrgetter("buffered"), "buffered_bytes", GAUGE, "Bytes held in memory for clients.", "bytes"),
-    (attrgetter("rounds"), "loop_rounds", COUNTER, "Rounds of the event loop.", ""),
     (lambda c: c.cache_hits[0], "reply_cache_hits", COUNTER, "Requests answered from the reply cache.", ""),
 )
 
@@ -289,7 +288,6 @@ def _object_of(counters: Counters) -> dict[str, Any]:
         "accepted": counters.accepted,
         "open": counters.open,
         "buffered": counters.buffered,
-        "rounds": counters.rounds,
         "cache_hits": counters.cache_hits[0],
         "timeouts": dict.fromkeys(TIMEOUTS, 0) | counters.timeouts,
         "errors": dict.fromkeys(ERRORS, 0) | counters.errors,

@@ -83,7 +83,6 @@ class Counters:
         "errors",
         "loop_lag",
         "requests",
-        "rounds",
         "service_time",
         "timeouts",
     )
@@ -95,7 +94,6 @@ class Counters:
         self.accepted = 0
         self.closed = 0
         self.buffered = 0
-        self.rounds = 0
         self.cache_hits: Tally = [0]
         self.timeouts: dict[str, int] = {}
         self.errors: dict[str, int] = {}
@@ -156,4 +154,4 @@ class Counters:
 
 
 # In the order in which a snapshot reads them: closed before accepted, so that `open` is never negative.
-_NUMBERS = ("closed", "accepted", "bytes_in", "bytes_out", "buffered", "rounds")
+_NUMBERS = ("closed", "accepted", "bytes_in", "bytes_out", "buffered")

@@ -1,20 +1,37 @@
 """What clients see, on every backend alike: one suite, run in memory, over epoll and over io_uring."""
 
 import functools
+import random
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from answers import Answer
+from answers import Answer, without_dates
 from drivers import KINDS, SOCKET_KINDS, Client, Driver, open_driver
-from vectors import BAD, CHUNKS, LAST, Calls, Vector, add_blocking, add_streams, get, post, post_chunked
+from vectors import (
+    BAD,
+    CHUNKS,
+    CONTINUE,
+    GOOD,
+    LAST,
+    Calls,
+    Talk,
+    Vector,
+    add_blocking,
+    add_streams,
+    get,
+    post,
+    post_chunked,
+)
 
 from mreactor.app import App
 from mreactor.config import Limits
 from mreactor.http1.request import Request
 from mreactor.http1.response import Response
 from mreactor.http1.status import HTTPError
+from mreactor.service import Service
 from mreactor.static import StaticFiles
 
 MIB = 1024 * 1024
@@ -374,6 +391,47 @@ def test_pipelining_of_large_answers_by_a_client_that_does_not_read_yet(client: 
     assert is_fine(client)
 
 
+CHAOS = (
+    *(vector.data for vector in GOOD),
+    get("/large.bin"),
+    get("/large.bin", method="HEAD"),
+    get("/bytes/70000"),
+    get("/big.bin"),
+    get("/slow/stream/3") * 2,
+    post("/echo", pattern(40_000)),
+)
+
+
+def conversations(seed: int, count: int) -> Iterator[list[bytes]]:
+    """Random requests, pipelined and cut at random, the last of them often refused; always the same for a seed."""
+    dice = random.Random(seed)
+    for _ in range(count):
+        data = b"".join(dice.choice(CHAOS) for _ in range(dice.randrange(1, 12)))
+        if dice.random() < 0.5:
+            data += dice.choice(LAST + BAD).data + get("/hello/after")
+        cuts = sorted(dice.randrange(len(data)) for _ in range(dice.randrange(8)))
+        yield [data[a:b] for a, b in pairwise([0, *cuts, len(data)]) if a < b]
+
+
+def normal(output: bytes) -> bytes:
+    """What may not differ. Whether a client is told to go on depends on when its body comes."""
+    return without_dates(output).replace(CONTINUE, b"")
+
+
+@pytest.mark.parametrize("seed", range(40, 58))
+def test_random_conversations(driver: Driver, root: Path, seed: int) -> None:
+    """Whatever the backend, and however the bytes come, the answer is the one that a bare connection gives."""
+    service = Service(LIMITS, make_app(root).routes)
+    for pieces in conversations(seed, 25):
+        expected = Talk(service, [b"".join(pieces), b""])
+        with driver.connect(window=8 * 1024 if seed else 0) as client:
+            for piece in pieces:
+                client.send(piece)
+                client.pass_time(0.001)
+            client.shutdown_write()
+            assert normal(client.receive_rest()) == normal(expected.output), pieces
+
+
 # Large answers.
 
 
@@ -471,6 +529,16 @@ def test_persistence(
             assert is_fine(client)
         else:
             assert client.receive_rest() == b""
+
+
+@pytest.mark.parametrize("target", BIG)
+def test_bytes_behind_the_last_request_do_not_destroy_its_answer(driver: Driver, target: str) -> None:
+    """They lie unread when the server is done. To close then sends RST, which overtakes what is still on its way."""
+    with driver.connect(window=8 * 1024) as client:
+        client.send(get(target, "Connection: close"))
+        head = client.receive_bytes(1)
+        client.send(get("/hello/late") * 20)
+        assert (head + client.receive_rest()).endswith(pattern(BIG_BYTES)[-100_000:])
 
 
 def test_a_client_may_ask_and_half_close(driver: Driver) -> None:

@@ -40,6 +40,7 @@ HASTY = Limits(
 )
 LATE_SECONDS = 5.0  # so much later than its deadline may something be noticed, on a machine that is busy
 BIG_BYTES = 9 * 1024 * 1024
+HUGE_BYTES = 32 * 1024 * 1024  # several times what all buffers hold
 
 
 class Gate:
@@ -76,6 +77,10 @@ def make_app(gate: Gate) -> App:
     @app.get("/big")
     def big(request: Request) -> bytes:
         return bytes(BIG_BYTES)
+
+    @app.get("/huge")
+    def huge(request: Request) -> bytes:
+        return bytes(HUGE_BYTES)
 
     @app.get("/endless")
     def endless(request: Request) -> Iterator[bytes]:
@@ -125,7 +130,9 @@ def sturdy(request: pytest.FixtureRequest) -> Iterator[Driver]:
     """A server of one reactor: whatever befalls it befalls all clients."""
     gate = Gate()
     gate.event.set()
-    with open_driver(request.param, make_app(gate), replace(Limits(), head_seconds=1.0), threads=1) as driver:
+    with open_driver(
+        request.param, make_app(gate), replace(Limits(), linger_seconds=0.5), threads=1
+    ) as driver:
         yield driver
 
 
@@ -223,16 +230,16 @@ def test_a_reader_that_has_stopped_is_cut_off(driver: Driver) -> None:
 
 def test_a_slow_reader_is_not_cut_off(driver: Driver) -> None:
     """It takes a good while longer than a stall may last. What the kernel's buffers hold is much of it, though."""
-    rate = BIG_BYTES / 2 / (HASTY.write_stall_seconds + 0.5)
+    rate = HUGE_BYTES / 2 / (HASTY.write_stall_seconds + 0.5)
     begun = driver.now()
-    with driver.connect(window=64 * 1024) as client:
-        client.send(get("/big", "Connection: close"))
+    with driver.connect(window=256 * 1024) as client:
+        client.send(get("/huge", "Connection: close"))
         received = 0
-        while received < BIG_BYTES // 2:
+        while received < HUGE_BYTES // 2:
             received += len(client.receive_bytes(64 * 1024))
             due = begun + received / rate
             driver.wait_until(lambda due=due: driver.now() >= due)
-        assert received + len(client.receive_rest()) > BIG_BYTES
+        assert received + len(client.receive_rest()) > HUGE_BYTES
 
 
 def test_what_has_ended_does_not_linger_for_ever(driver: Driver) -> None:
@@ -470,8 +477,9 @@ def test_a_failure_anywhere_in_a_connection(
     sturdy.wait_until(lambda: sturdy.open_connections() == 0)
     monkeypatch.setattr(Connection, method, fail)
     with sturdy.connect() as victim:
-        victim.send(get("/wait")[: -1 if method == "expire" else None])
+        victim.send(b"bad\r\n\r\n" if method == "expire" else get("/wait"))
         await_end(victim)
+        sturdy.wait_until(failed.is_set)
     monkeypatch.undo()
     assert is_served(sturdy)
     assert is_served(sturdy, "/wait")

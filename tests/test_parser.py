@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mreactor.config import Limits
-from mreactor.http1.parser import END_OF_HEAD, MEMO_KEY_BYTES_MAX, MEMO_ENTRIES_MAX, Parser
+from mreactor.http1.parser import END_OF_HEAD, MEMO_ENTRIES_MAX, MEMO_KEY_BYTES_MAX, Parser
 from mreactor.http1.request import RequestHead
 from mreactor.http1.status import HTTPError
 

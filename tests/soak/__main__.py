@@ -1,0 +1,110 @@
+"""The command line: `load`, `slow` and `drain`."""
+
+# ruff: noqa: T201
+import argparse
+import json
+import sys
+import time
+
+from .drain import drain
+from .server import Sight, serving
+from .slow import Slowness, beset
+from .soak import soak
+
+TELL_SECONDS = 10.0
+
+
+def main() -> int:
+    """Run it; returns 0 if all is as it must be, else 1."""
+    options = parse()
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
+    print(f"{started} {options.what} on {options.backend}, {options.threads} threads", flush=True)
+    faults: list[str] = COMMANDS[options.what](options)
+    for fault in faults:
+        print(f"NOT AS IT MUST BE: {fault}")
+    print("all is as it must be" if not faults else f"{len(faults)} faults")
+    return 1 if faults else 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak", description="Soak, slow clients, ends under load."
+    )
+    parser.add_argument(
+        "what", nargs="?", default="load", choices=COMMANDS, help="what to do (default: load)"
+    )
+    parser.add_argument("--backend", default="epoll", choices=("epoll", "io_uring"))
+    parser.add_argument("--threads", type=int, default=2, metavar="T", help="reactors (default: 2)")
+    parser.add_argument(
+        "--requests", type=int, default=100_000, metavar="N", help="load: so many (default: 100000)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=86_400.0, metavar="S", help="load: for so long at most"
+    )
+    parser.add_argument(
+        "--clients", type=int, default=64, metavar="C", help="load: connections at once (default: 64)"
+    )
+    parser.add_argument("--heads", type=int, default=2000, metavar="N", help="slow: clients with slow heads")
+    parser.add_argument(
+        "--bodies", type=int, default=2000, metavar="N", help="slow: clients with slow bodies"
+    )
+    parser.add_argument(
+        "--readers", type=int, default=500, metavar="N", help="slow: clients that do not read"
+    )
+    parser.add_argument("--times", type=int, default=20, metavar="N", help="drain: so often (default: 20)")
+    parser.add_argument(
+        "--connections", type=int, default=500, metavar="N", help="drain: at once (default: 500)"
+    )
+    return parser.parse_args()
+
+
+def do_load(options: argparse.Namespace) -> list[str]:
+    with serving(options.backend, options.threads) as server:
+        result = soak(server, options.requests, options.seconds, options.clients, Teller())
+    rate = result.requests / result.seconds
+    print(f"{result.requests:,} requests in {result.seconds:,.0f} s: {rate:,.0f} requests/s")
+    print(f"start:          {result.start}\nafter warm-up:  {result.warm}\nat the end:     {result.end}")
+    share = result.end.resident / result.warm.resident
+    print(f"peak {result.peak / 1e6:.1f} MB; memory at the end is {share:.3f} of that after the warm-up")
+    print(json.dumps(result.done))
+    return result.faults()
+
+
+def do_slow(options: argparse.Namespace) -> list[str]:
+    slowness = Slowness(options.heads, options.bodies, options.readers)
+    with serving(options.backend, options.threads, slowness.options()) as server:
+        result = beset(server, slowness)
+    print(result)
+    return result.faults()
+
+
+def do_drain(options: argparse.Namespace) -> list[str]:
+    faults: list[str] = []
+    for number in range(options.times):
+        with serving(options.backend, options.threads) as server:
+            result = drain(server, options.connections, seed=number)
+        print(f"{number + 1}: {result}", flush=True)
+        faults += result.faults()
+    return faults
+
+
+COMMANDS = {"load": do_load, "slow": do_slow, "drain": do_drain}
+
+
+class Teller:
+    """Tells now and then how far the load has come."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._next = 0.0
+
+    def __call__(self, requests: int, sight: Sight) -> None:
+        """Show a line, if it is time."""
+        seconds = time.monotonic() - self._begun
+        if seconds >= self._next:
+            self._next = seconds + TELL_SECONDS
+            print(f"{requests:>12,} requests, {requests / max(seconds, 0.01):,.0f}/s, {sight}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What all kinds of hostile clients need: sockets by the thousand, and a latency that is watched meanwhile."""
+
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ASK_SECONDS = 0.002  # the pause of a normal client between two requests
+ANSWER_SECONDS = 20.0
+RECONNECT_EVERY = 20
+GET = b"GET /hello/normal HTTP/1.1\r\nHost: a\r\n\r\n"
+
+type Address = tuple[str, int]
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process open as many sockets as it may at all."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def connect(address: Address, window: int = 0) -> socket.socket:
+    """A non-blocking connection; `window`: its client takes about so many bytes without reading."""
+    sock = socket.socket()
+    if window:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    sock.settimeout(ANSWER_SECONDS)
+    sock.connect(address)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setblocking(False)
+    return sock
+
+
+class NormalClient(threading.Thread):
+    """Asks, waits for the answer, and asks again; now and then on a new connection.
+
+    Attributes:
+        latencies: seconds from each request, or its connection's beginning, to its answer.
+        failure: what has ended it before it was told to.
+    """
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(name="normal-client", daemon=True)
+        self._address = address
+        self._is_stopped = threading.Event()
+        self.latencies: list[float] = []
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        """Ask until stopped."""
+        try:
+            while not self._is_stopped.is_set():
+                self._converse()
+        except Exception as failure:
+            self.failure = failure
+
+    def stop(self) -> None:
+        """Let it end; called by the thread that has started it."""
+        self._is_stopped.set()
+        self.join(ANSWER_SECONDS)
+
+    def quantile(self, q: float) -> float:
+        """The latency that a share `q` of the requests did not exceed, in seconds."""
+        return sorted(self.latencies)[int(q * (len(self.latencies) - 1))]
+
+    def _converse(self) -> None:
+        begun = time.monotonic()
+        with socket.create_connection(self._address, timeout=ANSWER_SECONDS) as sock:
+            for _ in range(RECONNECT_EVERY):
+                sock.sendall(GET)
+                answer = sock.recv(4096)
+                self.latencies.append(time.monotonic() - begun)
+                if not answer.endswith(b"hello normal"):
+                    raise ValueError(f"the answer is {answer!r}")
+                if self._is_stopped.wait(ASK_SECONDS):
+                    return
+                begun = time.monotonic()
+
+
+@contextmanager
+def normal_client(address: Address) -> Iterator[NormalClient]:
+    """A normal client, for as long as the block lasts."""
+    client = NormalClient(address)
+    client.start()
+    try:
+        yield client
+    finally:
+        client.stop()

@@ -1,0 +1,154 @@
+"""An end under load: SIGTERM while hundreds of clients ask without pause. No request may be lost.
+
+A request counts as received when the client has handed it over in full. It is lost if its whole answer does not come.
+A client goes on until an answer says `Connection: close`.
+"""
+
+import select
+import time
+from dataclasses import dataclass
+from random import Random
+
+from tests.answers import Malformed, read_answer
+
+from .clients import Address, connect, raise_descriptor_limit
+from .kinds import get, post
+from .server import Server
+
+END_SECONDS = 15.0
+BUSY_SECONDS = (0.2, 0.6)
+READ_BYTES = 64 * 1024
+
+COMPUTED, CONSTANT, WAIT, ECHO = get(b"/hello/drain"), get(b"/"), get(b"/wait"), post(b"e" * 1000)
+# What clients send, and how many requests that is. What is in two pieces is sent in two turns.
+REQUESTS: tuple[tuple[tuple[bytes, ...], int], ...] = (
+    ((COMPUTED,), 1), ((COMPUTED,), 1), ((CONSTANT,), 1), ((ECHO,), 1), ((WAIT,), 1), ((COMPUTED * 3,), 3),
+    ((CONSTANT + ECHO + WAIT,), 3),
+    ((COMPUTED[:10], COMPUTED[10:]), 1), ((ECHO[:-500], ECHO[-500:]), 1), ((get(b"/files/large.bin"),), 1),
+    ((get(b"/stream"),), 1),
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Drained:
+    """What came of an end: requests answered, of them after the signal, lost; and how the server ended."""
+
+    connections: int
+    answered: int = 0
+    answered_late: int = 0
+    lost: int = 0
+    undecided: int = 0
+    seconds: float = 0.0
+    exit_code: int | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.connections} connections, {self.answered} requests answered, {self.answered_late} of them after"
+            f" SIGTERM, {self.lost} lost; ended with {self.exit_code} after {self.seconds:.2f} s"
+        )
+
+    def faults(self) -> list[str]:
+        """What is not as it must be, for people."""
+        found = [f"{self.lost} requests were lost"] * bool(self.lost)
+        if self.exit_code != 0:
+            found.append(f"the server ended with {self.exit_code}")
+        if self.undecided:
+            found.append(f"{self.undecided} connections did not end")
+        if self.answered_late < self.connections / 2:
+            found.append(
+                f"only {self.answered_late} requests were answered after SIGTERM: the test has missed it"
+            )
+        return found
+
+
+def drain(server: Server, connections: int, seed: int) -> Drained:
+    """Keep a server busy, end it, and see what came of all requests."""
+    raise_descriptor_limit()
+    random = Random(seed)
+    clients = {client.fd: client for client in (Client(server.address, random) for _ in range(connections))}
+    result = Drained(connections)
+    with select.epoll() as poll:
+        for fd in clients:
+            poll.register(fd, select.EPOLLIN)
+        signal_at = time.monotonic() + random.uniform(*BUSY_SECONDS)
+        _converse(poll, clients, signal_at)
+        answered = sum(client.answered for client in clients.values())
+        server.terminate()
+        begun = time.monotonic()
+        everybody = list(clients.values())
+        _converse(poll, clients, begun + END_SECONDS)
+    result.exit_code = server.wait()
+    result.seconds = time.monotonic() - begun
+    result.answered = sum(client.answered for client in everybody)
+    result.answered_late = result.answered - answered
+    result.lost = sum(client.outstanding for client in everybody)
+    result.undecided = len(clients)
+    for client in everybody:
+        client.sock.close()
+    return result
+
+
+def _converse(poll: select.epoll, clients: "dict[int, Client]", end: float) -> None:
+    """Let clients ask and listen, until all have ended or time is over."""
+    while clients and time.monotonic() < end:
+        for client in clients.values():
+            client.ask()
+        for fd, _ in poll.poll(0.005, 512):
+            if not clients[fd].listen():
+                poll.unregister(fd)
+                del clients[fd]
+
+
+class Client:
+    """A client that asks without pause.
+
+    Attributes:
+        outstanding: requests that were sent in full and not answered yet.
+        answered: requests that were.
+    """
+
+    def __init__(self, address: Address, random: Random) -> None:
+        self.sock = connect(address)
+        self.fd = self.sock.fileno()
+        self._random = random
+        self._received = b""
+        self._left: list[bytes] = []  # pieces to be sent, the last one first
+        self._count = 0  # requests that they are
+        self._is_last = False
+        self.outstanding = 0
+        self.answered = 0
+
+    def ask(self) -> None:
+        """Send the next piece of a request, if it is time to."""
+        if self._is_last or (self.outstanding and not self._left):
+            return
+        if not self._left:
+            pieces, self._count = self._random.choice(REQUESTS)
+            self._left = list(reversed(pieces))
+        piece = self._left.pop()
+        try:
+            sent = self.sock.send(piece)
+        except OSError:
+            self._left = []
+            return  # it was not taken, so it is not lost: `listen` hears of the end
+        assert sent == len(piece), "so little always fits"
+        if not self._left:
+            self.outstanding += self._count
+
+    def listen(self) -> bool:
+        """Take in answers; False where the connection has ended."""
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except OSError:
+            return False
+        self._received += data
+        try:
+            while read := read_answer(self._received):
+                answer, end = read
+                self._received = self._received[end:]
+                self._is_last = self._is_last or answer.says_close
+                self.outstanding -= 1
+                self.answered += 1
+        except Malformed:
+            return False
+        return bool(data)

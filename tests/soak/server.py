@@ -1,0 +1,104 @@
+"""The server as a child process, and what can be seen of it from outside."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTENING = re.compile(rb"listening on http://([0-9.]+):([0-9]+)")
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a process holds at a moment: resident bytes, open descriptors, threads."""
+
+    resident: int
+    descriptors: int
+    threads: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resident / 1e6:.1f} MB resident, {self.descriptors} descriptors, {self.threads} threads"
+        )
+
+
+class Server:
+    """A running server. Its log goes into a file without a name."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], log: "tempfile._TemporaryFileWrapper[bytes]"
+    ) -> None:
+        self._process = process
+        self._log = log
+        self.pid = process.pid
+        self.address = self._await_address()
+
+    def look(self) -> Sight:
+        """See what it holds now."""
+        folder = Path("/proc", str(self.pid))
+        resident = int((folder / "statm").read_text().split()[1]) * PAGE_BYTES
+        return Sight(resident, len(os.listdir(folder / "fd")), len(os.listdir(folder / "task")))
+
+    def terminate(self) -> None:
+        """SIGTERM: it drains."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait for its end; returns the exit code."""
+        return self._process.wait(STOP_SECONDS)
+
+    def complaints(self) -> list[str]:
+        """The lines of its log that tell of failures; those of the handler that fails on purpose left out."""
+        lines = self._read().decode(errors="replace").splitlines()
+        serious = [line for line in lines if " ERROR " in line or " WARN " in line]
+        return [line for line in serious if "/broken" not in line and "more like it" not in line]
+
+    def kill(self) -> None:
+        """End it, if it has not ended; again does nothing."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(STOP_SECONDS)
+
+    def _read(self) -> bytes:
+        return os.pread(self._log.fileno(), 1 << 20, 0)
+
+    def _await_address(self) -> tuple[str, int]:
+        limit = time.monotonic() + START_SECONDS
+        while (found := LISTENING.search(self._read())) is None:
+            if self._process.poll() is not None or time.monotonic() > limit:
+                raise RuntimeError(f"the server does not start: {self._read().decode()}")
+            time.sleep(0.02)
+        return found[1].decode(), int(found[2])
+
+
+@contextmanager
+def serving(
+    backend: str, threads: int, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Start a server with the application of `app`, on a free port; it is killed in the end."""
+    command = [sys.executable, "-m", "mreactor", "tests.soak.app:app", "--port", "0", "--backend", backend]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [*command, "--threads", str(threads), *options],
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield Server(process, log)
+        finally:
+            process.kill()
+            process.wait(STOP_SECONDS)
