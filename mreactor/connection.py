@@ -365,8 +365,8 @@ class Connection:
 
     def _lingers(self) -> bool:
         """Whether bytes may be on their way that would turn the closing into a reset (RFC 9112 section 9.6)."""
-        had_body = self._head is not None and self._head.has_body  # old clients send a CR LF behind it
-        return not self._eof and bool(had_body or self._refused or self._buffer or self._service.draining)
+        likely = self._outbox.in_pieces or self._refused or self._buffer or self._service.draining
+        return not self._eof and bool(likely or (self._head is not None and self._head.has_body))
 
     def _begin_part(self, stream: Stream) -> None:
         job = stream.next_part()

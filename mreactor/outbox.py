@@ -13,20 +13,23 @@ class Outbox:
     Attributes:
         output: bytes that are ready.
         stream: what comes after them; closed when it is used up or dropped.
+        in_pieces: sending took more than one step, in which the peer may have sent more.
     """
 
-    __slots__ = ("_since", "_taken", "output", "stream")
+    __slots__ = ("_since", "_taken", "in_pieces", "output", "stream")
 
     def __init__(self) -> None:
         self.output: bytes | memoryview = b""
         self.stream: FileBody | Stream | None = None
         self._since = 0.0  # when sending began
         self._taken = 0  # bytes that the peer has taken since
+        self.in_pieces = False
 
     def begin(self, now: float) -> None:
         """Sending begins, or goes on with a new part."""
         self._since = now
         self._taken = 0
+        self.in_pieces = False
 
     def deadline(self, service: Service) -> float:
         """Monotonic seconds by which the peer must have taken more: soon after the last byte, and at a rate."""
@@ -65,6 +68,8 @@ class Outbox:
             self.stream.advance(count)
             if not self.stream.remaining:
                 self.drop_stream()
+        if self.output or self.stream is not None:
+            self.in_pieces = True
 
     def give_up(self, is_running: bool) -> Job | None:
         """Drop everything.

@@ -249,6 +249,10 @@ def listen(config: Config) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and config.host == "::":
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        # Connections inherit it. A peer whose window stays shut is cut off by the kernel: `send` cannot tell, since the
+        # kernel takes some bytes now and then without the peer having taken any.
+        stall = min(int(config.limits.write_stall_seconds * 1000), 2**31 - 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall)
         listener.bind(address)
         listener.listen(config.backlog)
     except OSError as error:

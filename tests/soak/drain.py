@@ -37,6 +37,7 @@ class Drained:
     answered: int = 0
     answered_late: int = 0
     lost: int = 0
+    losses: tuple[str, ...] = ()
     undecided: int = 0
     seconds: float = 0.0
     exit_code: int | None = None
@@ -49,7 +50,7 @@ class Drained:
 
     def faults(self) -> list[str]:
         """What is not as it must be, for people."""
-        found = [f"{self.lost} requests were lost"] * bool(self.lost)
+        found = [f"{self.lost} requests were lost: {'; '.join(self.losses[:5])}"] * bool(self.lost)
         if self.exit_code != 0:
             found.append(f"the server ended with {self.exit_code}")
         if self.undecided:
@@ -81,7 +82,9 @@ def drain(server: Server, connections: int, seed: int) -> Drained:
     result.seconds = time.monotonic() - begun
     result.answered = sum(client.answered for client in everybody)
     result.answered_late = result.answered - answered
-    result.lost = sum(client.outstanding for client in everybody)
+    losers = [client for client in everybody if client.outstanding]
+    result.lost = sum(client.outstanding for client in losers)
+    result.losses = tuple(client.story(begun) for client in losers)
     result.undecided = len(clients)
     for client in everybody:
         client.sock.close()
@@ -115,6 +118,7 @@ class Client:
         self._left: list[bytes] = []  # pieces to be sent, the last one first
         self._count = 0  # requests that they are
         self._is_last = False
+        self._begun = self._sent = self._heard = time.monotonic()
         self.outstanding = 0
         self.answered = 0
 
@@ -125,6 +129,7 @@ class Client:
         if not self._left:
             pieces, self._count = self._random.choice(REQUESTS)
             self._left = list(reversed(pieces))
+            self._begun = time.monotonic()
         piece = self._left.pop()
         try:
             sent = self.sock.send(piece)
@@ -134,6 +139,15 @@ class Client:
         assert sent == len(piece), "so little always fits"
         if not self._left:
             self.outstanding += self._count
+            self._sent = time.monotonic()
+
+    def story(self, signal_at: float) -> str:
+        """When it was that a request was lost, for people; all in seconds after the signal."""
+        begun, sent, heard = (moment - signal_at for moment in (self._begun, self._sent, self._heard))
+        return (
+            f"{self.outstanding} of {self._count} outstanding, begun {begun:+.3f}, sent in full {sent:+.3f}, heard of"
+            f" the server {heard:+.3f}, {self.answered} answered before, received so far {self._received[:60]!r}"
+        )
 
     def listen(self) -> bool:
         """Take in answers; False where the connection has ended."""
@@ -142,6 +156,7 @@ class Client:
         except OSError:
             return False
         self._received += data
+        self._heard = time.monotonic()
         try:
             while read := read_answer(self._received):
                 answer, end = read

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
+from typing import Self
 
 from tests.answers import read_answers
 
@@ -92,6 +93,13 @@ class Load:
         self._wanted = 0
         while self._clients:
             self._round()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients.values():
+            client.sock.close()
         self._epoll.close()
 
     def _open(self) -> None:

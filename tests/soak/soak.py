@@ -58,11 +58,11 @@ def soak(
         Unexpected: an answer is not what it has to be.
     """
     start = server.look()
-    load = Load(server.address, clients)
     watch = _Watch(server, min(WARM_UP_REQUESTS, requests // WARM_UP_SHARE), tell)
-    begun = time.monotonic()
-    load.run(requests, seconds, watch)
-    taken = time.monotonic() - begun
+    with Load(server.address, clients) as load:
+        begun = time.monotonic()
+        load.run(requests, seconds, watch)
+        taken = time.monotonic() - begun
     end = _settled(server, start)
     warm = watch.warm or end
     return Soaked(load.requests, taken, start, warm, end, watch.peak, dict(load.done), server.complaints())

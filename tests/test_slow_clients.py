@@ -1,0 +1,36 @@
+"""Slow heads, slow bodies and slow readers, hundreds at once, beside a normal client that is not to notice.
+
+With `MREACTOR_TEST_SLOW=2000,2000,500` there are so many of each, and the server's limits are its defaults.
+"""
+
+import os
+
+import pytest
+from drivers import SOCKET_KINDS, missing
+
+from mreactor.config import Limits
+from tests.soak.server import serving
+from tests.soak.slow import Slowness, beset
+
+IMPATIENT = Limits(head_seconds=2.0, body_grace_seconds=2.0, write_stall_seconds=2.0)
+
+
+def slowness() -> Slowness:
+    """How many, and what the server bears with."""
+    given = os.environ.get("MREACTOR_TEST_SLOW")
+    if given is None:
+        return Slowness(200, 200, 50, IMPATIENT)
+    heads, bodies, readers = (int(count) for count in given.split(","))
+    return Slowness(heads, bodies, readers)
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_slow_clients_are_closed_and_others_do_not_notice(kind: str) -> None:
+    if reason := missing(kind):
+        pytest.skip(reason)
+    many = slowness()
+    with serving(kind, threads=2, options=many.options()) as server:
+        result = beset(server, many)
+        assert not result.faults(), str(result)
+        assert not server.complaints()
+    assert [len(late) for late in result.lateness.values()] == [many.heads, many.bodies, many.readers]
