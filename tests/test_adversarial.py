@@ -20,7 +20,7 @@ from mreactor.http1.response import Response
 from tests.adversarial.case import FOLLOWING, Case
 from tests.adversarial.table import CASES
 
-OFFSETS_MAX = 48  # a case is cut at so many places at most
+OFFSETS_MAX = 36  # a case is cut at so many places at most
 BYTEWISE_MAX = 400  # longer ones are not fed byte by byte
 TOGETHER = 50  # connections open at once over sockets
 

@@ -21,7 +21,7 @@ from tests.fuzz.play import Manner, essence
 from tests.fuzz.shrink import shrink
 from tests.fuzz.target import be_quiet, make_app, make_files, make_peer, make_service
 
-MESSAGES = int(os.environ.get("MREACTOR_TEST_FUZZ_MESSAGES", "12000"))
+MESSAGES = int(os.environ.get("MREACTOR_TEST_FUZZ_MESSAGES", "8000"))
 SEED = 20_240_229
 CORPUS = corpus()
 SPLITS = 150  # messages up to this size are cut at every offset, longer ones at a sample of them
