@@ -251,38 +251,41 @@ def test_one_byte_writes(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -
         check_all_is_well(driver)
 
 
-@pytest.mark.parametrize("size", [1, 1000, 65_536])
-def test_files_in_pieces(kind: str, app: App, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_files_in_pieces(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full piece does not mean that the socket is full, nor does a short one."""
-    real, total = os.sendfile, BIG[: 1000 * size]
+    real, sizes = os.sendfile, itertools.cycle((100, 65_536, 1))
     monkeypatch.setattr(
-        os, "sendfile", lambda out, file, offset, count: real(out, file, offset, min(count, size))
+        os, "sendfile", lambda out, file, start, count: real(out, file, start, min(count, next(sizes)))
     )
-
-    @app.get("/part")
-    def part(request: Request) -> Response:
-        return Response(FileBody(os.memfd_create("part"), 0, 0) if not total else memory_file(total))
-
     with serve(kind, app) as driver, driver.connect() as client:
-        assert client.ask(request("/part")).body == total
+        assert client.ask(request("/file")).body == BIG
         assert client.ask(GET).body == b"hello you"
 
 
-def memory_file(content: bytes) -> FileBody:
-    fd = os.memfd_create("content")
-    os.write(fd, content)
-    return FileBody(fd, 0, len(content))
+def test_a_file_that_a_fast_reader_takes_as_it_comes(kind: str, app: App) -> None:
+    """The socket is never full, so no event would say that it has room again. This once stalled after 2 MiB."""
+    size = 24 << 20
+
+    @app.get("/huge")
+    def huge(request: Request) -> Response:
+        fd = os.memfd_create("huge")
+        os.truncate(fd, size)
+        return Response(FileBody(fd, 0, size))
+
+    with serve(kind, app, limits=Limits(write_stall_seconds=2.0)) as driver, driver.connect() as client:
+        client.send(request("/huge") + GET)
+        assert len(client.receive().body) == size
+        assert client.receive().body == b"hello you"
 
 
-@pytest.mark.parametrize("target", ["/big", "/file"])
-def test_a_storm_of_eagain(kind: str, app: App, target: str) -> None:
+def test_a_storm_of_eagain(kind: str, app: App) -> None:
     """Windows of a few KiB on both sides: of most sends the kernel takes little or nothing."""
     with serve(kind, app) as driver:
         driver.server._acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         with ExitStack() as stack:
             clients = [stack.enter_context(driver.connect(window=2048)) for _ in range(4)]
             for client in clients:
-                client.send(request(target) * 2)
+                client.send(request("/big") + request("/file"))
             for client in clients:
                 assert [client.receive().body for _ in range(2)] == [BIG] * 2
         check_all_is_well(driver)
