@@ -23,7 +23,7 @@ from .server import Server
 
 DRIP_SECONDS = 1.0
 TOO_LATE_SECONDS = 2.0
-TOO_EARLY_SECONDS = 0.3  # deadlines run from the server's clock, which starts a little later than ours
+TOO_EARLY_SECONDS = 0.5  # that bytes have come is noticed a little late, so our deadline may be the later one
 P99_SECONDS_MAX = 0.100
 WINDOW = 4096
 READ_BYTES = 64 * 1024
@@ -149,15 +149,19 @@ class Slow:
 def beset(server: Server, slowness: Slowness) -> Beset:
     """Have all slow clients at once, until each should have been closed."""
     raise_descriptor_limit()
-    result = Beset()
+    result, limits = Beset(), slowness.limits
     before = server.look().descriptors
     with normal_client(server.address) as normal:
-        groups = _gather(server.address, slowness)
-        drippers = [client for kind in ("heads", "bodies") for client in groups[kind]]
-        watcher = threading.Thread(target=_watch, args=(groups["readers"], server.address[1]), name="watcher")
+        heads = _gather(server.address, slowness.heads, HEAD, limits.head_seconds)
+        bodies = _gather(server.address, slowness.bodies, BODY, limits.body_grace_seconds)
+        readers: list[Slow] = []
+        watcher = threading.Thread(target=_watch, args=(readers, slowness, server.address[1]), name="watcher")
         watcher.start()
-        _drip(drippers)
+        for _ in range(slowness.readers):
+            readers.append(Slow(server.address, FLOOD, limits.write_stall_seconds, WINDOW))
+        _drip(heads + bodies)
         watcher.join()
+    groups = {"heads": heads, "bodies": bodies, "readers": readers}
     for kind, clients in groups.items():
         result.lateness[kind] = [
             client.ended - client.deadline for client in clients if client.ended is not None
@@ -176,17 +180,8 @@ def beset(server: Server, slowness: Slowness) -> Beset:
     return result
 
 
-def _gather(address: Address, slowness: Slowness) -> dict[str, list[Slow]]:
-    limits = slowness.limits
-
-    def group(count: int, first: bytes, patience: float, window: int = 0) -> list[Slow]:
-        return [Slow(address, first, patience, window) for _ in range(count)]
-
-    return {
-        "heads": group(slowness.heads, HEAD, limits.head_seconds),
-        "bodies": group(slowness.bodies, BODY, limits.body_grace_seconds),
-        "readers": group(slowness.readers, FLOOD, limits.write_stall_seconds, WINDOW),
-    }
+def _gather(address: Address, count: int, first: bytes, patience: float) -> list[Slow]:
+    return [Slow(address, first, patience) for _ in range(count)]
 
 
 def _drip(clients: list[Slow]) -> None:
@@ -219,15 +214,12 @@ def _turns(clients: list[Slow]) -> Iterator[None]:
         yield
 
 
-def _watch(readers: list[Slow], port: int) -> None:
-    """Note when each reader is closed, until all are, or should have been."""
-    if not readers:
-        return
-    patience = max(reader.deadline for reader in readers) - time.monotonic()
-    end = time.monotonic() + RENEWALS_MAX * patience
-    waiting = list(readers)
-    while waiting and time.monotonic() < end:
+def _watch(readers: list[Slow], slowness: Slowness, port: int) -> None:
+    """Note when each reader is closed, until all are, or should have been. Runs beside the thread that adds them."""
+    end = time.monotonic() + RENEWALS_MAX * slowness.limits.write_stall_seconds
+    while sum(reader.ended is not None for reader in readers) < slowness.readers and time.monotonic() < end:
         time.sleep(WATCH_SECONDS)
+        waiting = [reader for reader in readers if reader.ended is None]
         for reader in waiting:
             reader.feel()
         now, served = time.monotonic(), _served(port)
@@ -236,7 +228,6 @@ def _watch(readers: list[Slow], port: int) -> None:
                 reader.ended = now
             elif now > reader.deadline + TOO_LATE_SECONDS + 1.0:
                 end = now  # it is not closed: there is nothing more to wait for
-        waiting = [reader for reader in waiting if reader.ended is None]
 
 
 def _served(port: int) -> set[int]:
