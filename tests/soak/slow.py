@@ -23,7 +23,7 @@ from .server import Server
 
 DRIP_SECONDS = 1.0
 TOO_LATE_SECONDS = 2.0
-TOO_EARLY_SECONDS = 0.5  # that bytes have come is noticed a little late, so our deadline may be the later one
+TOO_EARLY_SECONDS = 0.3
 P99_SECONDS_MAX = 0.100
 WINDOW = 4096
 READ_BYTES = 64 * 1024
@@ -107,7 +107,7 @@ class Slow:
     """One slow client.
 
     Attributes:
-        deadline: monotonic seconds at which the server has to lose patience.
+        earliest, deadline: monotonic seconds between which the server has to lose patience.
         ended: when the server closed; None as long as it has not.
     """
 
@@ -117,15 +117,24 @@ class Slow:
         self.sock.send(first)
         self._patience = patience
         self._queued = 0
-        self.deadline = time.monotonic() + patience
+        self._felt = time.monotonic()
+        self.earliest = self.deadline = self._felt + patience
         self.ended: float | None = None
 
     def feel(self) -> None:
         """Put off the deadline if bytes have come, though nobody reads them."""
         queued: int = struct.unpack("i", fcntl.ioctl(self.sock, termios.FIONREAD, bytes(4)))[0]
+        now = time.monotonic()
         if queued != self._queued:
             self._queued = queued
-            self.deadline = time.monotonic() + self._patience
+            self.earliest, self.deadline = self._felt + self._patience, now + self._patience
+        self._felt = now
+
+    @property
+    def lateness(self) -> float:
+        """By how many seconds it was closed after its deadline; negative: before it."""
+        assert self.ended is not None, "it has been closed"
+        return max(0.0, self.ended - self.deadline) or min(0.0, self.ended - self.earliest)
 
     def drip(self) -> None:
         """Send one more byte."""
@@ -158,14 +167,12 @@ def beset(server: Server, slowness: Slowness) -> Beset:
         watcher = threading.Thread(target=_watch, args=(readers, slowness, server.address[1]), name="watcher")
         watcher.start()
         for _ in range(slowness.readers):
-            readers.append(Slow(server.address, FLOOD, limits.write_stall_seconds, WINDOW))
+            readers.append(Slow(server.address, FLOOD, limits.write_stall_seconds, WINDOW))  # noqa: PERF401
         _drip(heads + bodies)
         watcher.join()
     groups = {"heads": heads, "bodies": bodies, "readers": readers}
     for kind, clients in groups.items():
-        result.lateness[kind] = [
-            client.ended - client.deadline for client in clients if client.ended is not None
-        ]
+        result.lateness[kind] = [client.lateness for client in clients if client.ended is not None]
         result.left[kind] = sum(client.ended is None for client in clients)
         for client in clients:
             client.sock.close()
