@@ -59,7 +59,7 @@ class Server:
         return self._process.wait(STOP_SECONDS)
 
     def complaints(self) -> list[str]:
-        """The lines of its log that tell of failures; those meant to be there, of this handler and the GIL, left out."""
+        """The lines of its log that tell of failures; what is meant to be there left out."""
         lines = self._read().decode(errors="replace").splitlines()
         serious = [line for line in lines if " ERROR " in line or " WARN " in line]
         expected = ("/broken", "more like it", "the GIL is on")
