@@ -23,7 +23,7 @@ import pytest
 from drivers import SOCKET_KINDS, SocketDriver, missing, open_driver
 
 from mreactor.acceptor import base as acceptor_base
-from mreactor.acceptor.uring import ACCEPTED
+from mreactor.acceptor import uring as acceptor_uring
 from mreactor.app import App
 from mreactor.config import Limits
 from mreactor.http1.request import Request
@@ -36,6 +36,7 @@ GET = b"GET /hello/you HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /hello/you HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 BIG = bytes(range(256)) * 400
 EVENT_SECONDS = 10.0
+QUICK_SECONDS = 0.02
 
 type Verb = Callable[..., Any]
 
@@ -44,6 +45,20 @@ def request(target: str, body: bytes = b"") -> bytes:
     """A request with or without a body."""
     method, length = ("POST", f"Content-Length: {len(body)}\r\n") if body else ("GET", "")
     return f"{method} {target} HTTP/1.1\r\nHost: a\r\n{length}\r\n".encode() + body
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have idle threads look round more often, or half of the time goes into stopping servers."""
+    for module, name, value in (
+        (epoll, "TICK_SECONDS", QUICK_SECONDS),
+        (base, "TICK_SECONDS", QUICK_SECONDS),
+        (base, "TICK_NANOSECONDS", int(QUICK_SECONDS * 1e9)),
+        (uring, "TICK_NANOSECONDS", int(QUICK_SECONDS * 1e9)),
+        (acceptor_base, "WAKE_SECONDS", QUICK_SECONDS),
+        (acceptor_uring, "WAKE_SECONDS", QUICK_SECONDS),
+    ):
+        monkeypatch.setattr(module, name, value)
 
 
 @pytest.fixture
@@ -331,8 +346,8 @@ def test_a_read_fails(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
                 if first == GET:
                     client.receive()
                 now.arm(1, error, client)
-                client.send(b"x")
-                with suppress(ConnectionResetError):
+                with suppress(ConnectionResetError, BrokenPipeError):
+                    client.send(b"x")
                     client.receive_rest()
                 assert other.ask(GET).status == 200
         assert now.happened == len(SOCKET_ERRORS) * len(beginnings)
@@ -424,32 +439,43 @@ def test_waiting_with_epoll_fails(app: App, monkeypatch: pytest.MonkeyPatch) -> 
         check_all_answers(driver)
 
 
-def test_the_buffer_pool_runs_dry(ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ENOBUFS: receives end, and are armed again without a byte lost."""
-    monkeypatch.setattr(uring, "BUFFERS", 2)
-    monkeypatch.setattr(uring, "BUFFER_BYTES", 64)
-    ended = []
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The results with which receives have ended."""
+    results: list[int] = []
     real = uring.UringReactor._attend_received
 
     def attend_received(reactor: Any, client: Any, res: int, flags: int) -> None:
-        ended.append(res)
+        if not flags & abi.CQE_MORE:
+            results.append(res)
         real(reactor, client, res, flags)
 
     monkeypatch.setattr(uring.UringReactor, "_attend_received", attend_received)
+    return results
+
+
+def test_the_buffer_pool_runs_dry(
+    ring_kind: str, app: App, ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ENOBUFS: receives end, and are armed again without a byte lost."""
+    monkeypatch.setattr(uring, "BUFFERS", 2)
+    monkeypatch.setattr(uring, "BUFFER_BYTES", 64)
     with serve(ring_kind, app) as driver:
         ask_all_at_once(driver, 50, request("/echo", BIG[:5000]), BIG[:5000])
         assert -errno.ENOBUFS in ended
         check_all_is_well(driver)
 
 
-def test_the_completion_queue_overflows(ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Multishot receives end with bytes in hand, or with none: they are armed again, and nothing is lost."""
+def test_the_completion_queue_overflows(
+    ring_kind: str, app: App, ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Multishot receives end with bytes in hand: they are armed again, and nothing is lost."""
     monkeypatch.setattr(uring, "ENTRIES", 4)
     monkeypatch.setattr(uring, "CQ_ENTRIES", 4)
     monkeypatch.setattr(uring, "BUFFERS", 64)
     with serve(ring_kind, app) as driver:
         ask_all_at_once(driver, 100, request("/echo", BIG[:20_000]), BIG[:20_000])
-        assert driver.server._reactors[0]._ring.cq_entries == 4
+        assert max(ended) > 0, "no receive has met the full queue"
         assert driver.server._reactors[0]._ring.dropped == 0
         check_all_is_well(driver)
 
@@ -481,7 +507,11 @@ def fail_accepts(monkeypatch: pytest.MonkeyPatch, now: Now) -> None:
     def completions(ring: Ring) -> Iterator[tuple[int, int, int]]:
         for completion in real_completions(ring):
             yield completion
-            if completion[0] == ACCEPTED and threading.current_thread().name == "acceptor" and now.strikes():
+            if (
+                completion[0] == acceptor_uring.ACCEPTED
+                and threading.current_thread().name == "acceptor"
+                and now.strikes()
+            ):
                 yield completion[0], -now.error, abi.CQE_MORE
 
     monkeypatch.setattr(acceptor_base, "accept4", accept4)

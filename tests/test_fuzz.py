@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from drivers import SOCKET_KINDS, missing
 
 from mreactor.connection import Connection
 from mreactor.http1.request import RequestHead
@@ -64,6 +65,14 @@ def test_nothing_is_found_in_a_short_campaign() -> None:
     result = run(Task(SEED, messages=MESSAGES))
     assert not [(finding.number, finding.what) for finding in result.findings]
     assert result.messages == MESSAGES
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_reactors_make_of_messages_what_the_connection_makes_of_them(kind: str) -> None:
+    if reason := missing(kind):
+        pytest.skip(reason)
+    result = run(Task(SEED, messages=MESSAGES // 10, over=kind))
+    assert not [(finding.number, finding.what) for finding in result.findings]
 
 
 @pytest.mark.parametrize("name", CORPUS)

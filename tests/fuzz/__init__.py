@@ -2,6 +2,7 @@
 
     python -m tests.fuzz --messages 1000000 --seed 7      # so many, or
     python -m tests.fuzz --seconds 3600 --jobs 2          # so long, on two processes
+    python -m tests.fuzz --over io_uring                  # through a server, compared with the connection itself
     python -m tests.fuzz --replay fuzz-7-123456.http      # one message again, as a file
 
 What must hold for each message, whatever it is:

@@ -45,6 +45,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="J", help="processes to share the work (default: 1)"
     )
+    parser.add_argument(
+        "--over", default="memory", choices=("memory", "epoll", "io_uring"), help="to what they go"
+    )
     parser.add_argument("--findings", default=".", metavar="DIR", help="where messages that fail are put")
     parser.add_argument(
         "--replay", nargs="+", metavar="FILE", help="check the messages in these files, and nothing else"
@@ -62,7 +65,10 @@ def tasks(seed: int, options: argparse.Namespace) -> list[Task]:
         None if options.messages is None else (options.messages + jobs - 1 - job) // jobs
         for job in range(jobs)
     ]
-    return [Task(seed, options.first + job, jobs, share, options.seconds) for job, share in enumerate(shares)]
+    return [
+        Task(seed, options.first + job, jobs, share, options.seconds, options.over)
+        for job, share in enumerate(shares)
+    ]
 
 
 def campaign(parts: list[Task]) -> Iterable[Result]:

@@ -18,6 +18,7 @@ from .check import Checker, Wrong
 from .grammar import Grammar
 from .mutator import Mutator
 from .target import be_quiet, make_files
+from .wire import WireChecker
 
 CORPUS = Path(__file__).parent / "corpus"
 STALL_SECONDS = 60.0  # without a message finished: the stacks are shown and the process ends
@@ -33,13 +34,17 @@ FINDINGS_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A part of a campaign: the messages from `first` on, every `step`-th of them, until so many or so long."""
+    """A part of a campaign: the messages from `first` on, every `step`-th of them, until so many or so long.
+
+    They go to the connection itself (over "memory"), or to a server over sockets ("epoll", "io_uring").
+    """
 
     seed: int
     first: int = 0
     step: int = 1
     messages: int | None = None
     seconds: float | None = None
+    over: str = "memory"
 
 
 @dataclass(slots=True)
@@ -110,7 +115,7 @@ def run(task: Task, tell: Callable[[Result], None] = lambda result: None) -> Res
     source, result = Source(task.seed), Result()
     begun = time.monotonic()
     with make_files() as files:
-        checker = Checker(Path(files))
+        checker = Checker(Path(files)) if task.over == "memory" else WireChecker(Path(files), task.over)
         while not _is_done(task, result):
             number = task.first + result.messages * task.step
             message, random = source.message(number)
@@ -123,6 +128,7 @@ def run(task: Task, tell: Callable[[Result], None] = lambda result: None) -> Res
             if result.messages % WATCH_EVERY == 0:
                 _watch(result, time.monotonic() - begun)
                 tell(result)
+        checker.close()
     _watch(result, time.monotonic() - begun)
     if result.before is not None:
         result.after = memory()

@@ -95,15 +95,17 @@ def essence(outcome: Outcome) -> Outcome:
 
     Of a line with two faults the one is told that is seen first, which depends on how much of the line has come.
     """
-    return Outcome(_essence(outcome.output), outcome.state, _essence(outcome.at_end))
+    return Outcome(essence_of(outcome.output), outcome.state, essence_of(outcome.at_end))
 
 
 def everything(outcome: Outcome) -> bytes:
     """All that has gone out, whenever it did; likewise."""
-    return _essence((outcome.output + outcome.at_end).replace(CONTINUE, b""))
+    return essence_of(outcome.output + outcome.at_end)
 
 
-def _essence(output: bytes) -> bytes:
+def essence_of(output: bytes) -> bytes:
+    """Bytes that went out, likewise, and without interim answers."""
+    output = output.replace(CONTINUE, b"")
     return _REFUSAL.sub(rb"\1", _DATE.sub(b"", output))
 
 

@@ -67,16 +67,15 @@ def drain(server: Server, connections: int, seed: int) -> Drained:
     raise_descriptor_limit()
     random = Random(seed)
     clients = {client.fd: client for client in (Client(server.address, random) for _ in range(connections))}
-    result = Drained(connections)
+    everybody, result = list(clients.values()), Drained(connections)
     with select.epoll() as poll:
         for fd in clients:
             poll.register(fd, select.EPOLLIN)
         signal_at = time.monotonic() + random.uniform(*BUSY_SECONDS)
         _converse(poll, clients, signal_at)
-        answered = sum(client.answered for client in clients.values())
+        answered = sum(client.answered for client in everybody)
         server.terminate()
         begun = time.monotonic()
-        everybody = list(clients.values())
         _converse(poll, clients, begun + END_SECONDS)
     result.exit_code = server.wait()
     result.seconds = time.monotonic() - begun
@@ -86,7 +85,7 @@ def drain(server: Server, connections: int, seed: int) -> Drained:
     result.lost = sum(client.outstanding for client in losers)
     result.losses = tuple(client.story(begun) for client in losers)
     result.undecided = len(clients)
-    for client in everybody:
+    for client in clients.values():
         client.sock.close()
     return result
 
@@ -98,8 +97,7 @@ def _converse(poll: select.epoll, clients: "dict[int, Client]", end: float) -> N
             client.ask()
         for fd, _ in poll.poll(0.005, 512):
             if not clients[fd].listen():
-                poll.unregister(fd)
-                del clients[fd]
+                clients.pop(fd).sock.close()
 
 
 class Client:
