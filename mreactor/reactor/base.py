@@ -22,14 +22,14 @@ from ..mailbox import Mailbox
 from ..metrics import BUCKETS
 from ..service import Service
 from ..sharing import own
-from ..state import CLOSED, LINGERING, READY
+from ..state import CLOSED, LINGERING, READY, SENDING
 from ..timers import TICK_SECONDS, TimerWheel
 
 log = logging.getLogger("mreactor")
 
 # What a peer can do to a socket at any time; everything else is worth a line in the log.
 PEER_ERRORS = frozenset(
-    {errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH}
+    {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH}
 )
 
 TICK_NANOSECONDS = int(TICK_SECONDS * 1e9)
@@ -273,6 +273,8 @@ class Reactor(threading.Thread, ABC):
         if not isinstance(error, OSError):
             self.service.counters.error("connection")
             log.error("a connection failed and was closed", exc_info=error)
+        elif error.errno == errno.ETIMEDOUT:
+            self.service.count_timeout(SENDING)  # the kernel saw the stall first: see `listen` in server.py
         elif error.errno in PEER_ERRORS:
             self.service.counters.error("peer")
         else:

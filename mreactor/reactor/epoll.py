@@ -8,8 +8,10 @@ Sockets are closed at the end of a round, after its events: a number that is clo
 and an event that was fetched before would reach the wrong one.
 """
 
+import errno
 import os
 import select
+import socket
 import time
 from bisect import bisect_left
 from collections.abc import Callable
@@ -143,7 +145,10 @@ class EpollReactor(Reactor):
                 self._adopt(fd)
             return
         try:
-            if mask & select.EPOLLERR or (mask & select.EPOLLHUP and not client.connection.wants_read):
+            if mask & select.EPOLLERR:
+                number = client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+                raise OSError(number, os.strerror(number))
+            if mask & select.EPOLLHUP and not client.connection.wants_read:
                 client.connection.abort()
             self._drive(client)
         except Exception as error:
