@@ -6,7 +6,8 @@
     nox -s fuzz -- --seconds 3600       mutated messages, for an hour
 
 The tests run on every interpreter found that mreactor is for; on the free-threaded 3.13 always. Versions of the tools
-stand in pyproject.toml, under `dependency-groups`.
+stand in pyproject.toml, under `dependency-groups`. The tags part the default sessions into two halves that take equally
+long, for scripts/test to run side by side.
 """
 
 import os
@@ -132,7 +133,7 @@ PAGE = "tests/test_page.py"
 # --- The sessions. ---
 
 
-@nox.session
+@nox.session(tags=["first-half"])
 def lint(session: nox.Session) -> None:
     """Layout and lint rules, by ruff."""
     install(session, "lint")
@@ -140,7 +141,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
 
 
-@nox.session(python=CHECKER.path if CHECKER else FREE_THREADED)
+@nox.session(python=CHECKER.path if CHECKER else FREE_THREADED, tags=["first-half"])
 def types(session: nox.Session) -> None:
     """Strict type check, by mypy; on an ordinary Python if there is one."""
     if CHECKER is None:
@@ -149,14 +150,14 @@ def types(session: nox.Session) -> None:
     session.run("mypy", "mreactor", "bench", "noxfile.py")
 
 
-@nox.session(python=FREE_THREADED)
+@nox.session(python=FREE_THREADED, tags=["first-half"])
 def tidy(session: nox.Session) -> None:
     """The house rules: floors, lengths, names."""
     install(session, "test")
     session.run("python", "-m", "pytest", "tests/test_tidy.py", *session.posargs)
 
 
-@nox.session
+@nox.session(tags=["second-half"])
 @nox.parametrize("python", TESTED)
 def tests(session: nox.Session) -> None:
     """The whole suite but the browser's part, on each interpreter found."""
@@ -164,7 +165,7 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", f"--ignore={PAGE}", *session.posargs)
 
 
-@nox.session(python=MEASURER.path if MEASURER else FREE_THREADED)
+@nox.session(python=MEASURER.path if MEASURER else FREE_THREADED, tags=["first-half"])
 def coverage(session: nox.Session) -> None:
     """Branch coverage of the package, child processes included; on an ordinary Python if there is one."""
     if MEASURER is None:
@@ -180,7 +181,7 @@ def coverage(session: nox.Session) -> None:
         session.run("coverage", "report")
 
 
-@nox.session(python=FREE_THREADED)
+@nox.session(python=FREE_THREADED, tags=["second-half"])
 def observability(session: nox.Session) -> None:
     """Metrics by the official parser, and the live page in Chromium, which is installed where that is possible."""
     install(session, "observability")
@@ -200,7 +201,7 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "-m", "tests.fuzz", *(session.posargs or ("--seconds", "60")))
 
 
-@nox.session(python=FREE_THREADED)
+@nox.session(python=FREE_THREADED, tags=["first-half"])
 def build(session: nox.Session) -> None:
     """Wheel and source archive, what they hold, and the command that the wheel installs."""
     out = Path(session.create_tmp(), "dist")
