@@ -17,14 +17,12 @@ from .http1.status import HTTPError
 from .job import Job
 from .outbox import Outbox
 from .reception import Reception
-from .replies import Call, Kept, Note
+from .replies import Call, Kept, Note, Reply
 from .service import DRAIN_GRACE_SECONDS, Service
 from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, NEXT_STATES, READY, SENDING, WAITING, State
 from .stream import Stream
 
-ANSWERS_BYTES_MAX = (
-    256 * 1024
-)  # answers of one turn: a client that asks for more before it reads waits for the rest
+ANSWERS_BYTES_MAX = 256 * 1024  # of one turn: a client that asks for more before it reads waits for the rest
 CUT_OFF = "The request ended before it was complete."
 
 
@@ -72,19 +70,15 @@ class Connection:
         reply = self._service.replies.answers.get(data) if self.state == IDLE else None
         if reply is None:
             return self.take(data)
-        answer, hits, note = reply
-        hits[0] += 1
         self.deadline = self._service.idle_deadline
-        if note is not None:
-            self.note_reply(*note)
-        return answer
+        return self._remembered(reply)
 
     def take(self, data: bytes) -> bytes | None:
         """As `receive`, for bytes that the reply cache does not hold."""
         # These bytes are one request whose plain route is known; only the handler runs anew (the dict is empty while
         # the connection is not idle). It costs 1.5 µs without the handler, where the long way costs 4 µs.
         call = self._calls.get(data)
-        return self._receive(data) if call is None else self._answer_again(call)
+        return self._receive(data) if call is None else self._answer_again(call, b"")
 
     def note_reply(self, note: Note, count: int) -> None:
         """Have the access log tell of requests answered from the reply cache."""
@@ -124,10 +118,10 @@ class Connection:
         if self._service.draining and not self._buffer:
             self._keep_alive = False
         self._enter(SENDING)
-        if job.stream is not None:
-            self._take_part(job)
-        else:
+        if job.stream is None:
             self._outbox.add(self._encode(head, response_of(self._service, head, job)))
+        else:
+            self._take_part(job)
         self._go_on()
 
     def resume(self) -> None:
@@ -151,9 +145,8 @@ class Connection:
         if self.state != IDLE:
             return
         is_fresh = self.deadline == self._fresh_deadline
-        since = self.deadline - (
-            service.limits.head_seconds if is_fresh else service.limits.keepalive_seconds
-        )
+        patience = service.limits.head_seconds if is_fresh else service.limits.keepalive_seconds
+        since = self.deadline - patience
         self.deadline = min(self.deadline, service.now + DRAIN_GRACE_SECONDS)
         if since < service.now - DRAIN_GRACE_SECONDS:
             self.abort()
@@ -187,7 +180,11 @@ class Connection:
             return None
         state = self.state
         if state == IDLE:
-            return self._take_turn(data)
+            if (reply := self._service.replies.farewells.get(data)) is not None:
+                self._keep_alive = False
+                return self._finish(self._remembered(reply), b"")
+            upload = self._service.replies.find_upload(data)
+            return self._take_turn(data) if upload is None else self._answer_again(*upload)
         if state == BODY:
             return self._receive_body(data)
         if state == LINGERING:
@@ -201,13 +198,19 @@ class Connection:
             self._buffer += data  # was on its way when the connection ceased to want bytes
         return None
 
+    def _remembered(self, reply: Reply) -> bytes:
+        answer, hits, note = reply
+        hits[0] += 1
+        if note is not None:
+            self.note_reply(*note)
+        return answer
+
     def _take_turn(self, data: bytes) -> bytes | None:
         """Answer the requests in `data`, up to the bound for one turn; returns what `receive` returns."""
         reception, service = self._reception, self._service
         self._kept = None
         answers: list[bytes] = []
-        size = 0
-        start = 0
+        size = start = 0
         first: RequestHead | None = None
         same = True
         try:
@@ -235,7 +238,7 @@ class Connection:
             start = len(data)
         output = answers[0] if len(answers) == 1 else b"".join(answers)
         if same and first is not None and start == len(data):
-            kept = self._kept if self._keep_alive else None
+            kept = self._kept if self._keep_alive == first.keep_alive else None
             service.replies.keep(data, output, first, len(answers), kept)
         return self._finish(output, data[start:])
 
@@ -290,19 +293,19 @@ class Connection:
             self._enter(IDLE)
         return output
 
-    def _answer_again(self, call: Call) -> bytes | None:
+    def _answer_again(self, call: Call, body: bytes) -> bytes | None:
         """Answer a request that has been read and routed before; returns what `receive` returns."""
         handler, params, head, tally = call
         try:
-            content = handler(Request(head, b"", self._peer), **params)
+            content = handler(Request(head, body, self._peer), **params)
             if type(content) is str:
-                body = content.encode()
+                output = content.encode()
                 tally[0] += 1
                 service = self._service
                 self.deadline = service.idle_deadline
                 if service.access is not None:
-                    service.access.note(self._peer, head, 200, len(body))
-                return service.encode_plain(body, TEXT)
+                    service.access.note(self._peer, head, 200, len(output))
+                return service.encode_plain(output, TEXT)
             response = respond(content)
         except BaseException as error:
             response = failure(self._service, head, error)
@@ -314,31 +317,28 @@ class Connection:
         self._head = head
         match = head.match
         if match.blocking:
-            job = Job(match.handler, (Request(head, body, self._peer),), match.params)
-            job.size = len(body)
-            self._service.hold(job.size)
-            self._wait_for(job)
+            self._service.hold(len(body))
+            self._wait_for(Job(match.handler, (Request(head, body, self._peer),), match.params, len(body)))
             return None
         try:
             response = respond(match.handler(Request(head, body, self._peer), **match.params))
-            content = response.body
-            # The commonest answer, at half the cost of the general way.
-            if match.plain and self._keep_alive and response.is_plain and type(content) is bytes:
-                match.tally[0] += 1
-                if self._service.access is not None:
-                    self._service.access.note(self._peer, head, 200, len(content))
-                return self._service.encode_plain(content, response.content_type)
         except BaseException as error:
             response = failure(self._service, head, error)
         return self._encode(head, response)
 
     def _encode(self, head: RequestHead, response: Response) -> bytes:
-        answer = answer_to(self._service, self._peer, head, response, self._keep_alive)
+        service, match, content = self._service, head.match, response.body
+        # The commonest answer, at half the cost of the general way.
+        if match.plain and self._keep_alive and response.is_plain and type(content) is bytes:
+            match.tally[0] += 1
+            if service.access is not None:
+                service.access.note(self._peer, head, 200, len(content))
+            return service.encode_plain(content, response.content_type)
+        answer = answer_to(service, self._peer, head, response, self._keep_alive)
         self._outbox.stream, self._keep_alive, self._kept = answer.stream, answer.keep_alive, answer.kept
         return answer.output
 
     def _refuse(self, error: HTTPError) -> None:
-        """Refuse what is being received."""
         self._finish(self._refusal(error), b"")
 
     def _refusal(self, error: HTTPError) -> bytes:

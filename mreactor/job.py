@@ -26,22 +26,22 @@ class Job:
 
     __slots__ = ("_args", "_call", "_keywords", "error", "result", "size", "stream")
 
-    def __init__(self, call: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    def __init__(
+        self, call: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], size: int = 0
+    ) -> None:
         self._call = call
         self._args = args
         self._keywords = keywords
         self.result: Any = None
         self.stream: Closable | None = None
-        self.size = 0
+        self.size = size
         self.error: BaseException | None = None
 
     def run(self) -> None:
         """Do the work; what it raises is kept for the connection."""
         try:
             self.result = self._call(*self._args, **self._keywords)
-        except (
-            BaseException
-        ) as error:  # even sys.exit(): a handler's failure is its client's answer, no thread's end
+        except BaseException as error:  # even sys.exit(): a handler's failure is its client's answer
             self.error = error
 
     def discard(self) -> None:

@@ -7,6 +7,7 @@ find no room once the bounds are reached, and can do no more.
 
 from typing import Any
 
+from .http1.parser import END_OF_HEAD
 from .http1.request import RequestHead
 from .metrics import Counters, Tally
 from .router import Handler
@@ -34,18 +35,22 @@ class Replies:
 
     Attributes:
         answers: answers of constant handlers, by the bytes that asked for them.
+        farewells: the same, where the request ends its connection.
         calls: handlers that compute, by the bytes that call them.
+        uploads: handlers that take a body, by the head of the bytes that call them.
         is_closed: nothing is remembered any more.
     """
 
-    __slots__ = ("_bytes", "_counters", "_counts", "answers", "calls", "is_closed")
+    __slots__ = ("_bytes", "_counters", "_counts", "answers", "calls", "farewells", "is_closed", "uploads")
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._counts: list[tuple[list[int], int, Tally]] = []  # hits, requests for each hit, what counts them
         self._bytes = 0
         self.answers: dict[bytes, Reply] = {}
+        self.farewells: dict[bytes, Reply] = {}
         self.calls: dict[bytes, Call] = {}
+        self.uploads: dict[bytes, Call] = {}
         self.is_closed = False
 
     def keep(self, key: bytes, answer: bytes, head: RequestHead, count: int, kept: Kept | None) -> None:
@@ -58,20 +63,42 @@ class Replies:
             kept: set if the answer may be given again; otherwise at most the way to it is remembered.
         """
         match = head.match
-        if len(key) > KEY_BYTES_MAX or self.is_closed:
+        if self.is_closed:
             return
         if kept is not None:
-            self._keep_answer(key, answer, count, *kept)
-        elif match.plain and count == 1 and not head.has_body and len(self.calls) < ENTRIES_MAX:
-            self.calls[key] = (match.handler, match.params, head, match.tally)
+            answers = self.answers if head.keep_alive else self.farewells
+            if head.keep_alive or not head.has_body:
+                self._keep_answer(answers, key, answer, count, *kept)
+        elif match.plain and count == 1 and not head.chunked and not head.expects_continue:
+            calls = self.uploads if head.has_body else self.calls
+            key = key[: len(key) - head.content_length]
+            if len(key) <= KEY_BYTES_MAX and len(calls) < ENTRIES_MAX:
+                calls[key] = (match.handler, match.params, head, match.tally)
 
-    def _keep_answer(self, key: bytes, answer: bytes, count: int, tally: Tally, note: Note | None) -> None:
+    def find_upload(self, data: bytes) -> tuple[Call, bytes] | None:
+        """Where a request with its whole body leads, known by its head; and the body."""
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        call = self.uploads.get(data[:end]) if end < len(data) else None
+        if call is None or call[2].content_length != len(data) - end:
+            return None
+        return call, data[end:]
+
+    def _keep_answer(
+        self,
+        answers: dict[bytes, Reply],
+        key: bytes,
+        answer: bytes,
+        count: int,
+        tally: Tally,
+        note: Note | None,
+    ) -> None:
         size = len(key) + len(answer)
-        is_full = len(self.answers) >= ENTRIES_MAX or self._bytes + size > BYTES_MAX
-        if is_full or len(answer) > ANSWER_BYTES_MAX or key in self.answers:
+        is_huge = len(key) > KEY_BYTES_MAX or len(answer) > ANSWER_BYTES_MAX
+        is_full = len(self._counts) >= ENTRIES_MAX or self._bytes + size > BYTES_MAX
+        if is_full or is_huge or key in answers:
             return
         hits = [0]
-        self.answers[key] = (answer, hits, None if note is None else (note, count))
+        answers[key] = (answer, hits, None if note is None else (note, count))
         self._counts.append((hits, count, tally))
         self._bytes += size
 
@@ -82,7 +109,9 @@ class Replies:
             self._counters.cache_hits[0] += hits[0] * count
         self._counts.clear()
         self.answers.clear()
+        self.farewells.clear()
         self.calls.clear()
+        self.uploads.clear()
         self._bytes = 0
 
     def close(self) -> None:

@@ -554,14 +554,52 @@ def test_only_good_answers_are_kept(status: int) -> None:
     assert not service.replies.answers
 
 
-@pytest.mark.parametrize(
-    "data", [get("/", "Connection: close"), get("/", version="1.0"), get("/") + b"bad\r\n\r\n"]
-)
-def test_the_last_answer_of_a_connection_is_not_kept(data: bytes) -> None:
-    service = constant_service([])
-    assert Talk(service, [data]).has_ended
+@pytest.mark.parametrize("data", [get("/", "Connection: close"), get("/", version="1.0")])
+def test_the_last_answer_of_a_connection_is_kept_apart(data: bytes) -> None:
+    """It is given by the way that ends the connection, and never by the one that leaves it open."""
+    made: list[str] = []
+    service = constant_service(made)
+    talks = [Talk(service, [data]) for _ in range(3)]
+    assert all(talk.has_ended for talk in talks)
+    assert len({talk.output for talk in talks}) == len(made) == 1
     assert not service.replies.answers
-    assert Talk(service, [data]).has_ended
+    service.turn_second(service.now)
+    assert sum(tally[0] for tally in service.counters.requests.values()) == len(talks)
+
+
+def test_what_is_refused_behind_a_kept_answer_is_not_kept_with_it() -> None:
+    service = constant_service([])
+    data = get("/") + b"bad\r\n\r\n"
+    for _ in range(2):
+        assert [answer.status for answer in Talk(service, [data]).answers()] == [200, 400]
+    assert not service.replies.answers
+    assert not service.replies.farewells
+
+
+def test_a_body_may_come_later_than_a_head_that_is_known() -> None:
+    service = make_service()
+    whole = post("/echo", b"first")
+    head = whole[: -len(b"first")]
+    assert [answer.body for answer in Talk(service, [whole, whole]).answers()] == [b"first"] * 2
+    assert head in service.replies.uploads
+    for pieces in (
+        [head, b"later"],
+        [head + b"l", b"ater"],
+        [head + b"later" + get("/hello/a")],
+        [head[:9], head[9:], b"later"],
+    ):
+        assert Talk(service, pieces).answers()[0].body == b"later"
+    assert not Talk(service, [head]).output
+
+
+def test_a_known_head_is_told_from_one_that_is_longer() -> None:
+    """What is compared is all up to the empty line, not what the head happens to begin with."""
+    service = make_service()
+    Talk(service, [post("/echo", b"12345")])
+    known = next(iter(service.replies.uploads))
+    assert [answer.status for answer in Talk(service, [known[:-2] + b"Host: b\r\n\r\n12345"]).answers()] == [
+        400
+    ]
 
 
 def test_bytes_that_were_asked_before_may_be_a_body() -> None:

@@ -543,6 +543,21 @@ def test_accept_fails(
     assert len([record for record in caplog.records if "accept failed" in record.message]) <= 1
 
 
+@pytest.mark.parametrize("is_forbidden", [False, True])
+def test_the_acceptor_gives_way_where_it_may(
+    kind: str, is_forbidden: bool, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*args: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if is_forbidden:
+        monkeypatch.setattr(os, "sched_setscheduler", forbid)
+    with serve(kind, app) as driver:
+        check_all_answers(driver)
+        policy = os.sched_getscheduler(driver.server._acceptor.native_id)
+        assert policy == (os.SCHED_OTHER if is_forbidden else os.SCHED_BATCH)
+
+
 def test_a_connection_that_cannot_be_handed_over_is_closed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """epoll_ctl fails with ENOSPC or ENOMEM: the client sees the end, and takes no place."""
     now = Now()

@@ -10,10 +10,11 @@ from mreactor.replies import ANSWER_BYTES_MAX, BYTES_MAX, ENTRIES_MAX, KEY_BYTES
 from mreactor.router import Match
 
 
-def head(*, plain: bool = True, body: bool = False) -> RequestHead:
-    """The head of a request whose route is known."""
-    framing = "Content-Length: 5\r\n" if body else ""
-    made = Parser(Limits()).parse(f"POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n".encode())
+def head(*, plain: bool = True, body: bool = False, framing: str = "") -> RequestHead:
+    """The head of a request whose route is known, with a body of 5 bytes or of another framing if asked for."""
+    framing = framing or ("Content-Length: 5" if body else "")
+    fields = f"{framing}\r\n" if framing else ""
+    made = Parser(Limits()).parse(f"POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode())
     made.match = Match(lambda request: "", {"name": "x"}, False, False, [0], plain)
     return made
 
@@ -66,14 +67,37 @@ def test_the_way_to_an_answer_that_is_computed_is_kept(replies: Replies) -> None
 
 @pytest.mark.parametrize(
     ("asked", "count"),
-    [(head(plain=False), 1), (head(body=True), 1), (head(), 2)],
-    ids=["not plain", "with a body", "several at once"],
+    [(head(plain=False), 1), (head(plain=False, body=True), 1), (head(), 2), (head(body=True), 2)],
+    ids=["not plain", "not plain, with a body", "several at once", "several with a body"],
 )
 def test_other_ways_are_not_kept(replies: Replies, asked: RequestHead, count: int) -> None:
-    """The short lane gives the handler an empty body, and answers once."""
-    replies.keep(b"key", b"answer", asked, count, None)
+    """The short lane answers once."""
+    replies.keep(b"key and body", b"answer", asked, count, None)
     assert not replies.calls
+    assert not replies.uploads
     assert not replies.answers
+
+
+@pytest.mark.parametrize(
+    "framing", ["Transfer-Encoding: chunked", "Content-Length: 5\r\nExpect: 100-continue"]
+)
+def test_bodies_that_take_more_than_cutting_off_are_read_each_time(replies: Replies, framing: str) -> None:
+    replies.keep(b"key and body", b"answer", head(framing=framing), 1, None)
+    assert not replies.uploads
+
+
+def test_the_way_of_a_body_is_kept_by_its_head(replies: Replies) -> None:
+    known = b"POST / HTTP/1.1\r\n\r\n"
+    asked = head(body=True)
+    replies.keep(known + b"12345", b"answer", asked, 1, None)
+    assert not replies.calls
+    found = replies.find_upload(known + b"abcde")
+    assert found is not None
+    (_, _, found_head, _), body = found
+    assert found_head is asked
+    assert body == b"abcde"
+    for other in (known, known + b"1234", known + b"123456", known[:-1], b"", b"\r\n\r\n" + known + b"12345"):
+        assert replies.find_upload(other) is None
 
 
 # --- Bounds. ---
@@ -124,6 +148,15 @@ def test_calls_are_bounded_in_number_and_size(replies: Replies) -> None:
     for number in range(ENTRIES_MAX + 10):
         keep_call(replies, b"%d" % number)
     assert len(replies.calls) == ENTRIES_MAX
+
+
+def test_uploads_are_bounded_in_number_and_size(replies: Replies) -> None:
+    asked = head(body=True)
+    replies.keep(b"k" * (KEY_BYTES_MAX + 1) + b"12345", b"answer", asked, 1, None)
+    assert not replies.uploads
+    for number in range(ENTRIES_MAX + 10):
+        replies.keep(b"%d12345" % number, b"answer", asked, 1, None)
+    assert len(replies.uploads) == ENTRIES_MAX
 
 
 # --- Seconds. ---

@@ -20,7 +20,7 @@ from ..connection import Connection
 from ..http1.response import FileBody
 from ..iouring import BufferRing, Ring, abi, address_of
 from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE
-from ..replies import ANSWER_BYTES_MAX, Reply
+from ..replies import Reply
 from ..sharing import own
 from ..state import IDLE
 from .base import HANDED, TICK_NANOSECONDS, Client, Reactor
@@ -63,11 +63,11 @@ class UringClient(Client):
         is_idle: the connection is, so that it takes bytes at once.
         is_armed: the multishot receive is armed.
         held: received while the connection was not ready.
-        answer, answer_size, send_sqe: the last answer and its send, used again while the answer is the same.
+        answer, send_sqe: the last answer and its send, to be used again if the reply cache gives the same one.
     """
 
     __slots__ = (
-        "answer", "answer_size", "expected", "held", "held_bytes", "in_flight", "is_armed", "is_idle", "send_sqe",
+        "answer", "expected", "held", "held_bytes", "in_flight", "is_armed", "is_idle", "send_sqe",
     )  # fmt: skip
 
     def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
@@ -79,7 +79,6 @@ class UringClient(Client):
         self.held: deque[bytes] = deque()
         self.held_bytes = 0
         self.answer = b""
-        self.answer_size = 0
         self.send_sqe = b""
 
 
@@ -144,10 +143,10 @@ class UringReactor(Reactor):
         sent_bit, writable_bit, fd_mask, buffer_bytes = self._bits
         received = sent = answered = used = 0
         for user_data, res, flags in self._ring.completions():
-            used += flags & CQE_BUFFER  # which is 1
             client = clients[user_data & fd_mask]
             try:
                 if client is None or user_data >= writable_bit:
+                    used += flags & CQE_BUFFER
                     self._attend(client, user_data, res, flags)
                 elif user_data >= sent_bit:
                     if res != client.expected:
@@ -158,8 +157,10 @@ class UringReactor(Reactor):
                     if client.held:
                         self._drive(client)
                 elif res <= 0 or not flags & CQE_MORE:
+                    used += flags & CQE_BUFFER
                     self._attend_received(client, res, flags)
                 else:
+                    used += 1
                     start = (flags >> CQE_BUFFER_SHIFT) * buffer_bytes
                     data = pool[start : start + res]
                     if client.in_flight is not None or not client.is_idle:
@@ -174,18 +175,17 @@ class UringReactor(Reactor):
                         client.connection.deadline = idle_deadline
                         if note is not None:
                             client.connection.note_reply(*note)
+                        if answer is not client.answer:
+                            self._prepare(client, answer)
+                        put(client.send_sqe)
+                        client.in_flight = answer
                     else:
                         computed = client.connection.take(data)
                         if computed is None:
                             self._drive(client)
                             continue
-                        answer = computed
+                        self._send(client, computed)
                     answered += 1
-                    if answer is not client.answer:
-                        self._prepare(client, answer)
-                    put(client.send_sqe)
-                    client.in_flight = answer
-                    client.expected = client.answer_size
             except Exception as error:
                 self._fail(client, error)
         self._used += used
@@ -234,15 +234,18 @@ class UringReactor(Reactor):
         self._drive(client)
 
     def _prepare(self, client: UringClient, answer: bytes) -> None:
-        """Make the send of an answer. While the reply cache gives the same one, the send is the same 64 bytes."""
-        size = min(
-            len(answer), SEND_BYTES_MAX
-        )  # of a longer one this is the beginning: a short send, and the rest is owed
-        client.answer = (
-            answer if size <= ANSWER_BYTES_MAX else b""
-        )  # a long one cannot come from the cache again
-        client.answer_size = len(answer)
-        client.send_sqe = self._ring.encode_send(client.fd, address_of(answer), size, 0, SENT | client.fd)
+        """Make the send of an answer from the reply cache: the same 64 bytes, as long as it gives that answer."""
+        client.answer, client.expected = answer, len(answer)
+        client.send_sqe = self._ring.encode_send(
+            client.fd, address_of(answer), len(answer), 0, SENT | client.fd
+        )
+
+    def _send(self, client: UringClient, answer: bytes) -> None:
+        """Send an answer, of a long one the beginning: a send that comes short, and the rest is owed."""
+        fd, size = client.fd, len(answer)
+        client.in_flight, client.expected, client.answer = answer, size, b""
+        length = min(size, SEND_BYTES_MAX)
+        self._ring.prepare_send(fd, address_of(answer), length, 0, SENT | fd)
 
     def _hold(self, client: UringClient, data: bytes) -> None:
         """Keep bytes for a connection that is not ready for them; too many, and the kernel is to keep the rest."""
@@ -307,7 +310,7 @@ class UringReactor(Reactor):
         )
         self._ring.prepare_send(client.fd, address_of(piece), len(piece), 0, SENT | client.fd)
         client.in_flight = piece
-        client.expected = OWED
+        client.expected, client.answer = OWED, b""
 
     def _send_file(self, client: UringClient, file: FileBody) -> None:
         try:
@@ -327,7 +330,7 @@ class UringReactor(Reactor):
             if client is None or client.expected == OWED or client.is_gone:
                 continue
             if isinstance(client.in_flight, bytes):
-                client.expected = OWED
+                client.expected, client.answer = OWED, b""
                 client.connection.owe(client.in_flight, 0)
                 self._settle(client)
 
