@@ -4,6 +4,7 @@
     nox -s "tests(3.13t)" -- -k parser  one of them, with arguments for pytest
     nox -s bench                        the microbenchmarks, compared with the last run
     nox -s fuzz -- --seconds 3600       mutated messages, for an hour
+    nox -s soak -- --requests 10000000  a server under load, its memory and descriptors watched
 
 The tests run on every interpreter found that mreactor is for; on the free-threaded 3.13 always. Versions of the tools
 stand in pyproject.toml, under `dependency-groups`. The tags part the default sessions into two halves that take equally
@@ -199,6 +200,15 @@ def fuzz(session: nox.Session) -> None:
     """Mutated messages through the connection; `nox -s fuzz -- --seconds 3600`."""
     install(session, "test")
     session.run("python", "-m", "tests.fuzz", *(session.posargs or ("--seconds", "60")))
+
+
+@nox.session(python=FREE_THREADED)
+@nox.parametrize("backend", ["epoll", "io_uring"])
+def soak(session: nox.Session, backend: str) -> None:
+    """A server under mixed load; `-- slow`: slow clients by the thousand; `-- drain`: ends under load."""
+    install(session, "test")
+    asked = session.posargs or ("--requests", "1000000")
+    session.run("python", "-m", "tests.soak", *asked, "--backend", backend)
 
 
 @nox.session(python=FREE_THREADED, tags=["first-half"])

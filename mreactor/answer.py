@@ -4,7 +4,7 @@ import logging
 from html import escape
 from typing import Any
 
-from .http1.request import RequestHead
+from .http1.request import Request, RequestHead
 from .http1.response import HTML, FileBody, Response, respond
 from .http1.status import HTTPError, has_body
 from .job import Job
@@ -78,6 +78,16 @@ def refusal_of(service: Service, peer: tuple[Any, ...], head: RequestHead | None
     if service.access is not None:
         service.access.note(peer, head, error.status, size)
     return service.encode(response, None, False)
+
+
+def job_for(service: Service, peer: tuple[Any, ...], head: RequestHead, body: bytes) -> Job:
+    """The call of a blocking handler, which keeps the body in memory until it is done.
+
+    Raises:
+        HTTPError: 503, too much is kept already.
+    """
+    service.hold(len(body))
+    return Job(head.match.handler, (Request(head, body, peer),), head.match.params, len(body), service.now)
 
 
 def response_of(service: Service, head: RequestHead, job: Job) -> Response:

@@ -10,7 +10,7 @@ The connection calls nobody. Closing is a state that the driver observes. One th
 
 from typing import Any
 
-from .answer import answer_to, failure, refusal_of, response_of
+from .answer import answer_to, failure, job_for, refusal_of, response_of
 from .http1.request import Request, RequestHead
 from .http1.response import CONTINUE, TEXT, FileBody, Response, respond
 from .http1.status import HTTPError
@@ -284,6 +284,7 @@ class Connection:
         outbox = self._outbox
         if rest or outbox.stream or outbox.output or self._eof or not self._keep_alive or self.state == READY:
             self._buffer = rest
+            self._service.answered += 1
             outbox.add(output)
             self._enter(SENDING)
             return None
@@ -317,8 +318,7 @@ class Connection:
         self._head = head
         match = head.match
         if match.blocking:
-            self._service.hold(len(body))
-            self._wait_for(Job(match.handler, (Request(head, body, self._peer),), match.params, len(body)))
+            self._wait_for(job_for(self._service, self._peer, head, body))
             return None
         try:
             response = respond(match.handler(Request(head, body, self._peer), **match.params))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Any, Protocol
 
 log = logging.getLogger("mreactor")
@@ -22,12 +23,18 @@ class Job:
         error: what it raised instead.
         stream: what it fetches a part of.
         size: bytes of a request's body that it keeps in memory.
+        since: monotonic seconds when the request was there that it answers; infinite where it answers none.
     """
 
-    __slots__ = ("_args", "_call", "_keywords", "error", "result", "size", "stream")
+    __slots__ = ("_args", "_call", "_keywords", "error", "result", "since", "size", "stream")
 
     def __init__(
-        self, call: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], size: int = 0
+        self,
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+        keywords: dict[str, Any],
+        size: int = 0,
+        since: float = inf,
     ) -> None:
         self._call = call
         self._args = args
@@ -35,6 +42,7 @@ class Job:
         self.result: Any = None
         self.stream: Closable | None = None
         self.size = size
+        self.since = since
         self.error: BaseException | None = None
 
     def run(self) -> None:

@@ -49,6 +49,7 @@ class Service:
         next_second: monotonic seconds at which `turn_second` is due.
         replies: what this second's requests have led to; empty while the server drains.
         draining: answers say `Connection: close`.
+        answered: answers of the present round that are not counted by the reactor's fast lane.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Service:
         self.counters = Counters()
         self.access = access
         self.draining = False
+        self.answered = 0
         self._phase = phase
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.replies = Replies(self.counters)

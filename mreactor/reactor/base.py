@@ -359,8 +359,10 @@ class Reactor(threading.Thread, ABC):
             client.connection.complete(job)
             if client.is_gone:
                 self._settle(client)
-            else:
-                self._drive(client)
+                return
+            if job.since <= self.service.now:
+                self.service.counters.service_time.observe(int((self.service.now - job.since) * 1e9))
+            self._drive(client)
         except Exception as error:
             self._fail(client, error)
 

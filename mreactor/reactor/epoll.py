@@ -74,6 +74,9 @@ class EpollReactor(Reactor):
             took = ended - begun
             if took > longest:
                 longest = took
+            if service.answered:
+                answered += service.answered
+                service.answered = 0
             received += bytes_in
             sent += bytes_out
             if answered:
@@ -183,6 +186,7 @@ class EpollReactor(Reactor):
         self.service.counters.bytes_in += len(data)
         answer = client.connection.receive(data)
         if answer is not None:
+            self.service.answered += 1
             client.connection.owe(answer, 0)
         return bool(data)
 

@@ -126,6 +126,9 @@ class UringReactor(Reactor):
             took = ended - begun
             if took > longest:
                 longest = took
+            if service.answered:
+                answered += service.answered
+                service.answered = 0
             received += bytes_in
             sent += bytes_out
             if answered:
@@ -296,6 +299,7 @@ class UringReactor(Reactor):
         self.service.counters.bytes_in += len(data)
         answer = client.connection.receive(data)
         if answer is not None:
+            self.service.answered += 1
             client.connection.owe(answer, 0)
 
     def _launch(self, client: UringClient, output: bytes | memoryview | FileBody) -> None:

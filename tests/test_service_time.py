@@ -1,0 +1,89 @@
+"""The service-time histogram: each request counts once, however its answer is made, and as long as it really took."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drivers import SOCKET_KINDS, SocketDriver, open_driver
+from vectors import get, post, post_chunked
+
+from mreactor.app import App
+from mreactor.config import Limits
+from mreactor.http1.request import Request
+from mreactor.metrics import Histogram
+from mreactor.static import StaticFiles
+
+NAP_SECONDS = 0.2
+# One request each, with what is special about it.
+KINDS = {
+    "constant": get("/"),
+    "computed": get("/hello/a"),
+    "HEAD": get("/hello/a", method="HEAD"),
+    "not found": get("/nothing"),
+    "last, constant": get("/", "Connection: close"),
+    "last, computed": get("/hello/a", "Connection: close"),
+    "with a body": post("/echo", b"body"),
+    "in chunks": post_chunked("/echo", b"4\r\nbody\r\n0\r\n\r\n"),
+    "stream": get("/stream"),
+    "file": get("/file.bin"),
+    "refused": b"bad\r\n\r\n",
+    "blocking": get("/nap"),
+    "blocking stream": get("/nap/stream"),
+}
+
+
+def make_app(folder: Path) -> App:
+    (folder / "file.bin").write_bytes(bytes(300_000))
+    app = App()
+    app.get("/", constant=True)(lambda request: "constant")
+    app.get("/hello/{name}")(lambda request, name: name)
+    app.post("/echo")(lambda request: request.body)
+    app.get("/stream")(lambda request: iter((b"a", b"b", b"c")))
+    app.get("/nap", blocking=True)(nap)
+    app.get("/nap/stream", blocking=True)(napping)
+    app.mount("/", lambda: StaticFiles(folder), constant=True)
+    return app
+
+
+def nap(request: Request) -> str:
+    time.sleep(NAP_SECONDS)
+    return "well rested"
+
+
+def napping(request: Request) -> Iterator[bytes]:
+    time.sleep(NAP_SECONDS)
+    return iter((b"a", b"b", b"c"))
+
+
+@pytest.fixture(params=SOCKET_KINDS)
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SocketDriver]:
+    with open_driver(request.param, make_app(tmp_path), Limits(), threads=1) as driver:
+        assert isinstance(driver, SocketDriver)
+        yield driver
+
+
+def service_time(driver: SocketDriver) -> Histogram:
+    counters: Any = driver.server._reactors[0].service.counters
+    return counters.service_time
+
+
+def test_each_answer_counts_once(driver: SocketDriver) -> None:
+    expected = 0
+    for name, data in KINDS.items():
+        for _ in range(3):  # the first goes the long way, the others the short one where there is one
+            with driver.connect() as client:
+                client.ask(data, "HEAD" if name == "HEAD" else "GET")
+            expected += 1
+            driver.wait_until(lambda: driver.open_connections() == 0)
+            assert service_time(driver).count == expected, name
+
+
+def test_a_blocking_handler_takes_as_long_as_it_takes(driver: SocketDriver) -> None:
+    with driver.connect() as client:
+        for target in ("/nap", "/nap/stream"):
+            assert client.ask(get(target)).status == 200
+    driver.wait_until(lambda: service_time(driver).count == 2)
+    assert service_time(driver).total / 1e9 >= 2 * NAP_SECONDS
+    assert service_time(driver).quantile(0.1) >= NAP_SECONDS
