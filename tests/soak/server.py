@@ -72,7 +72,7 @@ class Server:
         self._process.wait(STOP_SECONDS)
 
     def _read(self) -> bytes:
-        return os.pread(self._log.fileno(), 1 << 20, 0)
+        return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0)
 
     def _await_address(self) -> tuple[str, int]:
         limit = time.monotonic() + START_SECONDS
