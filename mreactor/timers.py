@@ -6,6 +6,7 @@ client that has gone leaves a number behind and nothing else. Used by one thread
 """
 
 import math
+from array import array
 
 TICK_SECONDS = 0.25
 SLOTS = 1024  # 256 s; what lies further ahead waits in the last slot and is scheduled anew from there
@@ -22,10 +23,10 @@ class TimerWheel:
     __slots__ = ("_alarms", "_slots", "_tick")
 
     def __init__(self, now: float, fds_max: int) -> None:
-        self._slots: list[list[int]] = [[] for _ in range(SLOTS)]
-        self._alarms = [
-            0
-        ] * fds_max  # the tick under which a descriptor is filed; 0: none, places left are void
+        # Arrays hold numbers, where lists would hold objects that pin memory long after a wave of connections.
+        self._slots = [array("i") for _ in range(SLOTS)]
+        # The tick under which a descriptor is filed; 0: none, places left are void.
+        self._alarms = array("q", bytes(8 * fds_max))
         self._tick = int(now / TICK_SECONDS)
 
     def schedule(self, fd: int, deadline: float) -> None:
@@ -48,8 +49,10 @@ class TimerWheel:
         taken: list[int] = []
         while self._tick < present:
             self._tick += 1
-            slot, self._slots[self._tick % SLOTS] = self._slots[self._tick % SLOTS], []
-            for fd in slot:
+            slot = self._slots[self._tick % SLOTS]
+            fds = slot.tolist()
+            del slot[:]
+            for fd in fds:
                 if self._alarms[fd] == self._tick:  # otherwise it is filed elsewhere by now, or gone
                     self._alarms[fd] = 0
                     taken.append(fd)

@@ -1,15 +1,24 @@
-"""SIGTERM while 500 clients ask without pause: every request that was handed over in full gets its whole answer."""
+"""No request is lost that was handed over in full: at SIGTERM under load, or when an idle connection is closed."""
 
 import os
+import threading
+import time
 
 import pytest
-from drivers import SOCKET_KINDS, missing
+from drivers import SOCKET_KINDS, SocketDriver, missing, open_driver
+from vectors import get
 
+from mreactor import connection
+from mreactor.app import App
+from mreactor.config import Limits
+from mreactor.http1.request import Request
+from mreactor.reactor.base import DRAIN
 from tests.soak.drain import drain
 from tests.soak.server import serving
 
 TIMES = int(os.environ.get("MREACTOR_TEST_DRAINS", "2"))
 CONNECTIONS = 500
+SECONDS_MAX = 10.0
 
 
 @pytest.mark.parametrize("number", range(TIMES))
@@ -21,3 +30,44 @@ def test_no_request_is_lost(kind: str, number: int) -> None:
         result = drain(server, CONNECTIONS, seed=number)
         assert not result.faults()
         assert not server.complaints()
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+@pytest.mark.parametrize("ends", ["by draining", "by its deadline"])
+def test_a_request_is_not_lost_that_comes_while_the_reactor_is_busy(
+    kind: str, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the kernel, and the reactor has not seen it, when the connection is found to have been idle for long."""
+    gates = {name: (threading.Event(), threading.Event()) for name in ("first", "second")}
+    app = App()
+    app.get("/")(lambda request: "here")
+
+    @app.get("/busy/{name}")
+    def busy(request: Request, name: str) -> str:
+        entered, gate = gates[name]
+        entered.set()
+        assert gate.wait(SECONDS_MAX)
+        return "done"
+
+    monkeypatch.setattr(connection, "DRAIN_GRACE_SECONDS", 0.0)
+    limits = Limits(keepalive_seconds=60.0 if ends == "by draining" else 0.3)
+    with (
+        open_driver(kind, app, limits, drains=False, threads=1) as driver,
+        driver.connect() as idle,
+        driver.connect() as one,
+        driver.connect() as two,
+    ):
+        assert isinstance(driver, SocketDriver)
+        assert idle.ask(get("/")).text == "here"
+        one.send(get("/busy/first"))
+        assert gates["first"][0].wait(SECONDS_MAX)
+        # Both of these wait for the reactor now, and come in one round: the handler first, then the message.
+        two.send(get("/busy/second"))
+        if ends == "by draining":
+            driver.server._reactors[0].post(DRAIN)
+        gates["first"][1].set()
+        assert gates["second"][0].wait(SECONDS_MAX)
+        time.sleep(0.5)
+        idle.send(get("/"))
+        gates["second"][1].set()
+        assert idle.receive().text == "here"

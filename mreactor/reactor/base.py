@@ -22,8 +22,9 @@ from ..mailbox import Mailbox
 from ..metrics import BUCKETS
 from ..service import Service
 from ..sharing import own
-from ..state import CLOSED, LINGERING, READY, SENDING
+from ..state import CLOSED, IDLE, LINGERING, READY, SENDING
 from ..timers import TICK_SECONDS, TimerWheel
+from .client import Client
 
 log = logging.getLogger("mreactor")
 
@@ -59,30 +60,7 @@ def refuse(sock: socket.SocketType) -> None:
         pass  # the client is gone, which is what we want
 
 
-type Message = str | int | tuple["Client", Job]
-
-
-class Client:
-    """A connection and its socket.
-
-    Attributes:
-        is_shut: the write side is shut.
-        is_gone: the connection is closed, and the socket is about to be.
-    """
-
-    __slots__ = ("connection", "fd", "is_gone", "is_shut", "peer", "recv", "send", "sock", "verbs")
-
-    def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.connection = connection
-        self.peer = peer
-        self.is_shut = False
-        self.is_gone = False
-        # Bound once, and in one tuple: what a request from memory takes.
-        self.recv = sock.recv
-        self.send = sock.send
-        self.verbs = (self.recv, self.send, connection)
+type Message = str | int | tuple[Client, Job]
 
 
 class Reactor(threading.Thread, ABC):
@@ -336,11 +314,19 @@ class Reactor(threading.Thread, ABC):
             if client is None or client.is_gone:
                 continue
             try:
+                if self._is_late(client, now):
+                    self.timers.schedule(client.fd, now)
+                    continue
                 client.connection.expire(now)
                 self._drive(client)
             except Exception as error:
                 self._fail(client, error)
         self._bury()
+
+    def _is_late(self, client: Client, now: float) -> bool:
+        """Whether an idle client's next request was in time, and this thread too busy to see it: it will next round."""
+        connection = client.connection
+        return connection.state == IDLE and connection.deadline <= now and client.has_unread()
 
     def _attend_messages(self) -> None:
         for message in self._mailbox.take():
@@ -375,8 +361,9 @@ class Reactor(threading.Thread, ABC):
         for client in self._all_clients():
             try:
                 self._drive(client)
-                client.connection.drain()
-                self._drive(client)
+                if not client.has_unread():
+                    client.connection.drain()
+                    self._drive(client)
             except Exception as error:
                 self._fail(client, error)
 

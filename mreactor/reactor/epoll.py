@@ -22,7 +22,8 @@ from ..replies import Reply
 from ..sharing import own
 from ..state import IDLE
 from ..timers import TICK_SECONDS
-from .base import Client, Reactor
+from .base import Reactor
+from .client import Client
 
 READ_BYTES = 16 * 1024  # more did not pay: the buffer is allocated for each read
 STEPS_A_TURN_MAX = 16  # reads and sends for one client; then the others have their turn

@@ -23,7 +23,8 @@ from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE
 from ..replies import Reply
 from ..sharing import own
 from ..state import IDLE
-from .base import HANDED, TICK_NANOSECONDS, Client, Reactor
+from .base import HANDED, TICK_NANOSECONDS, Reactor
+from .client import Client
 
 ENTRIES = 1024
 CQ_ENTRIES = 16 * 1024  # an overflow would cost no data, but end every multishot receive it meets
