@@ -1,6 +1,7 @@
 """The benchmark harness: what it reads, what it computes, what it draws, and that it ends what it starts."""
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from bench import (
     load,
     machine,
     options,
+    pauses,
     placement,
     process,
     progress,
@@ -574,8 +576,8 @@ class TestMissing:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setenv("PATH", os.fspath(tmp_path))
-        assert race.main([]) == scaling.main([]) == c10k.main([]) == 2
-        assert capsys.readouterr().err.count("wrk is not installed") == 3
+        assert race.main([]) == scaling.main([]) == c10k.main([]) == pauses.main([]) == 2
+        assert capsys.readouterr().err.count("wrk is not installed") == 4
 
 
 class TestApplications:
@@ -723,6 +725,27 @@ class TestSmallParts:
         assert facts.cores >= 1
 
 
+class TestPauses:
+    def test_each_collection_is_recorded_with_its_time(self) -> None:
+        recorder = pauses.Recorder()
+        gc.callbacks.append(recorder)
+        try:
+            for _ in range(3):
+                gc.collect()
+        finally:
+            gc.callbacks.remove(recorder)
+        assert len(recorder.pauses_ms) == 3
+        assert all(0 < pause < 10_000 for pause in recorder.pauses_ms)
+
+    def test_a_long_pause_misses_the_goal(self) -> None:
+        trials = [
+            pauses.Trial("a", "with", 10, (6.0, 1.0), 1.0, 2.0, 3.0),
+            pauses.Trial("a", "without", 10, (), 1.0, 2.0, 3.0),
+        ]
+        assert "6.00 ms (goal: at most 5 ms, missed)" in pauses.markdown(trials, Load("/", 4), 1.0)
+        assert "0.00 ms (goal: at most 5 ms, met)" in pauses.markdown(trials[1:], Load("/", 4), 1.0)
+
+
 @needs_wrk
 class TestEndToEnd:
     def test_the_floor_races_itself(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -749,6 +772,21 @@ class TestEndToEnd:
         told = capsys.readouterr()
         assert outputs["markdown"].read_text() in told.out
         assert "[1/1] root64 round 1/1 floor:" in told.err
+
+    def test_the_collector_is_watched(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        arguments = [
+            "--servers",
+            "mreactor-epoll",
+            "--seconds",
+            "0.3",
+            "--json",
+            os.fspath(tmp_path / "json"),
+        ]
+        assert pauses.main(arguments) == 0
+        trials = json.loads((tmp_path / "json").read_text())["trials"]
+        assert [trial["policy"] for trial in trials] == ["with", "without"]
+        assert all(trial["requests"] > 0 for trial in trials)
+        assert "Longest pause with the policy" in capsys.readouterr().out
 
     def test_pipelined_and_closing_loads_are_answered(self, docroot: Docroot) -> None:
         with servers.running(servers.BY_NAME["floor"], docroot, 1, frozenset()) as own:
