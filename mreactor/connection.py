@@ -91,7 +91,7 @@ class Connection:
         if self.state in (IDLE, LINGERING):
             self.abort()
         elif self.state in (HEAD, BODY):
-            self._refuse(HTTPError(400, CUT_OFF))
+            self._finish(self._refusal(HTTPError(400, CUT_OFF)), b"")
 
     def owe(self, answer: bytes, count: int) -> None:
         """The kernel took only `count` bytes of an answer that `receive` returned: the rest is owed."""
@@ -135,20 +135,19 @@ class Connection:
             return
         self._service.count_timeout(self.state)
         if self.state in (HEAD, BODY):
-            self._refuse(HTTPError(408, "The request took too long to arrive."))
+            self._finish(self._refusal(HTTPError(408, "The request took too long to arrive.")), b"")
         else:
             self.abort()
 
     def drain(self) -> None:
         """The server is stopping: close if idle for a while; else the last request received has the last answer."""
-        service = self._service
+        now, limits = self._service.now, self._service.limits
         if self.state != IDLE:
             return
         is_fresh = self.deadline == self._fresh_deadline
-        patience = service.limits.head_seconds if is_fresh else service.limits.keepalive_seconds
-        since = self.deadline - patience
-        self.deadline = min(self.deadline, service.now + DRAIN_GRACE_SECONDS)
-        if since < service.now - DRAIN_GRACE_SECONDS:
+        since = self.deadline - (limits.head_seconds if is_fresh else limits.keepalive_seconds)
+        self.deadline = min(self.deadline, now + DRAIN_GRACE_SECONDS)
+        if since < now - DRAIN_GRACE_SECONDS:
             self.abort()
 
     def abort(self) -> None:
@@ -168,6 +167,11 @@ class Connection:
     def pending(self) -> bytes | memoryview | FileBody:
         """What to send now; empty for nothing. Report what was taken with `sent`."""
         return self._outbox.pending()
+
+    @property
+    def file_follows(self) -> bool:
+        """Whether a file comes right behind `pending`, so that the kernel need not send the little there is at once."""
+        return isinstance(self._outbox.stream, FileBody)
 
     def take_job(self) -> Job | None:
         """The job to start, given out once; None if there is none."""
@@ -253,7 +257,7 @@ class Connection:
                 self._keep_alive = False
             answer = self._answer(reception.head, reception.take_body())
         except HTTPError as error:
-            self._refuse(error)
+            self._finish(self._refusal(error), b"")
             return None
         if answer is None:
             self._buffer = data[end:]
@@ -277,7 +281,7 @@ class Connection:
             if self.state != HEAD:
                 self._enter(HEAD)
         if self._eof and self.state in (HEAD, BODY):
-            self._refuse(HTTPError(400, CUT_OFF))
+            self._finish(self._refusal(HTTPError(400, CUT_OFF)), b"")
 
     def _finish(self, output: bytes, rest: bytes) -> bytes | None:
         """End a turn with an answer: the connection falls idle, or goes on from SENDING."""
@@ -338,9 +342,6 @@ class Connection:
         self._outbox.stream, self._keep_alive, self._kept = answer.stream, answer.keep_alive, answer.kept
         return answer.output
 
-    def _refuse(self, error: HTTPError) -> None:
-        self._finish(self._refusal(error), b"")
-
     def _refusal(self, error: HTTPError) -> bytes:
         """The answer to a message that cannot be read: nothing after it is taken for a request."""
         self._keep_alive = False
@@ -392,9 +393,8 @@ class Connection:
         service = self._service
         self.state = state
         self._calls = service.replies.calls if state == IDLE else service.no_calls
-        seconds = service.patience[state]
         # A fresh connection's first head has been awaited since accept.
         if state != HEAD or self.deadline != self._fresh_deadline:
-            self.deadline = service.now + seconds
+            self.deadline = service.now + service.patience[state]
         if state == SENDING:
             self._outbox.begin(service.now)

@@ -232,6 +232,22 @@ def open_descriptor() -> tuple[int, FileBody]:
     return fd, FileBody(fd, 10, 50)
 
 
+@pytest.mark.parametrize(("method", "is_file"), [("GET", True), ("HEAD", True), ("GET", False)])
+def test_it_is_known_that_a_file_follows_its_head(method: str, is_file: bool) -> None:
+    """The kernel waits with a head for its file; with anything else it must not, since nothing would come."""
+    _, file = open_descriptor()
+    connection = Connection(serve(lambda request: file if is_file else "text"), PEER)
+    answer = connection.receive(get("/", method=method))
+    follows = is_file and method == "GET"
+    assert connection.file_follows == follows
+    assert (answer is None) == follows
+    if follows:
+        connection.sent(len(connection.pending()))
+        connection.sent(50)
+        assert not connection.file_follows
+    file.close()
+
+
 def is_open(fd: int) -> bool:
     try:
         os.fstat(fd)

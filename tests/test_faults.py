@@ -166,7 +166,7 @@ def wrap_clients(monkeypatch: pytest.MonkeyPatch, recv: Verb | None = None, send
         if recv is not None:
             client.recv = lambda size, real=client.recv: recv(real, size)
         if send is not None:
-            client.send = lambda data, real=client.send: send(real, data)
+            client.send = lambda data, *flags, real=client.send: send(real, data, *flags)
         client.verbs = (client.recv, client.send, *client.verbs[2:])
 
     monkeypatch.setattr(base.Client, "__init__", init)
@@ -253,7 +253,7 @@ def test_one_byte_reads(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_one_byte_writes(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short write need not mean that the socket is full."""
-    wrap_clients(monkeypatch, send=lambda real, data: real(data[:1]))
+    wrap_clients(monkeypatch, send=lambda real, data, *flags: real(data[:1], *flags))
     for name in ("encode_send", "prepare_send"):
         real = getattr(Ring, name)
 

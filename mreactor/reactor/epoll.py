@@ -193,7 +193,8 @@ class EpollReactor(Reactor):
 
     def _flush(self, client: Client) -> bool:
         """Send once what is owed; False where the socket takes nothing more, of which an edge will tell the end."""
-        output = client.connection.pending()
+        connection = client.connection
+        output = connection.pending()
         try:
             if isinstance(output, FileBody):
                 count = os.sendfile(
@@ -202,11 +203,13 @@ class EpollReactor(Reactor):
                 if count == 0:
                     raise EOFError("a file became shorter while it was sent")
             else:
-                count = client.send(output)
+                # A head that goes ahead of its file has the client read twice as often, in small pieces: files of 1 MiB
+                # came at 0.77x nginx's rate without MSG_MORE, and come at 1.3x with it.
+                count = client.send(output, socket.MSG_MORE if connection.file_follows else 0)
         except BlockingIOError:
             return False
         self.service.counters.bytes_out += count
-        client.connection.sent(count)
+        connection.sent(count)
         return True
 
     def _discard(self, client: Client) -> None:

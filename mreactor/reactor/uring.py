@@ -313,7 +313,8 @@ class UringReactor(Reactor):
             if isinstance(output, bytes) and len(output) <= SEND_BYTES_MAX
             else bytes(output[:SEND_BYTES_MAX])
         )
-        self._ring.prepare_send(client.fd, address_of(piece), len(piece), 0, SENT | client.fd)
+        flags = socket.MSG_MORE if client.connection.file_follows else 0  # see `EpollReactor._flush`
+        self._ring.prepare_send(client.fd, address_of(piece), len(piece), flags, SENT | client.fd)
         client.in_flight = piece
         client.expected, client.answer = OWED, b""
 
