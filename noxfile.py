@@ -120,7 +120,7 @@ def ordinary(oldest: tuple[int, int]) -> Interpreter | None:
 
 CHECKER = ordinary((3, 10))
 MEASURER = ordinary((3, 13))
-# The interpreter that measures coverage runs the whole suite as well; it need not be run there twice.
+# The interpreter that measures coverage runs the package's whole suite as well; it need not be run there twice.
 TESTED = [nox.param(FREE_THREADED, id="3.13t")] + [
     nox.param(FOUND[label].path, id=label)
     for label in SUPPORTED[1:]
@@ -129,6 +129,10 @@ TESTED = [nox.param(FREE_THREADED, id="3.13t")] + [
 
 # Tests of the live page drive a browser for a minute; they have a session of their own, which installs it.
 PAGE = "tests/test_page.py"
+# Tests of what surrounds the package, of which they run no line that others do not.
+SURROUNDINGS = [
+    f"tests/test_{name}.py" for name in ("bench", "docs", "provisioning", "provisioning_build", "tidy")
+]
 
 
 # --- The sessions. ---
@@ -176,7 +180,8 @@ def coverage(session: nox.Session) -> None:
     install(session, "coverage")
     session.run("coverage", "erase")
     try:
-        session.run("coverage", "run", "-m", "pytest", f"--ignore={PAGE}", *session.posargs)
+        ignored = [f"--ignore={path}" for path in (PAGE, *SURROUNDINGS)]
+        session.run("coverage", "run", "-m", "pytest", *ignored, *session.posargs)
     finally:  # the figure is worth seeing beside a failed test, too
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")
