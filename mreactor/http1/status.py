@@ -24,7 +24,7 @@ class HTTPError(Exception):
     def __init__(self, status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"{status} is not the status of an error")
-        super().__init__(status, reason)
+        Exception.__init__(self, status, reason)  # super() takes a lock that all threads share
         self.status = status
         self.reason = reason or REASONS.get(status, "Error")
         self.headers = headers

@@ -94,7 +94,7 @@ class UringReactor(Reactor):
         self._buffers = BufferRing(self._ring, GROUP, BUFFERS, BUFFER_BYTES)
         self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
         self.ring_fd = self._ring.fd
-        self._bits = own(SENT), own(WRITABLE), own(FD_MASK), own(BUFFER_BYTES)
+        self._bits = own(SENT), own(WRITABLE), own(FD_MASK), own(BUFFER_BYTES), own(SEND_BYTES_MAX)
         self._used = 0  # buffers taken and not yet given back
         self._starved: deque[UringClient] = deque()  # their receives found the pool empty
 
@@ -144,7 +144,8 @@ class UringReactor(Reactor):
     ) -> tuple[int, int, int]:
         """Act on a round's completions; returns bytes received and sent, and reads answered, in the fast lane."""
         clients, put, pool = self._clients, self._ring.put, self._buffers.pool
-        sent_bit, writable_bit, fd_mask, buffer_bytes = self._bits
+        encode_send = self._ring.encode_send
+        sent_bit, writable_bit, fd_mask, buffer_bytes, size_max = self._bits
         received = sent = answered = used = 0
         for user_data, res, flags in self._ring.completions():
             client = clients[user_data & fd_mask]
@@ -188,7 +189,11 @@ class UringReactor(Reactor):
                         if computed is None:
                             self._drive(client)
                             continue
-                        self._send(client, computed)
+                        size = len(computed)
+                        client.in_flight, client.expected, client.answer = computed, size, b""
+                        fd = client.fd
+                        # Of a long answer the beginning: a send that comes short, and the rest is owed.
+                        put(encode_send(fd, address_of(computed), min(size, size_max), 0, sent_bit | fd))
                     answered += 1
             except Exception as error:
                 self._fail(client, error)
@@ -243,13 +248,6 @@ class UringReactor(Reactor):
         client.send_sqe = self._ring.encode_send(
             client.fd, address_of(answer), len(answer), 0, SENT | client.fd
         )
-
-    def _send(self, client: UringClient, answer: bytes) -> None:
-        """Send an answer, of a long one the beginning: a send that comes short, and the rest is owed."""
-        fd, size = client.fd, len(answer)
-        client.in_flight, client.expected, client.answer = answer, size, b""
-        length = min(size, SEND_BYTES_MAX)
-        self._ring.prepare_send(fd, address_of(answer), length, 0, SENT | fd)
 
     def _hold(self, client: UringClient, data: bytes) -> None:
         """Keep bytes for a connection that is not ready for them; too many, and the kernel is to keep the rest."""
