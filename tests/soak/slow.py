@@ -31,6 +31,7 @@ WATCH_SECONDS = 0.2
 RENEWALS_MAX = 4  # by how many times its patience a reader's deadline may have moved before we lose ours
 ESTABLISHED = "01"  # in proc_net_tcp(5)
 END_SECONDS = 5.0
+REQUESTS_MIN = 500
 
 HEAD = b"GET /hello/slow HTTP/1.1\r\nHost: a\r\nX-Slow: "
 BODY = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
@@ -94,8 +95,11 @@ class Beset:
                 found.append(
                     f"slow {kind} were closed {min(late):+.2f} to {max(late):+.2f} s after the deadline"
                 )
-        if self.latencies[1] > P99_SECONDS_MAX:
-            found.append(f"the normal client's p99 is {self.latencies[1] * 1000:.0f} ms")
+        # Of few requests the slowest is the 99th percentile, and tells of a machine with other work: then the middle.
+        p50, p99, _, requests = self.latencies
+        name, share = ("p99", p99) if requests >= REQUESTS_MIN else ("p50", p50)
+        if share > P99_SECONDS_MAX:
+            found.append(f"the normal client's {name} is {share * 1000:.0f} ms")
         if self.failure:
             found.append(f"the normal client failed: {self.failure}")
         if self.descriptors > 0:
