@@ -288,7 +288,7 @@ class Connection:
         outbox = self._outbox
         if rest or outbox.stream or outbox.output or self._eof or not self._keep_alive or self.state == READY:
             self._buffer = rest
-            self._service.answered += 1
+            self._service.slow_answers += 1
             outbox.add(output)
             self._enter(SENDING)
             return None

@@ -49,7 +49,7 @@ class Service:
         next_second: monotonic seconds at which `turn_second` is due.
         replies: what this second's requests have led to; empty while the server drains.
         draining: answers say `Connection: close`.
-        answered: answers of the present round that are not counted by the reactor's fast lane.
+        slow_answers: answers of the present round that did not take the reactor's fast lane, which counts its own.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Service:
         self.counters = Counters()
         self.access = access
         self.draining = False
-        self.answered = 0
+        self.slow_answers = 0
         self._phase = phase
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.replies = Replies(self.counters)

@@ -75,9 +75,9 @@ class EpollReactor(Reactor):
             took = ended - begun
             if took > longest:
                 longest = took
-            if service.answered:
-                answered += service.answered
-                service.answered = 0
+            if service.slow_answers:
+                answered += service.slow_answers
+                service.slow_answers = 0
             received += bytes_in
             sent += bytes_out
             if answered:
@@ -187,7 +187,7 @@ class EpollReactor(Reactor):
         self.service.counters.bytes_in += len(data)
         answer = client.connection.receive(data)
         if answer is not None:
-            self.service.answered += 1
+            self.service.slow_answers += 1
             client.connection.owe(answer, 0)
         return bool(data)
 

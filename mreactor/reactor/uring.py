@@ -127,9 +127,9 @@ class UringReactor(Reactor):
             took = ended - begun
             if took > longest:
                 longest = took
-            if service.answered:
-                answered += service.answered
-                service.answered = 0
+            if service.slow_answers:
+                answered += service.slow_answers
+                service.slow_answers = 0
             received += bytes_in
             sent += bytes_out
             if answered:
@@ -151,7 +151,7 @@ class UringReactor(Reactor):
             client = clients[user_data & fd_mask]
             try:
                 if client is None or user_data >= writable_bit:
-                    used += flags & CQE_BUFFER
+                    used += flags & CQE_BUFFER  # which is 1
                     self._attend(client, user_data, res, flags)
                 elif user_data >= sent_bit:
                     if res != client.expected:
@@ -298,7 +298,7 @@ class UringReactor(Reactor):
         self.service.counters.bytes_in += len(data)
         answer = client.connection.receive(data)
         if answer is not None:
-            self.service.answered += 1
+            self.service.slow_answers += 1
             client.connection.owe(answer, 0)
 
     def _launch(self, client: UringClient, output: bytes | memoryview | FileBody) -> None:
