@@ -755,3 +755,17 @@ def test_requests_from_memory_are_in_the_access_log(tmp_path: Path) -> None:
     assert len(lines) == 15
     assert sum('"GET / HTTP/1.1" 200 4' in line for line in lines) == 6
     assert sum('"GET /hello/a HTTP/1.1" 200 9' in line for line in lines) == 3
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_an_answer_may_be_changed_after_it_was_made(blocking: bool) -> None:
+    def handler(request: Request) -> Response:
+        response = Response("gone")
+        response.status = 410
+        response.headers = (("X-Why", "sold"),)
+        return response
+
+    service = serve(handler, blocking=blocking)
+    for _ in range(2):  # the long way, and a known call
+        (answer,) = Talk(service, [get("/")]).answers()
+        assert (answer.status, answer.headers["x-why"]) == (410, "sold")

@@ -326,3 +326,40 @@ def test_a_file_body_is_closed_once(tmp_path: Path) -> None:
         os.fstat(fd)
     body.close()
     assert body.fd == -1
+
+
+# --- Changing an answer that was made. ---
+
+
+def test_what_is_set_later_is_sent() -> None:
+    response = Response("text")
+    assert response.is_plain
+    response.status, response.headers, response.content_type = 201, {"X-A": "b"}, "text/x"
+    assert (response.status, response.headers, response.content_type) == (201, (("X-A", "b"),), "text/x")
+    assert not response.is_plain
+    response.headers = {"Content-Type": "text/y"}
+    assert response.content_type == "", "it stands among the fields"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("status", 99),
+        ("status", 600),
+        ("headers", {"X-A": "b\r\nX-C: d"}),
+        ("headers", {"Content-Length": "1"}),
+        ("headers", (("X A", "b"),)),
+        ("content_type", "text/plain\r\nX-C: d"),
+    ],
+)
+def test_what_is_set_later_is_checked(name: str, value: object) -> None:
+    response = Response("text")
+    with pytest.raises(ValueError):
+        setattr(response, name, value)
+    assert (response.status, response.headers, response.content_type) == (200, (), TEXT)
+
+
+def test_the_content_type_is_not_set_twice() -> None:
+    response = Response("text", headers={"Content-Type": "text/x"})
+    with pytest.raises(ValueError, match="twice"):
+        response.content_type = "text/y"

@@ -49,6 +49,8 @@ class FileBody:
 _NAME = re.compile(TOKEN.decode("ascii"), re.ASCII)
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*+")
 
+type Fields = tuple[tuple[str, str], ...]
+
 type Content = (
     bytes | bytearray | str | Mapping[str, Any] | list[Any] | Iterable[bytes | str] | FileBody | None
 )
@@ -64,12 +66,18 @@ class Response:
         headers: further header fields. Framing fields (Content-Length, Connection, ...) are the server's to set.
         content_type: the media type; by default it follows from the content's type.
 
+    `status`, `headers` and `content_type` may be set later, and are checked then as well.
+
+    Attributes:
+        body: the content as it is sent.
+        is_plain: nothing but the content and its type distinguishes it, see `Service.encode_plain`.
+
     Raises:
         ValueError: a field name or value that cannot be sent, a status out of range, or JSON that is none (NaN).
         TypeError: content of another type.
     """
 
-    __slots__ = ("body", "content_type", "headers", "is_plain", "status")
+    __slots__ = ("_content_type", "_headers", "_status", "body", "is_plain")
 
     body: bytes | Iterator[bytes | str] | FileBody
 
@@ -81,23 +89,52 @@ class Response:
         *,
         content_type: str = "",
     ) -> None:
+        self._headers = fields = check_fields(headers) if headers else ()
+        self._status = 200
+        if status != 200:
+            self.status = status
+        self.body, implied = (content, BINARY) if type(content) is bytes else _encode_content(content)
+        if content_type:
+            _check_content_type(content_type, fields)
+        self._content_type = content_type or ("" if fields and _has_content_type(fields) else implied)
+        self.is_plain = status == 200 and not fields
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return self._status
+
+    @status.setter
+    def status(self, status: int) -> None:
         if not 200 <= status <= 599:
             raise ValueError(f"{status} is not the status of an answer")
-        self.status = status
-        self.headers = check_fields(headers) if headers else ()
-        self.body, implied = (content, BINARY) if type(content) is bytes else _encode_content(content)
-        # The first test is true of nearly every type, and 0.3 µs cheaper.
-        if not (content_type.isascii() and content_type.isprintable()) and not _VALUE.fullmatch(content_type):
-            raise ValueError(f"the content type cannot be sent: {content_type!r}")
-        if self.headers and any(name.lower() == "content-type" for name, _ in self.headers):
-            if content_type:
-                raise ValueError("the content type is given twice")
-            implied = ""
-        self.content_type = content_type or implied
-        self.is_plain = status == 200 and not self.headers  # see `Service.encode_plain`
+        self._status = status
+        self.is_plain = False
+
+    @property
+    def headers(self) -> Fields:
+        """The header fields, but for those that are the server's to set."""
+        return self._headers
+
+    @headers.setter
+    def headers(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
+        self._headers = check_fields(headers)
+        if _has_content_type(self._headers):
+            self._content_type = ""
+        self.is_plain = False
+
+    @property
+    def content_type(self) -> str:
+        """The media type; empty where there is none, or where it stands among the header fields."""
+        return self._content_type
+
+    @content_type.setter
+    def content_type(self, content_type: str) -> None:
+        _check_content_type(content_type, self._headers)
+        self._content_type = content_type
 
 
-def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Fields:
     """Header fields fit to be sent (RFC 9110 section 5.5): nothing in them can end a line or begin another.
 
     Raises:
@@ -112,6 +149,18 @@ def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tupl
         if not _VALUE.fullmatch(value):
             raise ValueError(f"the value of {name} cannot be sent: {value!r}")
     return fields
+
+
+def _check_content_type(content_type: str, fields: Fields) -> None:
+    # The first test is true of nearly every type, and 0.3 µs cheaper.
+    if not (content_type.isascii() and content_type.isprintable()) and not _VALUE.fullmatch(content_type):
+        raise ValueError(f"the content type cannot be sent: {content_type!r}")
+    if fields and _has_content_type(fields):
+        raise ValueError("the content type is given twice")
+
+
+def _has_content_type(fields: Fields) -> bool:
+    return any(name.lower() == "content-type" for name, _ in fields)
 
 
 def respond(result: Any) -> Response:
