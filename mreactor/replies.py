@@ -23,8 +23,12 @@ type Note = tuple[RequestHead, int, int]
 # What is needed to keep an answer: what counts its requests, and what the access log says of each.
 type Kept = tuple[Tally, Note | None]
 
-# An answer, how often it was given, and what the access log says of each of the requests that it answers.
-type Reply = tuple[bytes, list[int], tuple[Note, int] | None]
+# An answer, its size, how often it was given (see `IN_LOOP`), and what the access log says of each request answered.
+type Reply = tuple[bytes, int, list[int], tuple[Note, int] | None]
+
+# Where the two numbers of `Reply` stand: hits in a reactor's own loop, whose bytes are counted by them, and elsewhere.
+IN_LOOP = 0
+ELSEWHERE = 1
 
 # Where a request leads: handler, path parameters, head, and what counts it.
 type Call = tuple[Handler, dict[str, Any], RequestHead, Tally]
@@ -45,7 +49,8 @@ class Replies:
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._counts: list[tuple[list[int], int, Tally]] = []  # hits, requests for each hit, what counts them
+        # Hits, requests for each hit, what counts them, bytes received and sent for each hit.
+        self._counts: list[tuple[list[int], int, Tally, int, int]] = []
         self._bytes = 0
         self.answers: dict[bytes, Reply] = {}
         self.farewells: dict[bytes, Reply] = {}
@@ -97,16 +102,19 @@ class Replies:
         is_full = len(self._counts) >= ENTRIES_MAX or self._bytes + size > BYTES_MAX
         if is_full or is_huge or key in answers:
             return
-        hits = [0]
-        answers[key] = (answer, hits, None if note is None else (note, count))
-        self._counts.append((hits, count, tally))
+        hits = [0, 0]
+        answers[key] = (answer, len(answer), hits, None if note is None else (note, count))
+        self._counts.append((hits, count, tally, len(key), len(answer)))
         self._bytes += size
 
     def turn_second(self) -> None:
         """Forget everything, and count what was answered from memory: a hit itself only adds one to its own number."""
-        for hits, count, tally in self._counts:
-            tally[0] += hits[0] * count
-            self._counters.cache_hits[0] += hits[0] * count
+        counters = self._counters
+        for hits, count, tally, received, sent in self._counts:
+            tally[0] += sum(hits) * count
+            counters.cache_hits[0] += sum(hits) * count
+            counters.bytes_in += hits[IN_LOOP] * received
+            counters.bytes_out += hits[IN_LOOP] * sent
         self._counts.clear()
         self.answers.clear()
         self.farewells.clear()

@@ -202,16 +202,17 @@ def test_a_job_is_given_out_once(state: int) -> None:
 )
 def test_each_state_has_its_deadline(state: int, seconds: float) -> None:
     _, connection = in_state(state)
-    assert connection.deadline == NOW + seconds
+    assert connection.deadline == pytest.approx(NOW + seconds, abs=1e-6)
 
 
 def test_a_fresh_connection_has_as_long_as_a_head_may_take() -> None:
     service, connection = start()
-    assert connection.deadline == NOW + 10
+    fresh = connection.deadline
+    assert fresh == pytest.approx(NOW + 10, abs=1e-6)
     service.turn(NOW + 4)
     head(connection)
     assert connection.state == HEAD
-    assert connection.deadline == NOW + 10, "the first byte gives no further time"
+    assert connection.deadline == fresh, "the first byte gives no further time"
 
 
 @each_state
@@ -246,12 +247,38 @@ def test_past_its_deadline(state: int, statuses: list[int], after: int, kind: st
     assert service.counters.timeouts == {kind: 1}
 
 
+def test_a_fresh_connection_that_says_nothing_is_late_with_its_head() -> None:
+    service, connection = start()
+    service.turn(connection.deadline)
+    connection.expire(service.now)
+    assert connection.state == CLOSED
+    assert service.counters.timeouts == {"head": 1}
+
+
+def test_a_second_head_has_its_full_time_where_idling_lasts_as_long() -> None:
+    service = make_service(replace(LIMITS, head_seconds=10.0, keepalive_seconds=10.0))
+    connection = Connection(service, PEER)
+    assert connection.receive(get("/hello/a")) is not None
+    service.turn(NOW + 9)
+    head(connection)
+    assert connection.deadline == NOW + 19
+
+
+def test_who_has_just_fallen_idle_has_a_moment_when_the_server_drains() -> None:
+    service, connection = in_state(SENDING)
+    service.drain()
+    connection.sent(len(bytes(connection.pending())))
+    connection.drain()
+    assert connection.state == IDLE
+    assert connection.deadline == service.now + DRAIN_GRACE_SECONDS
+
+
 def test_a_head_has_an_absolute_deadline() -> None:
     service, connection = start()
     for at, byte in enumerate(HALF_HEAD):
         service.turn(NOW + at * 0.4)
         connection.receive(bytes([byte]))
-        assert connection.deadline == NOW + 10
+        assert connection.deadline == pytest.approx(NOW + 10, abs=1e-6)
 
 
 def test_the_head_after_an_answer_has_a_deadline_of_its_own() -> None:

@@ -9,6 +9,7 @@ import errno
 import itertools
 import os
 import random
+import re
 import select
 import socket
 import threading
@@ -254,13 +255,18 @@ def test_one_byte_reads(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) ->
 def test_one_byte_writes(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short write need not mean that the socket is full."""
     wrap_clients(monkeypatch, send=lambda real, data, *flags: real(data[:1], *flags))
-    for name in ("encode_send", "prepare_send"):
-        real = getattr(Ring, name)
+    real_send = Ring.prepare_send
 
-        def short(ring: Ring, fd: int, address: int, length: int, *args: Any, real: Verb = real) -> Any:
-            return real(ring, fd, address, min(length, 1), *args)
+    def send(ring: Ring, fd: int, address: int, length: int, flags: int, user_data: int) -> None:
+        real_send(ring, fd, address, 1, flags, user_data)
 
-        monkeypatch.setattr(Ring, name, short)
+    def attempt(ring: Ring, fd: int, address: int, length: int, user_data: int) -> bytes:
+        """A send of one byte, whose completion is what a short attempt's would be."""
+        send(ring, fd, address, length, 0, user_data)
+        return ring._queue.pop()
+
+    monkeypatch.setattr(Ring, "prepare_send", send)
+    monkeypatch.setattr(Ring, "encode_attempt", attempt)
     with serve(kind, app) as driver:
         check_all_answers(driver)
         check_all_is_well(driver)
@@ -306,6 +312,60 @@ def test_a_storm_of_eagain(kind: str, app: App) -> None:
         check_all_is_well(driver)
 
 
+def ask_without_reading(client: Any, count: int) -> bytes:
+    """One small request after the other, each in a packet of its own; returns the answers' bodies in order."""
+    for number in range(count):
+        client.sock.sendall(request(f"/hello/{number:04d}"))
+        time.sleep(0.0002)  # so that the server sees them one by one
+    return b"".join(b"hello %04d" % number for number in range(count))
+
+
+def test_small_answers_to_who_does_not_read(kind: str, app: App) -> None:
+    """The kernel takes whole answers, then a part of one, then none: nothing is lost, doubled or overtaken."""
+    with serve(kind, app) as driver:
+        driver.server._acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        with driver.connect(window=2048) as client:
+            expected = ask_without_reading(client, 400)
+            assert b"".join(client.receive().body for _ in range(400)) == expected
+        check_all_is_well(driver)
+        sent = sum(reactor.service.counters.bytes_out for reactor in driver.server._reactors)
+        assert sent >= len(expected)
+        assert all(reactor._debt == 0 for reactor in driver.server._reactors)
+
+
+def test_an_answer_does_not_follow_one_that_did_not_go_out(
+    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a full completion queue a request may be seen before the end of the last answer: who asks is cut off."""
+    real, kept = Ring.completions, []
+
+    def completions(ring: Ring) -> Iterator[tuple[int, int, int]]:
+        """Tell of an attempt that failed only behind the receive that comes next."""
+        for completion in real(ring):
+            if completion[0] & ~uring.FD_MASK == uring.MISSED:
+                kept.append(completion)
+                continue
+            yield completion
+            if completion[2] & uring.RECEIVED == uring.RECEIVED:
+                yield from kept
+                kept.clear()
+
+    monkeypatch.setattr(Ring, "completions", completions)
+    with serve(ring_kind, app) as driver:
+        driver.server._acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        with driver.connect(window=2048) as client:
+            with suppress(ConnectionError):
+                ask_without_reading(client, 400)
+            with suppress(ConnectionError):
+                while not client.has_ended:
+                    client._await()
+            received = bytes(client._received)
+        found = re.findall(rb"hello (\d{4})", received)
+        assert found == [b"%04d" % number for number in range(len(found))]
+        assert 0 < len(found) < 400
+        check_all_is_well(driver)
+
+
 # --- Failures of one client's socket. ---
 
 SOCKET_ERRORS = (
@@ -319,6 +379,7 @@ def test_a_send_fails(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> N
     now = Now()
     wrap_clients(monkeypatch, send=failing(now))
     fail_completions(monkeypatch, now, uring.SENT)
+    fail_attempts(monkeypatch, now)
     with serve(kind, app) as driver:
         targets = ("/hello/you", "/constant", "/big", "/blocking")
         for error, target in itertools.product(SOCKET_ERRORS, targets):
@@ -388,6 +449,25 @@ def fail_completions(monkeypatch: pytest.MonkeyPatch, now: Now, bit: int) -> Non
             else:
                 yield completion
 
+    monkeypatch.setattr(Ring, "completions", completions)
+
+
+def fail_attempts(monkeypatch: pytest.MonkeyPatch, now: Now) -> None:
+    """Have an attempt to send do nothing and complete with a failure, when it is time."""
+    real, real_completions = Ring.encode_attempt, Ring.completions
+
+    def encode_attempt(ring: Ring, fd: int, address: int, length: int, user_data: int) -> bytes:
+        if not now.strikes():
+            return real(ring, fd, address, length, user_data)
+        ring.prepare_nop(user_data)
+        return ring._queue.pop()
+
+    def completions(ring: Ring) -> Iterator[tuple[int, int, int]]:
+        for user_data, res, flags in real_completions(ring):
+            has_failed = user_data & ~uring.FD_MASK == uring.MISSED and res == 0
+            yield user_data, -now.error if has_failed else res, flags
+
+    monkeypatch.setattr(Ring, "encode_attempt", encode_attempt)
     monkeypatch.setattr(Ring, "completions", completions)
 
 

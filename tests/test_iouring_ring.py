@@ -142,39 +142,50 @@ def test_a_batch_that_fits_costs_one_system_call() -> None:
         assert calls.entered == 1
 
 
-def test_a_ready_made_operation_can_be_put_again_and_again(
+def test_an_attempt_is_silent_where_all_went_out_and_can_be_put_again(
     ring: Ring, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     near, far = pair
     payload = b"again "
-    sqe = ring.encode_send(far.fileno(), address_of(payload), len(payload), 0, 9)
+    sqe = ring.encode_attempt(far.fileno(), address_of(payload), len(payload), 9)
     assert len(sqe) == abi.SQE_SIZE
     for _ in range(3):
         ring.put(sqe)
-        assert collect(ring, 1) == [(9, len(payload), 0)]
+    ring.prepare_nop(1)
+    assert collect(ring, 1) == [(1, 0, 0)]
     assert near.recv(100) == payload * 3
 
 
-def test_a_send_is_laid_out_field_by_field(ring: Ring) -> None:
-    sqe = ring.encode_send(5, 0x1122334455667788, 0x99AABBCC, socket.MSG_MORE, 0xFEDCBA9876543210)
-    fields = struct.unpack("<BBHiQQIIQHHIQQ", sqe)
-    flags = socket.MSG_MORE | socket.MSG_NOSIGNAL
-    assert fields == (
-        26,
-        0,
-        0,
-        5,
-        0,
-        0x1122334455667788,
-        0x99AABBCC,
-        flags,
-        0xFEDCBA9876543210,
-        0,
-        0,
-        0,
-        0,
-        0,
-    )
+def test_an_attempt_tells_what_went_out_where_that_is_not_all(
+    ring: Ring, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = pair
+    payload = bytes(range(256)) * 32 * 1024
+    sqe = ring.encode_attempt(far.fileno(), address_of(payload), len(payload), 9)
+    ring.put(sqe)
+    ((user_data, count, _),) = collect(ring, 1)
+    assert user_data == 9
+    assert 0 < count < len(payload)
+    ring.put(sqe)
+    assert collect(ring, 1) == [(9, -errno.EAGAIN, 0)], "the socket is full, and an attempt does not wait"
+    received = b""
+    while len(received) < count:
+        received += near.recv(1 << 20)
+    assert received == payload[:count]
+    near.close()
+    ring.put(ring.encode_attempt(far.fileno(), address_of(payload), 1, 9))
+    assert collect(ring, 1) == [(9, -errno.EPIPE, 0)]
+
+
+def test_sends_are_laid_out_field_by_field(ring: Ring) -> None:
+    fd, address, length, user_data = 5, 0x1122334455667788, 0x99AABBCC, 0xFEDCBA9876543210
+    ring.prepare_send(fd, address, length, socket.MSG_MORE, user_data)
+    attempt = ring.encode_attempt(fd, address, length, user_data)
+    flags = socket.MSG_DONTWAIT | socket.MSG_WAITALL
+    for sqe, sqe_flags, op_flags in ((ring._queue.pop(), 0, socket.MSG_MORE), (attempt, 64, flags)):
+        fields = struct.unpack("<BBHiQQIIQHHIQQ", sqe)
+        expected = (26, sqe_flags, 0, fd, 0, address, length, op_flags | socket.MSG_NOSIGNAL, user_data)
+        assert fields == (*expected, 0, 0, 0, 0, 0)
 
 
 def test_layouts_have_the_sizes_of_the_abi() -> None:

@@ -179,7 +179,7 @@ def test_deadlines(driver: Driver) -> None:
         assert [answer.status for answer in client.receive_all()] == statuses, name
         assert seconds - 0.1 < driver.now() - begun < seconds + LATE_SECONDS, name
         client.close()
-    assert dict(driver.timeouts() - before) == {"keepalive": 4, "head": 3, "body": 4}
+    assert dict(driver.timeouts() - before) == {"keepalive": 3, "head": 4, "body": 4}
     assert is_served(driver)
 
 

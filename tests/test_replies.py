@@ -6,7 +6,15 @@ from mreactor.config import Limits
 from mreactor.http1.parser import Parser
 from mreactor.http1.request import RequestHead
 from mreactor.metrics import Counters
-from mreactor.replies import ANSWER_BYTES_MAX, BYTES_MAX, ENTRIES_MAX, KEY_BYTES_MAX, Replies
+from mreactor.replies import (
+    ANSWER_BYTES_MAX,
+    BYTES_MAX,
+    ELSEWHERE,
+    ENTRIES_MAX,
+    IN_LOOP,
+    KEY_BYTES_MAX,
+    Replies,
+)
 from mreactor.router import Match
 
 
@@ -30,6 +38,11 @@ def keep_call(replies: Replies, key: bytes) -> None:
     replies.keep(key, b"answer", head(), 1, None)
 
 
+def hit(replies: Replies, key: bytes, times: int, place: int) -> None:
+    """Count what is found by a key, as whoever answers with it does."""
+    replies.answers[key][2][place] += times
+
+
 @pytest.fixture
 def counters() -> Counters:
     return Counters()
@@ -50,9 +63,9 @@ def test_an_answer_is_kept_with_what_the_log_says(replies: Replies) -> None:
     replies.keep(b"three", b"answers", asked, 3, ([0], note))
     replies.keep(b"unlogged", b"answer", asked, 1, ([0], None))
     assert replies.answers == {
-        b"one": (b"answer", [0], (note, 1)),
-        b"three": (b"answers", [0], (note, 3)),
-        b"unlogged": (b"answer", [0], None),
+        b"one": (b"answer", 6, [0, 0], (note, 1)),
+        b"three": (b"answers", 7, [0, 0], (note, 3)),
+        b"unlogged": (b"answer", 6, [0, 0], None),
     }
     assert not replies.calls
 
@@ -189,19 +202,22 @@ def test_what_was_answered_from_memory_is_counted_when_the_second_is_over(
         keep_answer(replies, b"b", count=3),
         keep_answer(replies, b"c"),
     )
-    replies.answers[b"a"][1][0] += 5
-    replies.answers[b"b"][1][0] += 7
+    hit(replies, b"a", 4, IN_LOOP)
+    hit(replies, b"a", 1, ELSEWHERE)
+    hit(replies, b"b", 7, IN_LOOP)
     for _ in range(2):
         replies.turn_second()
         assert (once, thrice, never) == ([5], [21], [0])
         assert counters.cache_hits == [26]
+        assert counters.bytes_in == 4 + 7, "elsewhere bytes are counted when they are read"
+        assert counters.bytes_out == (4 + 7) * len(b"answer")
 
 
 def test_an_answer_kept_anew_loses_no_count(replies: Replies, counters: Counters) -> None:
     first = keep_answer(replies, b"a")
-    replies.answers[b"a"][1][0] += 2
+    hit(replies, b"a", 2, IN_LOOP)
     second = keep_answer(replies, b"a")
-    replies.answers[b"a"][1][0] += 3
+    hit(replies, b"a", 3, ELSEWHERE)
     replies.turn_second()
     assert first[0] + second[0] == 5
     assert counters.cache_hits == [5]
@@ -210,7 +226,7 @@ def test_an_answer_kept_anew_loses_no_count(replies: Replies, counters: Counters
 def test_closing_forgets_for_good_and_counts(replies: Replies, counters: Counters) -> None:
     tally = keep_answer(replies, b"a")
     keep_call(replies, b"b")
-    replies.answers[b"a"][1][0] += 4
+    hit(replies, b"a", 4, IN_LOOP)
     replies.close()
     assert replies.is_closed
     keep_answer(replies, b"a")

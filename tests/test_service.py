@@ -110,11 +110,6 @@ def test_a_draining_server_answers_nothing_from_memory(service: Service) -> None
     assert not service.replies.calls
 
 
-def test_what_busy_connections_look_into_stays_empty(service: Service) -> None:
-    remember(service)
-    assert service.no_calls == {}
-
-
 # --- Encoding. ---
 
 

@@ -92,8 +92,8 @@ SQE_SIZE: Final = 64
 #   at 0: opcode B, flags B, ioprio H, fd i, off Q, addr Q, len I, op_flags I,
 #   at 32: user_data Q, buf_group H, (personality H,) file_index I or splice_fd_in, (addr3 Q, pad Q)
 SQE_LAYOUT: Final = "<BBHiQQIIQH2xI16x"
-# The same bytes with what only a send uses: opcode B, fd i, addr Q, len I, op_flags I, user_data Q.
-SQE_SEND_LAYOUT: Final = "<B3xi8xQIIQ24x"
+# The same bytes with what only a send uses: opcode B, flags B, fd i, addr Q, len I, op_flags I, user_data Q.
+SQE_SEND_LAYOUT: Final = "<BB2xi8xQIIQ24x"
 
 # struct io_uring_cqe, 16 bytes: user_data Q, res i, flags I.
 CQE_SIZE: Final = 16

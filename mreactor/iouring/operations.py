@@ -35,6 +35,7 @@ from .abi import (
     POLL_MULTISHOT,
     RECV_MULTISHOT,
     SQE_BUFFER_SELECT,
+    SQE_CQE_SKIP_SUCCESS,
 )
 
 # Offset of a pipe or a socket, or "where the file's position is".
@@ -44,28 +45,38 @@ NO_OFFSET = (1 << 64) - 1
 class Operations:
     """The queue of operations and the methods that fill it. The base of `Ring`."""
 
-    __slots__ = ("_nosignal", "_pack", "_pack_send", "_queue", "put")
+    __slots__ = ("_attempt_flags", "_nosignal", "_pack", "_pack_send", "_queue", "put")
 
     def __init__(self) -> None:
         self._queue: list[bytes] = []
         # This ring's own: to a Struct shared by all reactors every core would count references.
         self._nosignal = own(abi.MSG_NOSIGNAL)
+        self._attempt_flags = own(abi.MSG_NOSIGNAL | socket.MSG_DONTWAIT | socket.MSG_WAITALL)
         self._pack = struct.Struct(abi.SQE_LAYOUT).pack
         self._pack_send = struct.Struct(abi.SQE_SEND_LAYOUT).pack
-        #: put(sqe): queue a ready-made 64-byte operation, such as `encode_send` makes. The list's own method.
+        #: put(sqe): queue a ready-made 64-byte operation, such as `encode_attempt` makes. The list's own method.
         self.put: Callable[[bytes], None] = self._queue.append
 
-    def encode_send(self, fd: int, address: int, length: int, flags: int, user_data: int) -> bytes:
-        """A send as bytes for `put`, to keep and put again while the same bytes go to the same client.
+    def encode_attempt(self, fd: int, address: int, length: int, user_data: int) -> bytes:
+        """A send that is over when the submission returns, as bytes for `put`, which may be put again and again.
+
+        It completes only where not everything went out: `res` is then the bytes that did, or -EAGAIN for none,
+        or the error. MSG_WAITALL makes a short send a failure, which SQE_CQE_SKIP_SUCCESS lets through;
+        MSG_DONTWAIT makes it end where it would wait. So nothing is in flight afterwards, and the memory is
+        free. Do not queue another send to the same socket in the same submission: it may succeed where this
+        one has failed.
+        """
+        return self._pack_send(
+            OP_SEND, SQE_CQE_SKIP_SUCCESS, fd, address, length, self._attempt_flags, user_data
+        )
+
+    def prepare_send(self, fd: int, address: int, length: int, flags: int, user_data: int) -> None:
+        """Send `length` bytes from `address`, waiting for room.
 
         `flags` are MSG_* of send(2); MSG_NOSIGNAL is added. A short send is a success: the completion's `res`
         says how much went out. Never have two sends to one socket in flight: the later may overtake.
         """
-        return self._pack_send(OP_SEND, fd, address, length, flags | self._nosignal, user_data)
-
-    def prepare_send(self, fd: int, address: int, length: int, flags: int, user_data: int) -> None:
-        """Send `length` bytes from `address`; see `encode_send`."""
-        self.put(self._pack_send(OP_SEND, fd, address, length, flags | self._nosignal, user_data))
+        self.put(self._pack_send(OP_SEND, 0, fd, address, length, flags | self._nosignal, user_data))
 
     def prepare_recv_multishot(self, fd: int, group: int, user_data: int) -> None:
         """Receive again and again, into buffers of `group`, until a completion comes without CQE_MORE.

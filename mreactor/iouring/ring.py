@@ -152,8 +152,10 @@ class Ring(Operations):
         """io_uring_register(2) on this ring. Returns its result; raises OSError."""
         return self._calls.call(abi.NR_REGISTER, self.fd, opcode, pointer(address), count)
 
-    def submit_and_wait(self, min_complete: int, timeout_ns: int | None = None) -> None:
+    def submit_and_wait(self, min_complete: int, timeout_ns: int | None = None) -> bool:
         """Submit all that is queued and wait for `min_complete` completions, up to `timeout_ns` (None: ever).
+
+        Returns whether the kernel has taken all of it.
 
         One system call, unless more is queued than the SQ has slots. It may return early, with fewer: after a
         signal, and where the kernel could take only part of the queue, whose rest stays for the next call. A
@@ -176,8 +178,9 @@ class Ring(Operations):
         taken = self._enter(pending, min_complete, _WAIT, argument, self._argument_size)
         if taken == pending:
             self._pending = 0
-        else:
-            self._settle(taken)
+            return not self._queue
+        self._settle(taken)
+        return not self._pending and not self._queue
 
     def completions(self) -> Iterator[tuple[int, int, int]]:
         """What has completed since the last call, as (user_data, res, flags) in the order of completion.

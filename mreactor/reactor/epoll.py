@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 from ..connection import Connection
 from ..http1.response import FileBody
-from ..replies import Reply
 from ..sharing import own
 from ..state import IDLE
 from ..timers import TICK_SECONDS
@@ -58,7 +57,7 @@ class EpollReactor(Reactor):
         # in the interpreter's type cache each mention takes a lock that all threads share.
         service, again, dead = self.service, self._again, self._dead
         poll, clock, events_max = self._epoll.poll, time.monotonic_ns, own(EVENTS_MAX)
-        attend, quick, find_reply = self._attend_events, self._quick, service.replies.answers.get
+        attend, quick = self._attend_events, self._quick
         counts, bounds = service.counters.service_time.counts, self._bounds
         next_second = service.next_second
         next_tick = received = sent = spent = longest = 0
@@ -68,7 +67,7 @@ class EpollReactor(Reactor):
             now = begun / 1e9
             if now >= next_second:
                 next_second = service.turn_second(now)
-            bytes_in, bytes_out, answered = attend(events, quick, find_reply, service.turn(now))
+            bytes_in, bytes_out, answered = attend(events, quick, service.turn(now))
             if again or dead or self._has_mail:
                 self._attend_rest()
             ended = clock()
@@ -89,50 +88,58 @@ class EpollReactor(Reactor):
                 received = sent = spent = longest = 0
 
     def _attend_events(
-        self,
-        events: list[tuple[int, int]],
-        quick: list[Verbs | None],
-        find_reply: Callable[[bytes], Reply | None],
-        idle_deadline: float,
+        self, events: list[tuple[int, int]], quick: list[Verbs | None], idle_deadline: float
     ) -> tuple[int, int, int]:
-        """Act on a round's events; returns bytes received and sent, and reads answered, in the fast lane."""
+        """Act on a round's events.
+
+        Returns:
+            bytes received and sent for answers computed in the fast lane (the reply cache counts its own), and how
+            many reads have led to an answer there, of either kind.
+        """
+        replies = self.service.replies
+        find_reply, find_call = replies.answers.get, replies.calls.get
+        readable, read_bytes, size_of = READABLE, self._read_bytes, len
         received = sent = answered = 0
-        read_bytes = self._read_bytes
         for fd, mask in events:
             verbs = quick[fd]
-            if mask != READABLE or verbs is None:
+            if mask != readable or verbs is None:
                 self._attend(fd, mask)
                 continue
             recv, send, connection = verbs
             try:
                 data = recv(read_bytes)
-                size = len(data)
-                received += size
-                # The fast lane, `Connection.receive` written out: 0.3 µs of a request's 8 saved.
+                # The fast lane, `Connection.receive` written out: 0.3 µs of a request's 7 saved. What is known is
+                # shorter than a read can be, so the socket is empty after it.
                 reply = find_reply(data)
                 if reply is not None:
-                    answer, hits, note = reply
+                    answer, size, hits, note = reply
                     hits[0] += 1
                     connection.deadline = idle_deadline
                     if note is not None:
                         connection.note_reply(*note)
+                    is_full = False
                 else:
-                    computed = connection.take(data)
+                    received += size_of(data)
+                    call = find_call(data)
+                    computed = connection.take(data) if call is None else connection.call(call, b"")
                     if computed is None:
                         self._drive_at(fd)
                         continue
                     answer = computed
+                    size = size_of(answer)
+                    sent += size
+                    is_full = call is None and size_of(data) >= read_bytes
                 answered += 1
                 try:
                     count = send(answer)
                 except BlockingIOError:
                     count = 0
-                sent += count
-                if count != len(answer):
+                if count != size:
+                    self._debt += size - count
                     connection.owe(answer, count)
-                elif size < read_bytes:
-                    continue
-                self._drive_at(fd)
+                    self._drive_at(fd)
+                elif is_full:
+                    self._drive_at(fd)
             except BlockingIOError:
                 continue  # the bytes announced were read already, on another occasion in this round
             except Exception as error:
@@ -208,7 +215,7 @@ class EpollReactor(Reactor):
                 count = client.send(output, socket.MSG_MORE if connection.file_follows else 0)
         except BlockingIOError:
             return False
-        self.service.counters.bytes_out += count
+        self._count_sent(count)
         connection.sent(count)
         return True
 
