@@ -183,6 +183,21 @@ def test_deadlines(driver: Driver) -> None:
     assert is_served(driver)
 
 
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_an_idle_deadline_may_come_before_that_of_the_first_head(kind: str) -> None:
+    limits = replace(HASTY, head_seconds=60.0)
+    with (
+        open_driver(kind, make_app(Gate()), limits, drains=False, threads=1) as driver,
+        driver.connect() as client,
+        driver.connect() as other,
+    ):
+        assert other.ask(get("/")).status == 200  # so the reactor knows the client before its request comes
+        begun = driver.now()
+        assert client.ask(get("/constant")).status == 200
+        assert client.receive_rest() == b""
+        assert driver.now() - begun < limits.keepalive_seconds + LATE_SECONDS
+
+
 def drip(client: Client, data: Iterator[bytes], pause: float) -> list[Answer]:
     """Send piece after piece, a moment between them, until the server has something to say."""
     for piece in data:
