@@ -319,7 +319,8 @@ class Reactor(threading.Thread, ABC):
                 continue
             try:
                 if self._is_late(client, now):
-                    self.timers.schedule(client.fd, now)
+                    # Not left to an event: a read ends at urgent data, and none tells of the bytes behind it.
+                    self._again.append(client)
                     continue
                 client.connection.expire(now)
                 self._drive(client)
