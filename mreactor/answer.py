@@ -74,10 +74,12 @@ def refusal_of(service: Service, peer: tuple[Any, ...], head: RequestHead | None
     """
     response = error_response(service, error)
     size = len(response.body) if isinstance(response.body, bytes) else -1
+    if head is not None and head.method == "HEAD":
+        size = 0
     service.counters.tally("-", error.status)[0] += 1
     if service.access is not None:
         service.access.note(peer, head, error.status, size)
-    return service.encode(response, None, False)
+    return service.encode(response, head, False)
 
 
 def job_for(service: Service, peer: tuple[Any, ...], head: RequestHead, body: bytes) -> Job:

@@ -115,13 +115,17 @@ class Server:
         addresses = Addresses(per_address) if per_address else None
         count = self.config.reactors
         assert self._jobs is not None, "the pool comes first"
-        for index in range(count):
-            make_service = partial(self._make_service, index / count)
-            self._reactors.append(
-                backend.reactor(index, make_service, self._jobs, fds_max, family, addresses)
-            )
-        for reactor in self._reactors:
-            reactor.start()
+        try:
+            for index in range(count):
+                make_service = partial(self._make_service, index / count)
+                self._reactors.append(
+                    backend.reactor(index, make_service, self._jobs, fds_max, family, addresses)
+                )
+            for reactor in self._reactors:
+                reactor.start()
+        except (OSError, RuntimeError) as error:  # no descriptors, no threads
+            cause = getattr(error, "strerror", None) or error
+            raise StartError(f"{count} reactors cannot be started: {cause}; lower --threads") from None
         for reactor in self._reactors:
             if not reactor.ready.wait(START_SECONDS_MAX) or reactor.failure is not None:
                 raise StartError(f"{reactor.name} could not start: {reactor.failure or 'no answer'}")

@@ -308,9 +308,10 @@ def test_what_is_no_address_is_refused(admin: str) -> None:
         resolve(Config(admin=admin))
 
 
-def test_an_unknown_name_is_refused() -> None:
+@pytest.mark.parametrize("host", ["no such host", "a..b", "a" * 64])
+def test_an_unknown_name_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="is no address of this machine"):
-        resolve(Config(admin="no such host:1"))
+        resolve(Config(admin=f"{host}:1"))
 
 
 def test_ipv6() -> None:

@@ -294,6 +294,24 @@ def test_an_empty_file() -> None:
     assert not is_open(fd)
 
 
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (get("/", "Content-Length: 5000", method="HEAD"), 413),
+        (get("/none", "Content-Length: 5", "Expect: 100-continue", method="HEAD"), 404),
+        (get("/", "Transfer-Encoding: chunked", method="HEAD") + b"x", 400),
+        (get("/", "Content-Length: 5", "Connection: keep-alive", method="HEAD", version="1.0"), 400),
+    ],
+)
+def test_a_refusal_of_head_has_no_content(data: bytes, status: int) -> None:
+    """RFC 9110 section 9.3.2: the Content-Length is that of the page, which is left out."""
+    talk = Talk(make_service(), [data])
+    talk.end()
+    (answer,) = talk.answers("HEAD")
+    assert (answer.status, answer.headers["connection"]) == (status, "close")
+    assert talk.output.endswith(b"\r\n\r\n")
+
+
 # Jobs.
 
 

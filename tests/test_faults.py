@@ -656,6 +656,22 @@ def test_a_connection_that_cannot_be_handed_over_is_closed(app: App, monkeypatch
         check_all_is_well(driver)
 
 
+def test_a_connection_that_comes_while_the_reactors_end_is_closed(
+    app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server is cut off. The acceptor ends a moment later, with a client in its queue, and in good order."""
+    monkeypatch.setattr(acceptor_base, "WAKE_SECONDS", EVENT_SECONDS)  # a client wakes it
+    with serve("epoll", app) as driver:
+        ending = threading.Thread(target=driver.server.abort)
+        ending.start()
+        for reactor in driver.server._reactors:
+            reactor.join(EVENT_SECONDS)
+        with suppress(ConnectionError), driver.connect() as client:
+            assert client.receive_rest() == b""
+        ending.join(EVENT_SECONDS)
+    assert "the acceptor failed" not in caplog.text
+
+
 def test_a_connection_that_cannot_be_posted_goes_another_way(
     ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:

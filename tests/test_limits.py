@@ -183,6 +183,49 @@ def test_deadlines(driver: Driver) -> None:
     assert is_served(driver)
 
 
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_an_idle_deadline_may_come_before_that_of_the_first_head(kind: str) -> None:
+    limits = replace(HASTY, head_seconds=60.0)
+    with (
+        open_driver(kind, make_app(Gate()), limits, drains=False, threads=1) as driver,
+        driver.connect() as client,
+        driver.connect() as other,
+    ):
+        assert other.ask(get("/")).status == 200  # so the reactor knows the client before its request comes
+        begun = driver.now()
+        assert client.ask(get("/constant")).status == 200
+        assert client.receive_rest() == b""
+        assert driver.now() - begun < limits.keepalive_seconds + LATE_SECONDS
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_what_comes_behind_urgent_data_keeps_no_connection_open_for_ever(kind: str) -> None:
+    """A read ends before the urgent byte, and no event tells of what is behind it."""
+    app, entered, is_open = App(), threading.Event(), threading.Event()
+    app.get("/")(lambda request: "root")
+
+    @app.get("/hold")
+    def hold(request: Request) -> str:
+        entered.set()
+        is_open.wait(PATIENCE_SECONDS)
+        return "held"
+
+    with (
+        open_driver(kind, app, HASTY, drains=False, threads=1) as driver,
+        driver.connect() as client,
+        driver.connect() as other,
+    ):
+        assert client.ask(get("/")).status == 200
+        other.send(get("/hold"))
+        assert entered.wait(PATIENCE_SECONDS)
+        assert isinstance(client, SocketClient)
+        client.send(get("/"))
+        client.sock.send(b"!", socket.MSG_OOB)
+        client.send(get("/"))
+        is_open.set()  # now the reactor finds all of it at once
+        assert [answer.status for answer in client.receive_all()] == [200, 200]
+
+
 def drip(client: Client, data: Iterator[bytes], pause: float) -> list[Answer]:
     """Send piece after piece, a moment between them, until the server has something to say."""
     for piece in data:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from answers import Malformed
 from drivers import PATIENCE_SECONDS, SOCKET_KINDS, SocketClient, missing
-from processes import ROOT, ServerProcess, run, start
+from processes import LIMITED, ROOT, ServerProcess, environment, run, start
 from vectors import get, post
 
 from mreactor import __version__
@@ -361,6 +362,19 @@ def test_a_port_that_is_taken(demo: ServerProcess) -> None:
 
 def test_a_host_that_is_not_here() -> None:
     complains(run("--port", "0", "--host", "192.0.2.1"), 1, "192.0.2.1")
+
+
+def test_more_reactors_than_descriptors() -> None:
+    command = [sys.executable, *LIMITED, "-m", "mreactor", "--port", "0", "--threads", "64"]
+    env = environment(TEST_DESCRIPTORS="40")
+    ended = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert re.search(
+        r"^mreactor: 64 reactors cannot be started: Too many open files; .*\n\Z", ended.stderr, re.MULTILINE
+    )
+    assert "Traceback" not in ended.stderr
 
 
 def test_help_tells_all() -> None:

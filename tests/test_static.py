@@ -19,12 +19,15 @@ from types import SimpleNamespace
 import pytest
 
 from mreactor import static
+from mreactor.app import App
 from mreactor.config import ConfigError, Limits
+from mreactor.connection import Connection
 from mreactor.http1.dates import format_date
 from mreactor.http1.parser import Parser
 from mreactor.http1.request import Request
 from mreactor.http1.response import FileBody, Response
 from mreactor.http1.status import HTTPError
+from mreactor.service import Service
 from mreactor.static import FileCache, StaticFiles, check_root
 
 PARSER = Parser(Limits())
@@ -985,6 +988,22 @@ def test_requests_leave_no_cycles(site: Site, clock: Clock) -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+# On a connection.
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_fields_reach_the_client_however_it_is_mounted(site: Site, constant: bool) -> None:
+    site.write("a.txt", "content")
+    app = App()
+    app.mount("/", lambda: StaticFiles(site.root), constant=constant)
+    connection = Connection(Service(Limits(), app.routes), ("192.0.2.1", 1))
+    for _ in range(3):  # the long way, and those from memory
+        answer = connection.receive(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert answer is not None
+        for name in (b"ETag", b"Last-Modified", b"X-Content-Type-Options"):
+            assert b"\r\n%b: " % name in answer
 
 
 # The root.

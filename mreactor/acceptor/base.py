@@ -132,7 +132,7 @@ class Acceptor(threading.Thread, ABC):
         reactor = self.reactors[self.accepted % len(self.reactors)]
         try:
             self.hand(reactor, fd)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError: the reactor has ended, and closed its epoll
             os.close(fd)
             self._complain("a connection could not be handed to %s: %s", reactor.name, error)
             return

@@ -213,7 +213,11 @@ class Reactor(threading.Thread, ABC):
             self._again.append(client)
         elif state == LINGERING and not client.is_shut:
             self._shut(client)
-        self.timers.schedule(client.fd, connection.deadline)
+        deadline = connection.deadline
+        if state == IDLE:
+            # The fast lanes set the deadline anew and do not schedule it: it is looked at in time for the soonest one.
+            deadline = min(deadline, self.service.idle_deadline)
+        self.timers.schedule(client.fd, deadline)
 
     def _start(self, client: Client, job: Job) -> None:
         if self._jobs.submit(job, partial(self.post, (client, job))):
@@ -318,7 +322,8 @@ class Reactor(threading.Thread, ABC):
                 continue
             try:
                 if self._is_late(client, now):
-                    self.timers.schedule(client.fd, now)
+                    # Not left to an event: a read ends at urgent data, and none tells of the bytes behind it.
+                    self._again.append(client)
                     continue
                 client.connection.expire(now)
                 self._drive(client)
