@@ -228,6 +228,8 @@ def resolve(config: Config) -> tuple[socket.AddressFamily, tuple[str, int]]:
         family, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise ConfigError(f"--admin: {host!r} is no address of this machine: {error.strerror}") from None
+    except UnicodeError:  # from the codec of domain names, in words of its own
+        raise ConfigError(f"--admin: {host!r} is not the name of a host") from None
     bare = str(address[0])
     if not config.admin_public and not ipaddress.ip_address(bare).is_loopback:
         raise ConfigError(

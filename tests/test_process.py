@@ -108,7 +108,7 @@ def test_it_says_what_it_is(demo: ServerProcess) -> None:
         f"mreactor {__version__} on CPython {sys.version.split()[0]}",
         "backend epoll",
         "16 reactor threads",
-        "limits: 16384 connections",
+        "limits: 16384 connections, body 16 MiB, head 10 s, keep-alive 75 s, drain 10 s\n",
         f"listening on http://127.0.0.1:{demo.address[1]}",
     ):
         assert said in log
@@ -361,6 +361,21 @@ def test_a_port_that_is_taken(demo: ServerProcess) -> None:
 
 def test_a_host_that_is_not_here() -> None:
     complains(run("--port", "0", "--host", "192.0.2.1"), 1, "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("a..b", "a..b: Not the name of a host"), ("", "an empty host: ")]
+)
+def test_a_host_that_is_none(host: str, said: str) -> None:
+    """An empty one must not mean every interface: it is a shell's unset variable."""
+    complains(run("--port", "0", "--host", host), 1, f"cannot listen on {said}")
+
+
+def test_one_of_a_kind_is_told_as_one(shop: Path) -> None:
+    with start(shop, "--threads", "1", "--body-bytes-max", "1000", "shop:app", cwd=shop) as server:
+        server.wait_until_said("listening")
+        assert "1 reactor thread on " in server.stderr
+        assert "body 1000 bytes, " in server.stderr
 
 
 def test_help_tells_all() -> None:
