@@ -182,9 +182,11 @@ class Server:
             log.warning("%s", line)
         watchdog = Watchdog(self._reactors)
         while (received := self._wait_for_signal(watchdog)) == signal.SIGHUP:
-            log.info("SIGHUP: log files are reopened")
-            if self._access is not None:
-                self._access.reopen()
+            if self._access is None:
+                log.info("SIGHUP: there is no access log to reopen")
+                continue
+            log.info("SIGHUP: the access log is reopened")
+            self._access.reopen()
         log.info(
             "%s: draining for at most %g s", signal.Signals(received).name, self.config.limits.drain_seconds
         )

@@ -276,6 +276,14 @@ def test_sighup_reopens_the_access_log(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+def test_sighup_without_an_access_log_ends_nothing(tmp_path: Path) -> None:
+    with start(tmp_path) as server:
+        server.send_signal(signal.SIGHUP)
+        server.wait_until_said("SIGHUP: there is no access log to reopen")
+        assert ask(server, get("/"))[0] == 200
+        assert server.stop() == 0
+
+
 def wait_for(path: Path, text: str) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while not path.exists() or text not in path.read_text():
