@@ -226,9 +226,10 @@ def resolve(config: Config) -> tuple[socket.AddressFamily, tuple[str, int]]:
         raise ConfigError(f"--admin: {config.admin!r} is not HOST:PORT, such as 127.0.0.1:9100 or [::1]:9100")
     try:
         family, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
-        cause = getattr(error, "strerror", error)
-        raise ConfigError(f"--admin: {host!r} is no address of this machine: {cause}") from None
+    except OSError as error:
+        raise ConfigError(f"--admin: {host!r} is no address of this machine: {error.strerror}") from None
+    except UnicodeError:  # from the codec of domain names, in words of its own
+        raise ConfigError(f"--admin: {host!r} is not the name of a host") from None
     bare = str(address[0])
     if not config.admin_public and not ipaddress.ip_address(bare).is_loopback:
         raise ConfigError(

@@ -4,22 +4,24 @@ import argparse
 import dataclasses
 import importlib
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import __version__, log
 from .app import App
-from .config import Config, ConfigError, Limits, option
+from .config import Config, ConfigError, Limits, option, size
 from .demo import make_demo
 from .server import Server, StartError, url
 
+START_ERROR = 1
 USAGE_ERROR = 2
 
 EXAMPLES = """\
 examples:
   mreactor                           the demo, on http://127.0.0.1:8080
-  mreactor --threads 16 shop:app     the App called app in shop.py, on 16 reactors
+  mreactor --threads 16 shop:app     the App called app in shop.py, 16 threads
   mreactor --host 0.0.0.0 --port 80 --access-log combined:access.log shop:app
 
 environment (the command line wins):
@@ -33,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage is for who asks for it."""
 
     def error(self, message: str) -> Any:
-        raise ConfigError(message)
+        raise ConfigError(message.removeprefix("argument "))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,14 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.configure(config.log_level, config.log_format)
         app = load(target) if target else make_demo(config)
     except ConfigError as error:
-        return _complain(error)
+        return _complain(f"{error} (--help tells more)", USAGE_ERROR)
     try:
         return Server(config, app).run(announce if config.port == 0 else None)
     except ConfigError as error:
-        return _complain(error)
+        return _complain(str(error), USAGE_ERROR)  # about this machine, of which the help knows nothing
     except StartError as error:
-        print(f"mreactor: {error}", file=sys.stderr)
-        return 1
+        return _complain(str(error), START_ERROR)
 
 
 def announce(host: str, port: int) -> None:
@@ -95,9 +96,9 @@ def load(target: str) -> App:
     return found
 
 
-def _complain(error: Exception) -> int:
-    print(f"mreactor: {error} (--help tells more)", file=sys.stderr)
-    return USAGE_ERROR
+def _complain(what: str, code: int) -> int:
+    print(f"mreactor: {what}", file=sys.stderr)
+    return code
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -118,6 +119,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="mreactor",
+        usage="%(prog)s [OPTIONS] [APP]",  # all thirty options by name would fill the first screen
         description="An HTTP/1.1 server in pure Python: one acceptor, N reactor threads, no GIL.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -140,13 +142,18 @@ def _add_options(group: Any, settings: type[Any]) -> None:
         if spec.type in (bool, "bool"):
             group.add_argument(option(spec.name), action="store_true", default=None, help=why)
             continue
-        shown = f" (default: {spec.default:,})" if spec.type is int else f" (default: {spec.default})"
         group.add_argument(
-            option(spec.name),
-            type=_number(spec.type),
-            metavar=_metavar(spec),
-            help=why + (shown if spec.default != "" else ""),
+            option(spec.name), type=_reader(spec.type), metavar=_metavar(spec), help=why + _default(spec)
         )
+
+
+def _default(spec: dataclasses.Field[Any]) -> str:
+    """The default as it would be typed; beside it, bytes in a larger unit."""
+    default: Any = spec.default
+    if default == "":
+        return ""
+    typed = f"{default:g}" if spec.type is float else str(default)
+    return f" (default: {typed}, {size(default)})" if "bytes_" in spec.name else f" (default: {typed})"
 
 
 def _metavar(spec: dataclasses.Field[Any]) -> str:
@@ -154,6 +161,19 @@ def _metavar(spec: dataclasses.Field[Any]) -> str:
     return spec.metadata.get("metavar") or ("|".join(choices) if choices else "N")
 
 
-def _number(kind: Any) -> Any:
-    """The converter of a field's type, named as argparse's message should name it."""
-    return {int: int, float: float}.get(kind, str)
+def _reader(kind: Any) -> Callable[[str], Any]:
+    """What turns an argument into a field's type, and says plainly why it cannot."""
+    return {int: _whole, float: _number}.get(kind, str)
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch("-?[0-9]{1,18}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None

@@ -14,6 +14,7 @@ from typing import Any
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
 BACKENDS = ("epoll", "io_uring", "auto")
 ACCEPTS = ("auto", "accept4", "io_uring")
+KINDS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
 
 
 class ConfigError(ValueError):
@@ -128,10 +129,20 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def size(count: int) -> str:
+    """A number of bytes in the largest unit that divides it, such as `16 MiB`."""
+    units = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+    return next(
+        (f"{count // one} {name}" for one, name in units if count and count % one == 0), f"{count} bytes"
+    )
+
+
 def _objection(value: Any, kind: Any, metadata: Mapping[str, Any]) -> str:
     choices = metadata.get("choices")
     if choices and value not in choices:
         return "is not one of " + ", ".join(choices)
+    if not isinstance(value, (int, float) if kind is float else kind):
+        return f"is not {KINDS.get(kind, kind.__name__)}"
     if kind is float and not 0 < value < math.inf:
         return "is not a positive number of seconds"
     if "minimum" in metadata and value < metadata["minimum"]:

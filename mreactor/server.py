@@ -20,7 +20,7 @@ from .addresses import Addresses
 from .admin import Admin, View
 from .app import App
 from .backends import Backend, choose
-from .config import Config
+from .config import Config, size
 from .jobs import Jobs
 from .reactor.base import DRAIN, STOP, Reactor
 from .service import Service
@@ -186,9 +186,11 @@ class Server:
             log.warning("%s", line)
         watchdog = Watchdog(self._reactors)
         while (received := self._wait_for_signal(watchdog)) == signal.SIGHUP:
-            log.info("SIGHUP: log files are reopened")
-            if self._access is not None:
-                self._access.reopen()
+            if self._access is None:
+                log.info("SIGHUP: there is no access log to reopen")
+                continue
+            log.info("SIGHUP: the access log is reopened")
+            self._access.reopen()
         log.info(
             "%s: draining for at most %g s", signal.Signals(received).name, self.config.limits.drain_seconds
         )
@@ -202,7 +204,9 @@ class Server:
         try:
             self._admin.start()
         except OSError as error:
-            raise StartError(f"--admin: cannot listen on {self.config.admin}: {error.strerror}") from None
+            # The socket module adds the address to what the error says; it is named already.
+            reason = os.strerror(error.errno) if error.errno else error.strerror
+            raise StartError(f"--admin: cannot listen on {self.config.admin}: {reason}") from None
 
     def _wait_for_signal(self, watchdog: Watchdog) -> int:
         """The next signal; until it comes, the reactors are watched."""
@@ -247,8 +251,10 @@ def listen(config: Config) -> socket.socket:
             config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, proto)
-    except (OSError, UnicodeError) as error:
-        raise StartError(f"cannot listen on {config.host}: {getattr(error, 'strerror', error)}") from None
+    except OSError as error:
+        raise StartError(f"cannot listen on {config.host or 'an empty host'}: {error.strerror}") from None
+    except UnicodeError:  # from the codec of domain names, in words of its own
+        raise StartError(f"cannot listen on {config.host}: Not the name of a host") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and config.host == "::":
@@ -293,12 +299,17 @@ def report(server: Server) -> list[str]:
     return [
         f"mreactor {__version__} on {platform.python_implementation()} {platform.python_version()}, {gil}",
         f"backend {server.backend.description}",
-        f"{config.reactors} reactor threads on {len(os.sched_getaffinity(0))} usable CPUs",
-        f"limits: {limits.connections_max} connections, body {limits.body_bytes_max} bytes,"
+        f"{counted(config.reactors, 'reactor thread')} on {counted(len(os.sched_getaffinity(0)), 'usable CPU')}",
+        f"limits: {counted(limits.connections_max, 'connection')}, body {size(limits.body_bytes_max)},"
         f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
         f"listening on {url(host, port)}",
         *([f"metrics and live page on {url(*server.admin_address)}"] if server.admin_address else []),
     ]
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things, such as `1 reactor thread`."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def url(host: str, port: int) -> str:

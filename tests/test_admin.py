@@ -308,9 +308,11 @@ def test_what_is_no_address_is_refused(admin: str) -> None:
         resolve(Config(admin=admin))
 
 
-@pytest.mark.parametrize("host", ["no such host", "a..b", "a" * 64])
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
 def test_an_unknown_name_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match="is no address of this machine"):
+        resolve(Config(admin="no such host:1"))
+    with pytest.raises(ConfigError, match="is not the name of a host"):
         resolve(Config(admin=f"{host}:1"))
 
 
@@ -327,7 +329,9 @@ def test_ipv6() -> None:
 def test_a_taken_port_is_told_and_nothing_is_left_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = Server(Config(port=0, admin=f"127.0.0.1:{taken.getsockname()[1]}"), make_app())
-        with pytest.raises(StartError, match="--admin: cannot listen on"):
+        with pytest.raises(
+            StartError, match=r"--admin: cannot listen on 127.0.0.1:\d+: Address already in use$"
+        ):
             server.start()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mreactor.config import ACCEPTS, BACKENDS, LOG_LEVELS, Config, ConfigError, Limits, option
+from mreactor.config import ACCEPTS, BACKENDS, LOG_LEVELS, Config, ConfigError, Limits, option, size
 
 SETTINGS: list[tuple[type[Any], dataclasses.Field[Any]]]
 SETTINGS = [(Config, spec) for spec in dataclasses.fields(Config) if spec.name != "limits"]
@@ -111,6 +111,32 @@ def test_choices(name: str, choices: tuple[str, ...]) -> None:
         assert (
             complaint(Config, name, other) == f"{option(name)}: {other!r} is not one of {', '.join(choices)}"
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "said"),
+    [
+        (Config, "port", "80", "--port: '80' is not a whole number"),
+        (Config, "host", None, "--host: None is not text"),
+        (Config, "admin_public", "no", "--admin-public: 'no' is not True or False"),
+        (Limits, "head_seconds", "10", "--head-seconds: '10' is not a number"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(kind: type[Any], name: str, value: Any, said: str) -> None:
+    """Who writes Python has no command line to convert for them."""
+    assert complaint(kind, name, value) == said
+
+
+def test_whole_seconds_will_do() -> None:
+    assert Config(limits=Limits(head_seconds=3)).limits.head_seconds == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0 bytes"), (500, "500 bytes"), (1024, "1 KiB"), (3 << 20, "3 MiB"), (1 << 30, "1 GiB")],
+)
+def test_sizes_are_shown_in_the_largest_unit_that_divides_them(count: int, shown: str) -> None:
+    assert size(count) == shown
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -675,15 +675,21 @@ def test_a_connection_that_comes_while_the_reactors_end_is_closed(
 def test_a_connection_that_cannot_be_posted_goes_another_way(
     ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MSG_RING fails, as it does where the ring is full: the mailbox has room."""
+    """MSG_RING fails, as it does where the ring is full: the mailbox has room, and whose turn it was keeps it."""
     real, posts, no_ring = Ring.prepare_msg_ring, itertools.count(), os.eventfd(0)
 
     def prepare_msg_ring(ring: Ring, ring_fd: int, *args: Any) -> None:
         real(ring, ring_fd if next(posts) % 2 else no_ring, *args)
 
     monkeypatch.setattr(Ring, "prepare_msg_ring", prepare_msg_ring)
-    with serve(ring_kind, app) as driver:
+    with open_driver(ring_kind, app, Limits(), threads=3) as driver:
         check_all_is_well(driver)
+        with ExitStack() as stack:
+            for _ in range(12):
+                assert stack.enter_context(driver.connect()).ask(GET).status == 200
+        accepted = [service.counters.accepted for service in driver.services()]
+        assert sum(accepted) >= 12
+        assert max(accepted) - min(accepted) <= 1
     os.close(no_ring)
 
 

@@ -100,6 +100,7 @@ def test_it_loads_without_a_complaint(page: Browser) -> None:
         assert page.value("document.querySelectorAll('#report li').length") >= 5
         assert page.value("document.querySelectorAll('#reactors tbody tr').length") == 2
         assert "GIL o" in page.value("document.querySelector('#what').textContent")
+        assert " 2 reactors, " in page.value("document.querySelector('#what').textContent")
         assert page.complaints == []
 
 
@@ -230,6 +231,16 @@ def test_the_mouse_shows_the_same_moment_in_all_charts(page: Browser) -> None:
         page.wait("document.querySelectorAll('.cursor line').length === 0")
 
 
+# JavaScript: whether two labels of a chart's axis of time touch.
+DEFINE_COLLISION = """
+globalThis.hasCollision = (plot) => {
+    const spans = [...plot.querySelectorAll(".grid text")].filter((one) => /min|now/.test(one.textContent))
+        .map((one) => one.getBoundingClientRect()).sort((a, b) => a.left - b.left);
+    return spans.some((span, i) => i && span.left < spans[i - 1].right + 2);
+}
+"""
+
+
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_it_fits_the_window(page: Browser, width: int) -> None:
     with serving() as server, load(server):
@@ -241,6 +252,8 @@ def test_it_fits_the_window(page: Browser, width: int) -> None:
             "new Set([...document.querySelectorAll('.plot')].map((one) => one.getBoundingClientRect().left)).size"
         )
         assert columns == (1 if width < 700 else 2)
+        page.value(DEFINE_COLLISION)
+        assert page.value("[...document.querySelectorAll('.plot')].filter(hasCollision).length") == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -109,7 +109,7 @@ def test_it_says_what_it_is(demo: ServerProcess) -> None:
         f"mreactor {__version__} on CPython {sys.version.split()[0]}",
         "backend epoll",
         "16 reactor threads",
-        "limits: 16384 connections",
+        "limits: 16384 connections, body 16 MiB, head 10 s, keep-alive 75 s, drain 10 s\n",
         f"listening on http://127.0.0.1:{demo.address[1]}",
     ):
         assert said in log
@@ -277,6 +277,14 @@ def test_sighup_reopens_the_access_log(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+def test_sighup_without_an_access_log_ends_nothing(tmp_path: Path) -> None:
+    with start(tmp_path) as server:
+        server.send_signal(signal.SIGHUP)
+        server.wait_until_said("SIGHUP: there is no access log to reopen")
+        assert ask(server, get("/"))[0] == 200
+        assert server.stop() == 0
+
+
 def wait_for(path: Path, text: str) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while not path.exists() or text not in path.read_text():
@@ -375,6 +383,21 @@ def test_more_reactors_than_descriptors() -> None:
         r"^mreactor: 64 reactors cannot be started: Too many open files; .*\n\Z", ended.stderr, re.MULTILINE
     )
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("a..b", "a..b: Not the name of a host"), ("", "an empty host: ")]
+)
+def test_a_host_that_is_none(host: str, said: str) -> None:
+    """An empty one must not mean every interface: it is a shell's unset variable."""
+    complains(run("--port", "0", "--host", host), 1, f"cannot listen on {said}")
+
+
+def test_one_of_a_kind_is_told_as_one(shop: Path) -> None:
+    with start(shop, "--threads", "1", "--body-bytes-max", "1000", "shop:app", cwd=shop) as server:
+        server.wait_until_said("listening")
+        assert "1 reactor thread on " in server.stderr
+        assert "body 1000 bytes, " in server.stderr
 
 
 def test_help_tells_all() -> None:

@@ -20,9 +20,10 @@ CQ_ENTRIES = 4096
 FAILURES_MAX = 20  # in a row; with the pauses between them, a second
 ACCEPTED = 1 << 32
 CANCELLED = 2 << 32
-UNDELIVERED = 3 << 32  # beside it the file descriptor: a post that failed
+UNDELIVERED = 3 << 32  # beside it the file descriptor and above it the reactor's number: a post that failed
 
 FD_MASK = 0xFFFFFFFF
+INDEX_SHIFT = 34
 
 
 class UringAcceptor(Acceptor):
@@ -50,9 +51,8 @@ class UringAcceptor(Acceptor):
         if reactor.ring_fd < 0 or self._ring is None:
             reactor.hand(fd)
         else:
-            self._ring.prepare_msg_ring(
-                reactor.ring_fd, fd, HANDED, UNDELIVERED | fd, abi.SQE_CQE_SKIP_SUCCESS
-            )
+            failure = UNDELIVERED | fd | reactor.index << INDEX_SHIFT
+            self._ring.prepare_msg_ring(reactor.ring_fd, fd, HANDED, failure, abi.SQE_CQE_SKIP_SUCCESS)
 
     def _arm(self, ring: Ring) -> None:
         flags = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -73,7 +73,7 @@ class UringAcceptor(Acceptor):
             if user_data == ACCEPTED:
                 self._attend(ring, res, flags)
             elif user_data >= UNDELIVERED:
-                self._retry(user_data & FD_MASK, res)
+                self._retry(self.reactors[user_data >> INDEX_SHIFT], user_data & FD_MASK, res)
 
     def _attend(self, ring: Ring, res: int, flags: int) -> None:
         if res >= 0:
@@ -85,7 +85,7 @@ class UringAcceptor(Acceptor):
             if not self.is_stopping:
                 self._arm(ring)
 
-    def _retry(self, fd: int, res: int) -> None:
-        """A reactor's ring was full, or is gone: hand over by mailbox, which has room."""
+    def _retry(self, reactor: Reactor, fd: int, res: int) -> None:
+        """A reactor's ring was full, or is gone: hand over by mailbox, which has room. It is still its turn."""
         log.warning("a connection could not be posted (%s) and goes by mailbox", os.strerror(-res))
-        self.reactors[fd % len(self.reactors)].hand(fd)
+        reactor.hand(fd)
