@@ -19,7 +19,8 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
 ).split()
-ANSWER_SECONDS_MAX = 30.0
+ANSWER_SECONDS_MAX = 180.0  # of a browser that takes half a second to start: the machine may be busy
+WAIT_SECONDS_MAX = 120.0
 
 
 def path_of_browser() -> str | None:
@@ -97,7 +98,7 @@ class Browser:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 20.0) -> None:
+    def wait(self, expression: str, seconds: float = WAIT_SECONDS_MAX) -> None:
         """Wait until an expression holds, looking whenever the page changes.
 
         Raises:

@@ -33,7 +33,9 @@ from mreactor.server import Server
 from mreactor.service import Service
 from mreactor.state import CLOSED, LINGERING, READY
 
-PATIENCE_SECONDS = 15.0  # for things that take milliseconds: the machine may be busy
+PATIENCE_SECONDS = (
+    60.0  # for things that take milliseconds: the machine may be busy, or stand still for seconds
+)
 READ_BYTES = 64 * 1024
 
 KINDS = ("memory", "epoll", "io_uring")
@@ -394,6 +396,8 @@ class SocketDriver(Driver):
             self.server.abort()
         taken = time.monotonic() - begun
         assert taken < self.server.config.limits.drain_seconds, "it did not know that all clients are gone"
+        for thread in self._threads:
+            thread.join(PATIENCE_SECONDS)  # they have been told; the server itself waits for a second only
         left = [thread.name for thread in self._threads if thread.is_alive()]
         assert not left, f"threads are left: {left}"
 

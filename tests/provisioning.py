@@ -18,7 +18,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 TOOLS = "awk cat cp date env flock gzip mkdir mkfifo mv nproc readlink rm sed sleep tail tar timeout".split()
 KEYRINGS = list(Path("/usr/share/keyrings").glob("debian-archive-keyring.*"))
 FIT = "free gil-off 3 13 5"
-SECONDS = 20.0
+SECONDS = 120.0
 
 needs_keyring = pytest.mark.skipif(not KEYRINGS, reason="Debian's archive keyring is not installed here")
 needs_tools = pytest.mark.skipif(

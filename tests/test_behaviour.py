@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from answers import Answer, without_dates
-from drivers import KINDS, SOCKET_KINDS, Client, Driver, open_driver
+from drivers import KINDS, PATIENCE_SECONDS, SOCKET_KINDS, Client, Driver, open_driver
 from vectors import (
     BAD,
     CHUNKS,
@@ -35,7 +35,10 @@ from mreactor.service import Service
 from mreactor.static import StaticFiles
 
 MIB = 1024 * 1024
-LIMITS = Limits(body_bytes_max=24 * MIB, pipelined_per_turn_max=16, blocking_threads=4)
+# It lingers for long: what clients send after a refusal must not meet a closed socket, however busy the machine.
+LIMITS = Limits(
+    body_bytes_max=24 * MIB, pipelined_per_turn_max=16, blocking_threads=4, linger_seconds=PATIENCE_SECONDS
+)
 FAULTS = (400, 405, 417, 501, 505)  # of messages that are at fault whatever the limits
 BIG_BYTES = 9 * MIB + 12345  # past every buffer on the way: the kernel's take some 7 MiB
 
@@ -57,7 +60,7 @@ def make_app(root: Path) -> App:
 
     @app.get("/wait", blocking=True)
     def wait(request: Request) -> str:
-        opened = gate.event.wait(10)
+        opened = gate.event.wait(PATIENCE_SECONDS)
         gate.event.clear()
         return "opened" if opened else "still shut"
 
@@ -624,5 +627,5 @@ def test_clients_in_threads(driver: Driver) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     assert sorted(good) == list(range(12))

@@ -398,7 +398,7 @@ class TestProcess:
         finally:
             own.stop()
         assert own.child.returncode == -signal.SIGKILL
-        ended, _, _ = select.select([worker_end], [], [], 5)
+        ended, _, _ = select.select([worker_end], [], [], 60)
         os.close(worker_end)
         assert ended
 
@@ -766,7 +766,7 @@ class TestEndToEnd:
             "status": 0,
             "timeout": 0,
         }
-        assert 0.2 < measured["outcome"]["seconds"] < 5
+        assert 0.2 < measured["outcome"]["seconds"] < 60
         assert 0 < measured["outcome"]["latency_us"]["50"] <= measured["outcome"]["latency_us"]["99"]
         assert ElementTree.fromstring(outputs["svg"].read_text()).tag.endswith("svg")
         told = capsys.readouterr()

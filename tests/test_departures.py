@@ -21,7 +21,7 @@ from mreactor.http1.response import FileBody, Response
 
 LARGE = 3 << 20
 WINDOW = 4096
-EVENT_SECONDS = 10.0
+EVENT_SECONDS = 60.0
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 

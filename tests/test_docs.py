@@ -31,7 +31,7 @@ GUIDE, ARCHITECTURE, CONFIGURATION = (
 PAGES = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")})
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 # --- Reading documents. ---

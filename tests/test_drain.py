@@ -13,12 +13,13 @@ from mreactor.app import App
 from mreactor.config import Limits
 from mreactor.http1.request import Request
 from mreactor.reactor.base import DRAIN
-from tests.soak.drain import drain
+from tests.soak.drain import OPTIONS, drain
 from tests.soak.server import serving
 
 TIMES = int(os.environ.get("MREACTOR_TEST_DRAINS", "2"))
 CONNECTIONS = 500
-SECONDS_MAX = 10.0
+SECONDS_MAX = 60.0
+KEEPALIVE_SECONDS = 1.5
 
 
 @pytest.mark.parametrize("number", range(TIMES))
@@ -26,7 +27,7 @@ SECONDS_MAX = 10.0
 def test_no_request_is_lost(kind: str, number: int) -> None:
     if reason := missing(kind):
         pytest.skip(reason)
-    with serving(kind, threads=2) as server:
+    with serving(kind, threads=2, options=OPTIONS) as server:
         result = drain(server, CONNECTIONS, seed=number)
         assert not result.faults()
         assert not server.complaints()
@@ -50,7 +51,7 @@ def test_a_request_is_not_lost_that_comes_while_the_reactor_is_busy(
         return "done"
 
     monkeypatch.setattr(connection, "DRAIN_GRACE_SECONDS", 0.0)
-    limits = Limits(keepalive_seconds=60.0 if ends == "by draining" else 0.3)
+    limits = Limits(keepalive_seconds=600.0 if ends == "by draining" else KEEPALIVE_SECONDS)
     with (
         open_driver(kind, app, limits, drains=False, threads=1) as driver,
         driver.connect() as idle,
@@ -67,7 +68,7 @@ def test_a_request_is_not_lost_that_comes_while_the_reactor_is_busy(
             driver.server._reactors[0].post(DRAIN)
         gates["first"][1].set()
         assert gates["second"][0].wait(SECONDS_MAX)
-        time.sleep(0.5)
+        time.sleep(0.5 if ends == "by draining" else KEEPALIVE_SECONDS + 0.2)
         idle.send(get("/"))
         gates["second"][1].set()
         assert idle.receive().text == "here"

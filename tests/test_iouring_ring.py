@@ -18,7 +18,7 @@ import pytest
 from mreactor.iouring import Memory, Ring, SystemCalls, abi, address_of, encode_timespec, probe
 
 SECOND_NS = 1_000_000_000
-PATIENCE_NS = 10 * SECOND_NS
+PATIENCE_NS = 60 * SECOND_NS
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -262,27 +262,28 @@ def test_a_single_poll_reports_once(ring: Ring, pair: tuple[socket.socket, socke
 
 
 def test_a_relative_and_an_absolute_timeout_complete(ring: Ring) -> None:
-    relative, absolute = encode_timespec(10_000_000), encode_timespec(time.monotonic_ns() + 20_000_000)
+    begun = time.monotonic_ns()
+    relative, absolute = encode_timespec(10_000_000), encode_timespec(begun + 20_000_000)
     ring.prepare_timeout(address_of(absolute), user_data=2, flags=abi.TIMEOUT_ABS)
     ring.prepare_timeout(address_of(relative), user_data=1)
-    assert [(user_data, res) for user_data, res, _ in collect(ring, 2)] == [
-        (1, -errno.ETIME),
-        (2, -errno.ETIME),
-    ]
+    assert results(ring, 2) == {1: -errno.ETIME, 2: -errno.ETIME}
+    assert time.monotonic_ns() >= begun + 20_000_000
 
 
 def test_a_signal_ends_the_wait_without_an_error(ring: Ring) -> None:
     rung: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        signal.setitimer(
+            signal.ITIMER_REAL, 0.02, 0.02
+        )  # again and again: the first may come before the wait
         started = time.monotonic_ns()
         ring.submit_and_wait(1, PATIENCE_NS)
         assert time.monotonic_ns() - started < PATIENCE_NS
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert rung == [signal.SIGALRM]
+    assert set(rung) == {signal.SIGALRM}
     assert list(ring.completions()) == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from mreactor.job import Job
 from mreactor.jobs import Jobs
 
-SECONDS_MAX = 10.0
+SECONDS_MAX = 60.0
 
 
 def job(call: Callable[..., Any], *args: Any, **keywords: Any) -> Job:

@@ -9,7 +9,7 @@ import pytest
 
 from mreactor.mailbox import Mailbox
 
-SECONDS_MAX = 10.0
+SECONDS_MAX = 60.0
 
 
 def is_readable(mailbox: Mailbox[int], seconds: float = 0.0) -> bool:

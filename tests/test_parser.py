@@ -809,16 +809,13 @@ def test_a_forbidden_byte_around_a_bound_is_judged_alike_in_all_splits(byte: byt
 
 
 def seconds_for(reader_state: bytes, pieces: list[bytes]) -> float:
-    """CPU seconds for reading pieces after what has come before; the best of three."""
-    best = float("inf")
-    for _ in range(3):
-        reader = Parser(LIMITS).reader(0)
-        assert reader.read(reader_state) is None
-        begun = time.thread_time()
-        for piece in pieces:
-            reader.read(piece)
-        best = min(best, time.thread_time() - begun)
-    return best
+    """CPU seconds for reading pieces after what has come before."""
+    reader = Parser(LIMITS).reader(0)
+    assert reader.read(reader_state) is None
+    begun = time.thread_time()
+    for piece in pieces:
+        reader.read(piece)
+    return time.thread_time() - begun
 
 
 @pytest.mark.parametrize(
@@ -826,12 +823,13 @@ def seconds_for(reader_state: bytes, pieces: list[bytes]) -> float:
 )
 def test_a_byte_costs_the_same_however_much_has_come_before(start: bytes) -> None:
     """Else a client that sends a long line byte by byte makes the server read it over and over."""
-    costs = []
-    for length in (1000, 31_000):
-        begun = start + b"a" * (length - len(start))
-        pieces = [begun + b"a" * more for more in range(1, 301)]
-        costs.append(seconds_for(begun, pieces))
-    few, many = costs
+    best = {1000: float("inf"), 31_000: float("inf")}
+    for _ in range(5):  # in turns: the machine may be slow for a while, to both
+        for length in best:
+            begun = start + b"a" * (length - len(start))
+            pieces = [begun + b"a" * more for more in range(1, 301)]
+            best[length] = min(best[length], seconds_for(begun, pieces))
+    few, many = best.values()
     assert many < 4 * few + 0.001
 
 

@@ -10,16 +10,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
 from answers import Malformed
 from drivers import PATIENCE_SECONDS, SOCKET_KINDS, SocketClient, missing
-from processes import LIMITED, ROOT, ServerProcess, environment, run, start
+from processes import LIMITED, LISTENING, ROOT, ServerProcess, environment, run, start
 from vectors import get, post
 
 from mreactor import __version__
+from mreactor.acceptor.base import BURST_SECONDS
 from mreactor.config import Config, Limits, option
+from mreactor.service import DRAIN_GRACE_SECONDS
 
 SHOP = """
 import threading
@@ -104,6 +107,7 @@ def test_what_is_not_there(demo: ServerProcess) -> None:
 
 
 def test_it_says_what_it_is(demo: ServerProcess) -> None:
+    demo.wait_until_said(LISTENING)  # which is the last line, and comes after the one on standard output
     log = demo.stderr
     for said in (
         f"mreactor {__version__} on CPython {sys.version.split()[0]}",
@@ -182,11 +186,11 @@ def test_draining_takes_so_long_and_no_longer(backend: str, shop: Path) -> None:
         start(shop, "--backend", backend, "--drain-seconds", "0.5", "shop:app", cwd=shop) as server,
         server.connect() as client,
     ):
-        client.send(get("/slow?seconds=60"))
+        client.send(get("/slow?seconds=600"))
         client.receive_bytes(1)
         begun = time.monotonic()
-        assert server.stop() == 0
-        assert 0.4 < time.monotonic() - begun < PATIENCE_SECONDS / 2
+        assert server.stop() == 0  # for which patience ends long before the handler would
+        assert time.monotonic() - begun > 0.4
 
 
 @pytest.mark.parametrize(
@@ -195,18 +199,21 @@ def test_draining_takes_so_long_and_no_longer(backend: str, shop: Path) -> None:
     indirect=["backend"],
 )
 def test_a_second_signal_ends_it_at_once(backend: str, second: int, shop: Path) -> None:
-    with start(shop, "--backend", backend, "shop:app", cwd=shop) as server, server.connect() as client:
-        client.send(get("/slow?seconds=60"))
+    with (
+        start(shop, "--backend", backend, "--drain-seconds", "600", "shop:app", cwd=shop) as server,
+        server.connect() as client,
+    ):
+        client.send(get("/slow?seconds=600"))
         client.receive_bytes(1)
         server.send_signal(signal.SIGTERM)
         server.wait_until_said("draining")
-        begun = time.monotonic()
-        assert server.stop(second) == 128 + second
-        assert time.monotonic() - begun < 5
+        assert server.stop(second) == 128 + second  # for which patience ends long before draining would
 
 
 class Talker(threading.Thread):
     """A client that asks as fast as it can on one connection, until the server says that it is enough.
+
+    On a busy machine it may come to ask so late that the server has rightly taken its connection for idle.
 
     Attributes:
         answered: requests that were answered in full.
@@ -224,15 +231,14 @@ class Talker(threading.Thread):
 
     def run(self) -> None:
         with self._client as client:
-            last = time.monotonic()
+            asked = time.monotonic()
             while True:
                 question = self.QUESTIONS[self.answered % len(self.QUESTIONS)] * self._burst
-                paused = (
-                    time.monotonic() - last > 0.5
-                )  # then the server may have taken it for idle, and rightly
-                received = 0
+                received, before, asked = 0, asked, time.monotonic()
+                handed = inf  # when all of it had been
                 try:
                     client.send(question)
+                    handed = time.monotonic()
                     while received < self._burst:
                         answer = client.receive()
                         received += 1
@@ -240,10 +246,10 @@ class Talker(threading.Thread):
                         if answer.says_close and received == self._burst:
                             return
                 except Exception as error:
-                    if not paused:
+                    # It has been idle since the server answered, which was after the question before was asked.
+                    if received or min(handed, time.monotonic()) - before < DRAIN_GRACE_SECONDS:
                         self.lost.append(f"{received} of {self._burst} answers, then {error!r}")
                     return
-                last = time.monotonic()
 
 
 @pytest.mark.parametrize("burst", [1, 5])
@@ -272,6 +278,7 @@ def test_sighup_reopens_the_access_log(tmp_path: Path) -> None:
         path.rename(tmp_path / "access.log.1")
         server.send_signal(signal.SIGHUP)
         server.wait_until_said("SIGHUP")
+        wait_for(path, "")  # it is there again
         ask(server, get("/hello/after"))
         wait_for(path, "GET /hello/after")
         assert server.stop() == 0
@@ -297,6 +304,7 @@ def wait_for(path: Path, text: str) -> None:
 
 def test_it_outlives_a_flood_that_takes_all_descriptors(backend: str, tmp_path: Path) -> None:
     with start(tmp_path, "--backend", backend, "--threads", "2", TEST_DESCRIPTORS="60") as server:
+        begun = time.monotonic()
         assert ask(server, get("/"))[0] == 200
         room = 60 - server.count_descriptors()
         assert room > 10
@@ -308,7 +316,10 @@ def test_it_outlives_a_flood_that_takes_all_descriptors(backend: str, tmp_path: 
         end = time.monotonic() + PATIENCE_SECONDS
         while not is_served(server):
             assert time.monotonic() < end, "it does not recover"
-        assert server.stderr.count("accept failed") == 1, "one line a burst"
+        bursts = 1 + int(
+            (time.monotonic() - begun) / BURST_SECONDS
+        )  # it is one, unless the machine stands still
+        assert server.stderr.count("accept failed") in range(1, bursts + 1), "one line a burst"
         assert "Traceback" not in server.stderr
         assert server.stop() == 0
 
@@ -533,6 +544,7 @@ def test_with_the_gil_it_works_and_warns(tmp_path: Path) -> None:
 def test_without_the_gil_it_does_not_warn(demo: ServerProcess) -> None:
     if getattr(sys, "_is_gil_enabled", lambda: True)():
         pytest.skip("this interpreter has a GIL")
+    demo.wait_until_said(LISTENING)
     assert "GIL off" in demo.stderr
     assert "WARN" not in demo.stderr
 
@@ -544,6 +556,7 @@ def test_no_cpu_is_burnt_by_doing_nothing(demo: ServerProcess) -> None:
 
     with demo.connect() as client:
         assert client.ask(get("/")).status == 200
-        before = ticks()
+        before, begun = ticks(), time.monotonic()
         client.pass_time(1.0)
-        assert ticks() - before < 0.3 * os.sysconf("SC_CLK_TCK")
+        spent = (ticks() - before) / os.sysconf("SC_CLK_TCK")
+        assert spent < 0.3 * (time.monotonic() - begun)

@@ -14,6 +14,7 @@ from tests.soak.server import Server, Sight, serving
 from tests.soak.soak import Soaked, soak
 
 REQUESTS = 6000
+SECONDS_MAX = 600.0
 
 
 @pytest.mark.parametrize("kind", SOCKET_KINDS)
@@ -22,7 +23,7 @@ def test_mixed_load(kind: str) -> None:
     if reason := missing(kind):
         pytest.skip(reason)
     with serving(kind, threads=2) as server:
-        result = soak(server, REQUESTS, 60.0, 32, lambda requests, sight: None)
+        result = soak(server, REQUESTS, SECONDS_MAX, 32, lambda requests, sight: None)
     assert result.requests >= REQUESTS
     assert result.done.keys() == {kind.name for kind in KINDS}
     assert not [fault for fault in result.faults() if "memory" not in fault]
@@ -41,7 +42,7 @@ def test_an_answer_that_is_not_the_same_is_noticed(server: Server, monkeypatch: 
         load_module, "learn", lambda address: {**references, of_echo: references[of_echo][:-1] + b"?"}
     )
     with pytest.raises(Unexpected, match="post: "):
-        soak(server, REQUESTS, 60.0, 8, lambda requests, sight: None)
+        soak(server, REQUESTS, SECONDS_MAX, 8, lambda requests, sight: None)
 
 
 def test_a_wrong_status_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from .check import Wrong
 from .play import Manner, essence_of, everything, pieces, play
 from .target import LIMITS, forget, make_app
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 READ_BYTES = 64 * 1024
 # Whatever comes behind a refusal is read, so that no reset destroys an answer that is to be compared.
 WIRE_LIMITS = dataclasses.replace(LIMITS, linger_bytes_max=1 << 20)
@@ -60,7 +60,7 @@ class WireChecker:
 
     def _exchange(self, parts: list[bytes]) -> tuple[bytes, bool]:
         """Everything that comes back, and whether a reset was the end of it."""
-        received = bytearray()
+        received, was_reset = bytearray(), False
         with socket.create_connection(self._server.address, timeout=PATIENCE_SECONDS) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             forget(sock.getsockname())
@@ -69,10 +69,10 @@ class WireChecker:
                     sock.sendall(part)
                 sock.shutdown(socket.SHUT_WR)
             except OSError:
-                pass  # it was refused before it was all there; the answer may have come
+                was_reset = True  # it was refused before it was all there; the answer may have come
             try:
                 while data := sock.recv(READ_BYTES):
                     received += data
             except ConnectionResetError:
                 return bytes(received), True
-        return bytes(received), False
+        return bytes(received), was_reset

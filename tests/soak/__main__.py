@@ -6,7 +6,7 @@ import json
 import sys
 import time
 
-from .drain import drain
+from .drain import OPTIONS, drain
 from .server import Sight, serving
 from .slow import Slowness, beset
 from .soak import soak
@@ -81,7 +81,7 @@ def do_slow(options: argparse.Namespace) -> list[str]:
 def do_drain(options: argparse.Namespace) -> list[str]:
     faults: list[str] = []
     for number in range(options.times):
-        with serving(options.backend, options.threads) as server:
+        with serving(options.backend, options.threads, OPTIONS) as server:
             result = drain(server, options.connections, seed=number)
         print(f"{number + 1}: {result}", flush=True)
         faults += result.faults()

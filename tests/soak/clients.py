@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 ASK_SECONDS = 0.002  # the pause of a normal client between two requests
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 60.0
 RECONNECT_EVERY = 20
 GET = b"GET /hello/normal HTTP/1.1\r\nHost: a\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello normal"
 
 type Address = tuple[str, int]
 
@@ -77,6 +78,48 @@ class NormalClient(threading.Thread):
                 if self._is_stopped.wait(ASK_SECONDS):
                     return
                 begun = time.monotonic()
+
+
+class Control(threading.Thread):
+    """A server of one client at a time, whom nobody besets: what its client waits for is the machine.
+
+    Attributes:
+        address: where it listens.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="control", daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address: Address = self._listener.getsockname()
+
+    def run(self) -> None:
+        """Answer until stopped."""
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return  # it is stopped
+            with sock:
+                while sock.recv(4096):
+                    sock.sendall(ANSWER)
+
+    def stop(self) -> None:
+        """Let it end, its client having left; called by the thread that has started it."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self.join(ANSWER_SECONDS)
+        self._listener.close()
+
+
+@contextmanager
+def control_client() -> Iterator[NormalClient]:
+    """A normal client of a server beside the one that is beset: both find the machine as busy as it is."""
+    control = Control()
+    control.start()
+    try:
+        with normal_client(control.address) as client:
+            yield client
+    finally:
+        control.stop()
 
 
 @contextmanager

@@ -21,8 +21,8 @@ from tests.answers import read_answers
 from .kinds import KINDS, Kind
 
 READ_BYTES = 256 * 1024
-LEARN_SECONDS = 10.0
-STALL_SECONDS = 30.0
+LEARN_SECONDS = 60.0
+STALL_SECONDS = 60.0
 DATE = re.compile(rb"\r\nDate: [^\r]++")
 
 type Address = tuple[str, int]

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTENING = re.compile(rb"listening on http://([0-9.]+):([0-9]+)")
-START_SECONDS = 20.0
-STOP_SECONDS = 20.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -43,6 +44,7 @@ class Server:
         self._log = log
         self.pid = process.pid
         self.address = self._await_address()
+        self._await_threads()
 
     def look(self) -> Sight:
         """See what it holds now."""
@@ -81,6 +83,18 @@ class Server:
                 raise RuntimeError(f"the server does not start: {self._read().decode()}")
             time.sleep(0.02)
         return found[1].decode(), int(found[2])
+
+    def _await_threads(self) -> None:
+        """Wait until the acceptor has all that it opens, as it has once it has accepted; and has but that."""
+        with socket.create_connection(self.address, START_SECONDS) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            sock.recv(4096)
+            with_client = self.look().descriptors
+        limit = time.monotonic() + START_SECONDS
+        while self.look().descriptors >= with_client:
+            if time.monotonic() > limit:
+                raise RuntimeError("the server does not close a connection")
+            time.sleep(0.001)
 
 
 @contextmanager

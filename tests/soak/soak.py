@@ -8,7 +8,7 @@ from .load import Load
 from .server import Server, Sight
 
 LOOK_SECONDS = 1.0
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 60.0
 GROWTH_MAX = 1.10
 WARM_UP_REQUESTS = 500_000
 WARM_UP_SHARE = 4  # a short soak is warmed up after this part of it
