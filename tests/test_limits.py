@@ -498,7 +498,7 @@ def count_descriptors() -> int:
 def test_a_connection_that_fails_takes_nobody_along(
     sturdy: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    original = Connection._receive
+    original = Connection.take
 
     def receive(self: Connection, data: bytes) -> bytes | None:
         if b"poison" in data:
@@ -507,7 +507,7 @@ def test_a_connection_that_fails_takes_nobody_along(
 
     others = [sturdy.connect() for _ in range(4)]
     assert all(client.ask(get("/")).status == 200 for client in others)
-    monkeypatch.setattr(Connection, "_receive", receive)
+    monkeypatch.setattr(Connection, "take", receive)
     for _ in range(4):
         with sturdy.connect() as client:
             client.send(get("/poison"))
