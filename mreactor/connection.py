@@ -113,7 +113,7 @@ class Connection:
             if type(result) is str:
                 content, content_type = result.encode(), TEXT
             else:
-                response = respond(result)
+                response = result if type(result) is Response else respond(result)
                 if not response.is_plain or type(response.body) is not bytes:
                     return self._answer_known(head, response)
                 content, content_type = response.body, response.content_type

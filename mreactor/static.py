@@ -317,7 +317,6 @@ class _File:
             response = Response(content)
             response.headers = (*self._validators, ("X-Content-Type-Options", "nosniff"))
             response.content_type = self._content_type
-            response.is_plain = False  # it was, without them
         return response
 
     def _is_known(self, headers: Headers) -> bool:

@@ -94,7 +94,8 @@ class Response:
         if status != 200:
             self.status = status
         self.body, implied = (content, BINARY) if type(content) is bytes else _encode_content(content)
-        if content_type:
+        # True of nearly every type, and 0.4 µs cheaper than the whole test.
+        if fields or not (content_type.isascii() and content_type.isprintable()):
             _check_content_type(content_type, fields)
         self._content_type = content_type or ("" if fields and _has_content_type(fields) else implied)
         self.is_plain = status == 200 and not fields
@@ -152,10 +153,9 @@ def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Fiel
 
 
 def _check_content_type(content_type: str, fields: Fields) -> None:
-    # The first test is true of nearly every type, and 0.3 µs cheaper.
-    if not (content_type.isascii() and content_type.isprintable()) and not _VALUE.fullmatch(content_type):
+    if not _VALUE.fullmatch(content_type):
         raise ValueError(f"the content type cannot be sent: {content_type!r}")
-    if fields and _has_content_type(fields):
+    if content_type and _has_content_type(fields):
         raise ValueError("the content type is given twice")
 
 
