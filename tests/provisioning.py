@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-TOOLS = "awk cat cp date env flock gzip mkdir mkfifo mv nproc readlink rm sed sleep tail tar timeout".split()
+TOOLS = (
+    "awk cat cp date env flock gzip ln mkdir mkfifo mv nproc readlink rm sed sleep tail tar timeout".split()
+)
 KEYRINGS = list(Path("/usr/share/keyrings").glob("debian-archive-keyring.*"))
 FIT = "free gil-off 3 13 5"
 SECONDS = 120.0

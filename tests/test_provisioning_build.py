@@ -2,17 +2,21 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from drivers import SOCKET_KINDS, missing
 
 from tests.provisioning import (
     BLOCKING_MAKE,
     KEYRINGS,
     MAKE,
+    SCRIPTS,
     SECONDS,
     Machine,
     Pipe,
@@ -23,6 +27,8 @@ from tests.provisioning import (
 )
 
 pytestmark = needs_tools
+
+TRAINING = SCRIPTS / "train-python3.13t"
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def test_builds_one_where_there_is_none_and_only_once(machine: Machine) -> None:
     assert "[6/8] compiling" in first.stderr
     assert second.stderr == ""
     assert machine.builds() == 1
-    assert "--disable-gil" in machine.log.read_text()
+    assert "--disable-gil --enable-optimizations" in machine.log.read_text()
     assert not (machine.cache / "mreactor" / "build").exists()
 
 
@@ -297,3 +303,22 @@ def test_a_mirror_signed_by_debians_keyring_comes_first(machine: Machine) -> Non
     machine.command("apt-config", f"echo \"list='{sources}'\"; echo \"parts='/nowhere/'\"\n")
     done = machine.run(script="debian-mirrors")
     assert done.stdout.split() == ["http://b.example/debian", "http://a.example/debian"]
+
+
+# --- The training. ---
+
+
+@needs_keyring
+def test_the_second_compilation_is_told_by_the_training(machine: Machine) -> None:
+    machine.debian('case $1 in -j*) cp "${2#PROFILE_TASK=}" "$HOME/task" ;; esac\n' + MAKE)
+    machine.run("x")
+    assert (machine.home / "task").read_text() == TRAINING.read_text()
+
+
+def test_the_training_serves_on_each_backend() -> None:
+    done = subprocess.run(
+        [sys.executable, TRAINING, "0.1"], capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+    for backend in SOCKET_KINDS:
+        if not missing(backend):
+            assert re.search(rf"^trained on {backend}: [1-9]\d* rounds$", done.stdout, re.MULTILINE)
