@@ -174,10 +174,10 @@ class EpollReactor(Reactor):
         """Send and read until the socket is full, empty, or the turn is over; then do what else is wanted."""
         connection = client.connection
         for _ in range(STEPS_A_TURN_MAX):
-            if connection.pending():
-                if not self._flush(client):
+            if output := connection.pending():
+                if not self._flush(client, output):
                     break
-            elif not (connection.wants_read and self._read(client)) and not connection.pending():
+            elif not connection.wants_read or not (self._read(client) or connection.pending()):
                 break
         else:
             self._again.append(client)
@@ -198,10 +198,9 @@ class EpollReactor(Reactor):
             client.connection.owe(answer, 0)
         return bool(data)
 
-    def _flush(self, client: Client) -> bool:
+    def _flush(self, client: Client, output: bytes | memoryview | FileBody) -> bool:
         """Send once what is owed; False where the socket takes nothing more, of which an edge will tell the end."""
         connection = client.connection
-        output = connection.pending()
         try:
             if isinstance(output, FileBody):
                 count = os.sendfile(
