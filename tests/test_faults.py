@@ -27,6 +27,7 @@ from mreactor.acceptor import base as acceptor_base
 from mreactor.acceptor import uring as acceptor_uring
 from mreactor.app import App
 from mreactor.config import Limits
+from mreactor.connection import Connection
 from mreactor.http1.request import Request
 from mreactor.http1.response import FileBody, Response
 from mreactor.iouring import Ring, SystemCalls, abi
@@ -363,6 +364,27 @@ def test_an_answer_does_not_follow_one_that_did_not_go_out(
         found = re.findall(rb"hello (\d{4})", received)
         assert found == [b"%04d" % number for number in range(len(found))]
         assert 0 < len(found) < 400
+        check_all_is_well(driver)
+
+
+def test_a_connection_that_fails_gives_its_buffer_back(
+    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the pool would be dry after as many failures as it has buffers, and nobody would be served any more."""
+    original = Connection.take
+
+    def take(self: Connection, data: bytes) -> bytes | None:
+        if b"poison" in data:
+            raise RuntimeError("a bug of ours")
+        return original(self, data)
+
+    monkeypatch.setattr(Connection, "take", take)
+    monkeypatch.setattr(uring, "BUFFERS", 8)
+    with serve(ring_kind, app) as driver:
+        for _ in range(20):
+            with driver.connect() as client, suppress(ConnectionError):
+                client.send(request("/poison"))
+                client.receive_rest()
         check_all_is_well(driver)
 
 
