@@ -41,8 +41,7 @@ class Connection:
     )  # fmt: skip
 
     def __init__(self, service: Service, peer: tuple[Any, ...]) -> None:
-        self._service = service
-        self._peer = peer
+        self._service, self._peer = service, peer
         self.state = IDLE
         # A fresh connection has as long for its first head as a head may take, and no other deadline is equal to this.
         self.deadline = self._fresh_deadline = nextafter(service.now + service.limits.head_seconds, 0.0)
@@ -87,10 +86,11 @@ class Connection:
             self.receive_eof()
             return None
         if (state := self.state) == IDLE:
-            if (reply := self._service.replies.farewells.get(data)) is not None:
+            replies = self._service.replies
+            if replies.farewells and (reply := replies.farewells.get(data)) is not None:
                 self._keep_alive = False
                 return self._finish(self._remembered(reply), b"")
-            upload = self._service.replies.find_upload(data)
+            upload = replies.find_upload(data) if replies.uploads else None
             return self._take_turn(data) if upload is None else self.call(*upload)
         if state == BODY:
             return self._receive_body(data)
@@ -114,9 +114,9 @@ class Connection:
                 content, content_type = result.encode(), TEXT
             else:
                 response = result if type(result) is Response else respond(result)
-                if not response.is_plain or type(response.body) is not bytes:
+                if not response.is_plain or type(sent := response.body) is not bytes:
                     return self._answer_known(head, response)
-                content, content_type = response.body, response.content_type
+                content, content_type = sent, response.content_type
         except BaseException as error:
             return self._answer_known(head, failure(service, head, error))
         tally[0] += 1

@@ -23,7 +23,9 @@ from .backends import Backend, choose
 from .config import Config, size
 from .jobs import Jobs
 from .reactor.base import DRAIN, STOP, Reactor
+from .requestpath import REQUEST_PATH
 from .service import Service
+from .typecache import settle
 from .watchdog import Watchdog
 
 log = logging.getLogger("mreactor")
@@ -106,6 +108,7 @@ class Server:
             self._access.start()
         self._jobs = Jobs(limits.blocking_threads, limits.blocking_queue_max)
         self._app.freeze()
+        log.debug("type cache: names that share a place: %s", settle(REQUEST_PATH))
         self._start_reactors(backend, fds_max, listener.family)
         self._acceptor = backend.acceptor(listener, self._reactors, limits.connections_max, fds_max)
         self._acceptor.start()

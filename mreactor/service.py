@@ -126,8 +126,9 @@ class Service:
 
     def encode_plain(self, content: bytes, content_type: str) -> bytes:
         """The commonest answer in one step: status 200, no further fields, the connection persists, not to HEAD."""
-        prefix = self._prefixes.get(content_type)
-        if prefix is None:
+        try:
+            prefix = self._prefixes[content_type]
+        except KeyError:
             prefix = self._prefix(content_type)
         size = len(content)
         if size < LENGTHS_MAX:

@@ -241,6 +241,19 @@ def test_what_comes_behind_urgent_data_keeps_no_connection_open_for_ever(kind: s
         assert [answer.status for answer in client.receive_all()] == [200, 200]
 
 
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_what_comes_behind_urgent_data_is_read_at_once(kind: str) -> None:
+    """Where the first read stops before the urgent byte in the middle of a message, the next goes on behind it."""
+    body = bytes(3000)
+    message = post("/echo", body)
+    with open_driver(kind, make_app(Gate()), Limits(), threads=1) as driver, driver.connect() as client:
+        assert isinstance(client, SocketClient)
+        client.send(message[:1000])
+        client.sock.send(b"!", socket.MSG_OOB)
+        client.send(message[1000:])
+        assert client.receive().body == body  # and not 408, once the body's deadline has passed
+
+
 def drip(client: Client, data: Iterator[bytes], pause: float) -> list[Answer]:
     """Send piece after piece, a moment between them, until the server has something to say."""
     for piece in data:

@@ -101,6 +101,11 @@ def test_the_demo(demo: ServerProcess, request_: bytes, content_type: str, text:
     assert ask(demo, request_) == (200, content_type, text)
 
 
+def test_it_settles_the_names_of_the_request_path(tmp_path: Path) -> None:
+    with start(tmp_path, "--log-level", "debug") as server:
+        server.wait_until_said("type cache: names that share a place: (None|[0-9]+)\n")
+
+
 def test_what_is_not_there(demo: ServerProcess) -> None:
     assert ask(demo, get("/nothing"))[0] == 404
     assert ask(demo, get("/echo"))[0] == 405

@@ -16,13 +16,13 @@ FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 # One row a floor, from the ground up. The modules of a folder in WHOLE stand here as one, under the folder's name.
 FLOORS = (
-    "config log metrics timers mailbox sharing addresses iouring",
+    "config log metrics timers mailbox sharing typecache addresses iouring",
     "http1 http1.grammar http1.headers http1.dates http1.status",
     "http1.request http1.response",
     "http1.parser http1.body router accesslog state job stream",
     "app static wsgi replies exposition service reception answer outbox connection",
     "reactor acceptor jobs watchdog",
-    "backends admin server demo",
+    "backends requestpath admin server demo",
     "cli __main__ __init__",
 )
 
@@ -47,6 +47,7 @@ NEIGHBOURS = {
     ("reactor", "jobs"),
     ("acceptor", "reactor"),
     ("server", "backends"),
+    ("server", "requestpath"),
     ("server", "admin"),
     ("__main__", "cli"),
 }

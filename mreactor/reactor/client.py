@@ -11,9 +11,12 @@ class Client:
     Attributes:
         is_shut: the write side is shut.
         is_gone: the connection is closed, and the socket is about to be.
+        reads_on: a read that came back short need not have emptied the socket.
     """
 
-    __slots__ = ("connection", "fd", "is_gone", "is_shut", "peer", "recv", "send", "sock", "verbs")
+    __slots__ = (
+        "connection", "fd", "is_gone", "is_shut", "peer", "reads_on", "recv", "send", "sock", "verbs",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
         self.sock = sock
@@ -22,6 +25,7 @@ class Client:
         self.peer = peer
         self.is_shut = False
         self.is_gone = False
+        self.reads_on = False
         # Bound once, and in one tuple: what a request from memory takes.
         self.recv = sock.recv
         self.send = sock.send

@@ -30,9 +30,12 @@ SENDFILE_BYTES_MAX = 1024 * 1024
 EVENTS_MAX = 256
 
 # EPOLLOUT, which a fresh socket reports at once: so a reactor meets each client, even one that never sends a byte.
-ARMED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+ARMED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 # What is reported when bytes have come and nothing else is the matter.
 READABLE = select.EPOLLIN | select.EPOLLOUT
+# What is reported when a read that came back short may not have been the last: its end or a failure follows it, or it
+# has stopped before urgent data.
+MORE_TO_READ = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 
 type Verbs = tuple[Callable[[int], bytes], Callable[[bytes], int], Connection]
 
@@ -50,14 +53,16 @@ class EpollReactor(Reactor):
         # The clients whose connections are idle: their next event may take the fast lane.
         self._quick: list[Verbs | None] = [None] * self._fds_max
         self._dead: list[Client] = []
-        self._read_bytes = own(READ_BYTES)
+        replies = self.service.replies
+        # What each round's events take: an attribute costs 0.04 µs.
+        self._tools = (self._quick, replies.answers.get, replies.calls.get, READABLE, own(READ_BYTES))
 
     def _serve(self) -> None:
         # All that a round needs lies in local variables. An attribute costs 40 ns, and where two of them share a place
         # in the interpreter's type cache each mention takes a lock that all threads share.
         service, again, dead = self.service, self._again, self._dead
         poll, clock, events_max = self._epoll.poll, time.monotonic_ns, own(EVENTS_MAX)
-        attend, quick = self._attend_events, self._quick
+        attend = self._attend_events
         counts, bounds = service.counters.service_time.counts, self._bounds
         next_second = service.next_second
         next_tick = received = sent = spent = longest = 0
@@ -67,7 +72,7 @@ class EpollReactor(Reactor):
             now = begun / 1e9
             if now >= next_second:
                 next_second = service.turn_second(now)
-            bytes_in, bytes_out, answered = attend(events, quick, service.turn(now))
+            bytes_in, bytes_out, answered = attend(events, service.turn(now))
             if again or dead or self._has_mail:
                 self._attend_rest()
             ended = clock()
@@ -87,18 +92,14 @@ class EpollReactor(Reactor):
                 next_tick = self._tick(ended, received, sent, spent, longest)
                 received = sent = spent = longest = 0
 
-    def _attend_events(
-        self, events: list[tuple[int, int]], quick: list[Verbs | None], idle_deadline: float
-    ) -> tuple[int, int, int]:
+    def _attend_events(self, events: list[tuple[int, int]], idle_deadline: float) -> tuple[int, int, int]:
         """Act on a round's events.
 
         Returns:
             bytes received and sent for answers computed in the fast lane (the reply cache counts its own), and how
             many reads have led to an answer there, of either kind.
         """
-        replies = self.service.replies
-        find_reply, find_call = replies.answers.get, replies.calls.get
-        readable, read_bytes, size_of = READABLE, self._read_bytes, len
+        (quick, find_reply, find_call, readable, read_bytes), size_of = self._tools, len
         received = sent = answered = 0
         for fd, mask in events:
             verbs = quick[fd]
@@ -148,14 +149,18 @@ class EpollReactor(Reactor):
 
     def _attend(self, fd: int, mask: int) -> None:
         """The slower lane of events: a new client, one that owes or has owed an answer, one that is leaving."""
+        is_new = self._clients[fd] is None
+        if is_new and fd == self._mailbox.fileno():
+            self._has_mail = True
+            return
+        if is_new:
+            self._adopt(fd)
         client = self._clients[fd]
-        if client is None:
-            if fd == self._mailbox.fileno():
-                self._has_mail = True
-            else:
-                self._adopt(fd)
+        if client is None or (is_new and not mask & MORE_TO_READ):
             return
         try:
+            if mask & MORE_TO_READ:
+                client.reads_on = True
             if mask & select.EPOLLERR:
                 number = client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
                 raise OSError(number, os.strerror(number))
@@ -172,13 +177,15 @@ class EpollReactor(Reactor):
 
     def _drive(self, client: Client) -> None:
         """Send and read until the socket is full, empty, or the turn is over; then do what else is wanted."""
-        connection = client.connection
+        connection, is_empty = client.connection, False
         for _ in range(STEPS_A_TURN_MAX):
             if output := connection.pending():
                 if not self._flush(client, output):
                     break
-            elif not connection.wants_read or not (self._read(client) or connection.pending()):
+            elif is_empty or not connection.wants_read:
                 break
+            else:
+                is_empty = self._read(client)
         else:
             self._again.append(client)
         if not client.is_gone:
@@ -186,17 +193,17 @@ class EpollReactor(Reactor):
             self._settle(client)
 
     def _read(self, client: Client) -> bool:
-        """Read once; False where there is nothing more to be read."""
+        """Read once; True where that has emptied the socket, so that an event will tell of more."""
         try:
             data = client.recv(READ_BYTES)
         except BlockingIOError:
-            return False
+            return True
         self.service.counters.bytes_in += len(data)
         answer = client.connection.receive(data)
         if answer is not None:
             self.service.slow_answers += 1
             client.connection.owe(answer, 0)
-        return bool(data)
+        return not data or (len(data) < READ_BYTES and not client.reads_on)
 
     def _flush(self, client: Client, output: bytes | memoryview | FileBody) -> bool:
         """Send once what is owed; False where the socket takes nothing more, of which an edge will tell the end."""

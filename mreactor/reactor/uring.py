@@ -96,7 +96,12 @@ class UringReactor(Reactor):
         self._buffers = BufferRing(self._ring, GROUP, BUFFERS, BUFFER_BYTES)
         self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
         self.ring_fd = self._ring.fd
-        self._ints = own(MISSED), own(BUFFER_BYTES), own(ATTEMPT_BYTES_MAX), own(FD_MASK)
+        replies, ring = self.service.replies, self._ring
+        # What each round's completions take: an attribute costs 0.04 µs.
+        self._tools = (
+            self._clients, self._buffers.pool, replies.answers.get, replies.calls.get, ring.put, ring.encode_attempt,
+            ring.completions, (own(MISSED), own(BUFFER_BYTES), own(ATTEMPT_BYTES_MAX), own(FD_MASK)),
+        )  # fmt: skip
         self._round = 1  # counts submissions
         self._is_new = True  # the round is
         self._used = 0  # buffers taken and not yet given back
@@ -148,17 +153,11 @@ class UringReactor(Reactor):
 
     def _attend_completions(self, idle_deadline: float) -> tuple[int, int, int]:
         """Act on a round's completions; returns as `EpollReactor._attend_events`."""
-        clients, pool, this_round, replies = (
-            self._clients,
-            self._buffers.pool,
-            self._round,
-            self.service.replies,
-        )
-        find_reply, find_call = replies.answers.get, replies.calls.get
-        put, encode_attempt, size_of = self._ring.put, self._ring.encode_attempt, len
-        wanted, shift, (missed_bit, buffer_bytes, size_max, fd_mask) = RECEIVED, CQE_BUFFER_SHIFT, self._ints
+        clients, pool, find_reply, find_call, put, encode_attempt, completions, ints = self._tools
+        missed_bit, buffer_bytes, size_max, fd_mask = ints
+        this_round, wanted, shift, size_of = self._round, RECEIVED, CQE_BUFFER_SHIFT, len
         received = sent = answered = used = 0
-        for user_data, res, flags in self._ring.completions():
+        for user_data, res, flags in completions():
             client = clients[user_data & fd_mask]
             try:
                 if flags & wanted != wanted or client is None:

@@ -1,0 +1,104 @@
+"""Where the attribute names of the request path lie in the interpreter's type cache.
+
+Free-threaded CPython 3.13 looks up each `x.name` in one table of 4096 places that all threads share. The place is made
+of the version of the type of `x` and the address of the name. Two mentions with one place drive each other out of it,
+and each time the lock of all types is taken: one such pair on the request path, in one process of ten, made 20 to 90
+calls of futex and sched_yield in 1,000 requests where others made none, and a tenth fewer requests.
+
+The addresses are as the process got them. But a class that is changed gets a new version, and with it other places for
+all its names: so classes are given new versions until no two of them share a place. Names of one class that share a
+place share it under each version, which nothing can be done about but to have few of them.
+
+The layout is that of one version of the interpreter (Objects/typeobject.c, MCACHE_HASH). It is tried out before it is
+relied upon. Python 3.14 looks up elsewhere.
+"""
+
+import ctypes
+import sys
+import sysconfig
+from collections.abc import Collection, Iterator, Mapping
+from types import FunctionType
+
+PLACES = 4096
+VERSION_OFFSET = 400  # of PyTypeObject.tp_version_tag, on 64 bits
+RENEWALS_MAX = 400  # of the 1000 versions that a class may have in its life
+
+# Types of the interpreter, whose versions are fixed: the others go round their names.
+FIXED = (bytes, bytearray, memoryview, str, int, list, dict, type, type(None))
+
+# What is looked up without being written: by a call of a class, and by isinstance.
+UNWRITTEN = ("__init__", "__class__")
+
+
+def settle(path: Mapping[type, Collection[str]]) -> int | None:
+    """Give classes versions by which the names that their methods mention keep clear of each other.
+
+    Args:
+        path: methods by their classes, bases before subclasses, whose versions end with theirs. A class that comes
+            without any has attributes that others' methods mention.
+
+    Returns:
+        how many mentions still share a place with another one; None where the interpreter's ways are not known.
+    """
+    if not is_known():
+        return None
+    mentioned = {*UNWRITTEN, *mentions(path)}
+    taken = [place(cls, name) for cls in FIXED for name in mentioned & {"__class__", *vars(cls)}]
+    for cls in path:
+        names = mentioned & set(attributes(cls))
+        occupied = set(taken)
+        for _ in range(RENEWALS_MAX):
+            if occupied.isdisjoint(place(cls, name) for name in names):
+                break
+            renew(cls)
+        taken += [place(cls, name) for name in names]
+        for name in names:
+            getattr(cls, name, None)  # into the cache, before all threads ask for it at once
+    return len(taken) - len(set(taken))
+
+
+def mentions(path: Mapping[type, Collection[str]]) -> Iterator[str]:
+    """The attribute names, and others, that methods mention."""
+    for cls, methods in path.items():
+        for method in methods:
+            function = getattr(cls, method)
+            assert isinstance(function, FunctionType), f"{cls.__name__}.{method} is no method"
+            yield from function.__code__.co_names
+
+
+def attributes(cls: type) -> Iterator[str]:
+    """What instances of a class of our own answer to: methods, slots, and what the methods assign."""
+    for base in cls.__mro__[:-1]:
+        yield from vars(base)
+        yield from vars(base).get("__static_attributes__", ())
+
+
+def place(cls: type, name: str) -> int:
+    """Where a type and a name meet in the cache."""
+    return (version(cls) ^ (id(sys.intern(name)) >> 3)) % PLACES
+
+
+def version(cls: type) -> int:
+    """A type's version."""
+    getattr(cls, "no such name", None)  # a lookup gives one to a type that has none
+    return ctypes.c_uint32.from_address(id(cls) + VERSION_OFFSET).value
+
+
+def renew(cls: type) -> None:
+    """Have a class and its subclasses get new versions, by a change that changes nothing."""
+    cls.__doc__ = cls.__doc__
+
+
+def is_known() -> bool:
+    """Whether this interpreter keeps its types' versions where they are looked for."""
+    is_free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    if sys.implementation.name != "cpython" or sys.version_info[:2] != (3, 13) or not is_free_threaded:
+        return False
+    if sys.maxsize < 2**32:
+        return False
+    probe = type("Probe", (), {})
+    versions = [version(probe)]
+    renew(probe)
+    versions.append(ctypes.c_uint32.from_address(id(probe) + VERSION_OFFSET).value)
+    versions.append(version(probe))
+    return versions[1] == 0 < versions[0] < versions[2]
