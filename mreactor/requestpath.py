@@ -1,5 +1,7 @@
 """Which methods a request passes through, the commonest ones: what is worth keeping clear in the type cache."""
 
+from .acceptor.accept4 import Accept4Acceptor
+from .acceptor.uring import UringAcceptor
 from .answer import Answer
 from .config import Limits
 from .connection import Connection
@@ -33,6 +35,8 @@ REQUEST_PATH: dict[type, tuple[str, ...]] = {
         "__init__", "receive", "take", "call", "owe", "sent", "abort", "take_job", "pending", "_take_turn", "_answer",
         "_encode", "_finish", "_go_on", "_enter",
     ),
+    Accept4Acceptor: ("serve_plainly", "accept_one", "deal", "hand", "_is_full"),
+    UringAcceptor: ("deal", "hand", "_is_full", "_round", "_attend"),
     Ring: ("submit_and_wait", "completions", "_fill", "encode_attempt", "prepare_recv_multishot"),
     Service: ("turn", "encode_plain", "encode", "turn_second"),
     Client: ("__init__",),
