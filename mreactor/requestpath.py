@@ -12,9 +12,9 @@ from .http1.response import Response
 from .iouring import BufferRing, Ring
 from .metrics import Counters, Histogram
 from .outbox import Outbox
-from .reactor.client import Client
+from .reactor.client import Client, EpollClient, UringClient
 from .reactor.epoll import EpollReactor
-from .reactor.uring import UringClient, UringReactor
+from .reactor.uring import UringReactor
 from .reception import Reception
 from .replies import Replies
 from .router import Match
@@ -40,6 +40,7 @@ REQUEST_PATH: dict[type, tuple[str, ...]] = {
     Ring: ("submit_and_wait", "completions", "_fill", "encode_attempt", "prepare_recv_multishot"),
     Service: ("turn", "encode_plain", "encode", "turn_second"),
     Client: ("__init__",),
+    EpollClient: ("__init__",),
     UringClient: ("__init__",),
     Reception: ("__init__", "read", "take_body", "drop"),
     Replies: ("find_upload", "keep", "turn_second"),

@@ -2,8 +2,9 @@
 
 Free-threaded CPython 3.13 looks up each `x.name` in one table of 4096 places that all threads share. The place is made
 of the version of the type of `x` and the address of the name. Two mentions with one place drive each other out of it,
-and each time the lock of all types is taken: one such pair on the request path, in one process of ten, made 20 to 90
-calls of futex and sched_yield in 1,000 requests where others made none, and a tenth fewer requests.
+and each time the lock of all types is taken. With four reactors one process of three had such a pair on the request
+path: it made 5 to 90 calls of futex and sched_yield in 1,000 requests, where others made none, and served up to a tenth
+fewer requests.
 
 The addresses are as the process got them. But a class that is changed gets a new version, and with it other places for
 all its names: so classes are given new versions until no two of them share a place. Names of one class that share a

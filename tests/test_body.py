@@ -258,6 +258,8 @@ BAD = [
     Case("9112-2.2", "trailer ends with bare LF", b"0\r\nX: y\n\r\n"),
     Case("9112-2.2", "bare LF in a trailer", b"0\r\nX: y\nz\r\n\r\n"),
     Case("9112-2.2", "bare CR in a trailer", b"0\r\nX: y\rz\r\n\r\n"),
+    Case("9112-2.2", "bare CR in a trailer that ends with bare LF", b"0\r\nX: y\rz\n\r\n"),
+    Case("9112-2.2", "bare CR in a size line that ends with bare LF", b"5;a\rb\nhello\r\n0\r\n\r\n"),
     *(Case("9110-5.5", f"control byte {c:#04x} in a trailer", b"0\r\nX: y%cz\r\n\r\n" % c) for c in
       (0, 1, 8, 11, 12, 31, 127)),
 ]  # fmt: skip
@@ -266,6 +268,22 @@ BAD = [
 @pytest.mark.parametrize("case", BAD, ids=case_id)
 def test_a_bad_chunked_body(case: Case) -> None:
     check_all_ways(chunked, case.wire, case.status)
+
+
+@pytest.mark.parametrize("case", BAD, ids=case_id)
+def test_a_refusal_says_the_same_in_whatever_pieces_the_body_comes(case: Case) -> None:
+    ways = [[case.wire], small_pieces(case.wire), *splits(case.wire)]
+    assert len({refusal(chunked(), pieces) for pieces in ways}) == 1
+
+
+def refusal(body: Body, pieces: Iterable[bytes]) -> str:
+    """The sentence with which a body is refused."""
+    try:
+        for piece in pieces:
+            body.feed(piece, 0)
+    except HTTPError as error:
+        return error.reason
+    pytest.fail("it is not refused")
 
 
 def test_the_table_has_no_case_twice() -> None:

@@ -33,6 +33,7 @@ from mreactor.http1.response import FileBody, Response
 from mreactor.iouring import Ring, SystemCalls, abi
 from mreactor.iouring import ring as ring_module
 from mreactor.reactor import base, epoll, uring
+from mreactor.reactor.client import EpollClient
 
 GET = b"GET /hello/you HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /hello/you HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -161,7 +162,7 @@ def check_all_answers(driver: Any) -> None:
 
 def wrap_clients(monkeypatch: pytest.MonkeyPatch, recv: Verb | None = None, send: Verb | None = None) -> None:
     """Have each client's socket read and write through these functions, which get the real one as first argument."""
-    construct = base.Client.__init__
+    construct = EpollClient.__init__
 
     def init(client: Any, *args: Any) -> None:
         construct(client, *args)
@@ -171,7 +172,7 @@ def wrap_clients(monkeypatch: pytest.MonkeyPatch, recv: Verb | None = None, send
             client.send = lambda data, *flags, real=client.send: send(real, data, *flags)
         client.verbs = (client.recv, client.send, *client.verbs[2:])
 
-    monkeypatch.setattr(base.Client, "__init__", init)
+    monkeypatch.setattr(EpollClient, "__init__", init)
 
 
 class Now:

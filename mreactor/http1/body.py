@@ -152,10 +152,11 @@ class ChunkedBody:
         end = data.find(b"\n", start, last)
         line = self._line + data[start : end if end >= 0 else last]
         complete = end >= 0
+        # First what is seen first where the line comes in pieces.
+        if FORBIDDEN.search(line.removesuffix(b"\r")):
+            raise HTTPError(400, "The chunked coding holds a control byte.")
         if complete and not line.endswith(b"\r"):
             raise HTTPError(400, "A line of the chunked coding does not end with CR LF.")
-        if FORBIDDEN.search(line[:-1] if line.endswith(b"\r") else line):
-            raise HTTPError(400, "The chunked coding holds a control byte.")
         if complete:
             self._line = b""
             return end + 1, line[:-1]

@@ -1,8 +1,10 @@
-"""What a reactor holds of each client: the connection and its socket."""
+"""What reactors hold of each client: the connection, its socket, and how far it has come."""
 
 import socket
+from collections import deque
 
 from ..connection import Connection
+from ..http1.response import FileBody
 
 
 class Client:
@@ -11,12 +13,9 @@ class Client:
     Attributes:
         is_shut: the write side is shut.
         is_gone: the connection is closed, and the socket is about to be.
-        reads_on: a read that came back short need not have emptied the socket.
     """
 
-    __slots__ = (
-        "connection", "fd", "is_gone", "is_shut", "peer", "reads_on", "recv", "send", "sock", "verbs",
-    )  # fmt: skip
+    __slots__ = ("connection", "fd", "is_gone", "is_shut", "peer", "sock")
 
     def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
         self.sock = sock
@@ -25,11 +24,6 @@ class Client:
         self.peer = peer
         self.is_shut = False
         self.is_gone = False
-        self.reads_on = False
-        # Bound once, and in one tuple: what a request from memory takes.
-        self.recv = sock.recv
-        self.send = sock.send
-        self.verbs = (self.recv, self.send, connection)
 
     def has_unread(self) -> bool:
         """Whether bytes wait in the kernel, of which the connection does not know."""
@@ -37,3 +31,58 @@ class Client:
             return bool(self.sock.recv(1, socket.MSG_PEEK))
         except OSError:
             return False  # there are none; or the socket has failed, of which an event tells
+
+
+class EpollClient(Client):
+    """A client of an epoll reactor.
+
+    Attributes:
+        recv, send: the socket's.
+        verbs: both, and the connection: what a request from memory takes.
+        reads_on: a read that came back short need not have emptied the socket.
+    """
+
+    __slots__ = ("reads_on", "recv", "send", "verbs")
+
+    def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
+        Client.__init__(self, sock, connection, peer)  # super() takes a lock that all threads share
+        self.recv = sock.recv
+        self.send = sock.send
+        self.verbs = (self.recv, self.send, connection)
+        self.reads_on = False
+
+
+class UringClient(Client):
+    """A client with what is in flight for it.
+
+    Attributes:
+        in_flight: what the kernel is sending, kept alive until it is done; None if there is nothing.
+        is_idle: the connection is, so that it takes bytes at once.
+        is_armed: the multishot receive is armed.
+        held: received while the connection was not ready; None before there was any, since a deque takes 0.7 KiB.
+        held_bytes: their size.
+        answer, attempt: the last answer that was attempted, and its send, to be used again for the same one.
+        attempted: the round that queued it. Until the next one it counts as in flight.
+    """
+
+    __slots__ = (
+        "answer", "attempt", "attempted", "held", "held_bytes", "in_flight", "is_armed", "is_idle",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
+        Client.__init__(self, sock, connection, peer)  # super() takes a lock that all threads share
+        self.in_flight: bytes | FileBody | None = None
+        self.is_idle = False
+        self.is_armed = False
+        self.held: deque[bytes] | None = None
+        self.held_bytes = 0
+        self.answer = b""
+        self.attempt = b""
+        self.attempted = 0
+
+    def hold(self, data: bytes) -> None:
+        """Keep bytes, or the end of the stream, behind what is held."""
+        if self.held is None:
+            self.held = deque()
+        self.held.append(data)
+        self.held_bytes += len(data)

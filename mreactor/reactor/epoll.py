@@ -22,7 +22,7 @@ from ..sharing import own
 from ..state import IDLE
 from ..timers import TICK_SECONDS
 from .base import Reactor
-from .client import Client
+from .client import Client, EpollClient
 
 READ_BYTES = 16 * 1024  # more did not pay: the buffer is allocated for each read
 STEPS_A_TURN_MAX = 16  # reads and sends for one client; then the others have their turn
@@ -42,6 +42,9 @@ type Verbs = tuple[Callable[[int], bytes], Callable[[bytes], int], Connection]
 
 class EpollReactor(Reactor):
     """A reactor on epoll."""
+
+    client_type = EpollClient
+    _clients: list[EpollClient | None]  # type: ignore[assignment]
 
     def hand(self, fd: int) -> None:
         """Register a connection with this reactor's epoll: no queue, no wake-up, one number crosses."""
@@ -177,6 +180,7 @@ class EpollReactor(Reactor):
 
     def _drive(self, client: Client) -> None:
         """Send and read until the socket is full, empty, or the turn is over; then do what else is wanted."""
+        assert isinstance(client, EpollClient), "every client here is one"
         connection, is_empty = client.connection, False
         for _ in range(STEPS_A_TURN_MAX):
             if output := connection.pending():
@@ -192,7 +196,7 @@ class EpollReactor(Reactor):
             self._quick[client.fd] = client.verbs if connection.state == IDLE else None
             self._settle(client)
 
-    def _read(self, client: Client) -> bool:
+    def _read(self, client: EpollClient) -> bool:
         """Read once; True where that has emptied the socket, so that an event will tell of more."""
         try:
             data = client.recv(READ_BYTES)
@@ -205,7 +209,7 @@ class EpollReactor(Reactor):
             client.connection.owe(answer, 0)
         return not data or (len(data) < READ_BYTES and not client.reads_on)
 
-    def _flush(self, client: Client, output: bytes | memoryview | FileBody) -> bool:
+    def _flush(self, client: EpollClient, output: bytes | memoryview | FileBody) -> bool:
         """Send once what is owed; False where the socket takes nothing more, of which an edge will tell the end."""
         connection = client.connection
         try:

@@ -16,14 +16,13 @@ import time
 from bisect import bisect_left
 from collections import deque
 
-from ..connection import Connection
 from ..http1.response import FileBody
 from ..iouring import BufferRing, Ring, abi, address_of
 from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE
 from ..sharing import own
 from ..state import IDLE
 from .base import HANDED, TICK_NANOSECONDS, Reactor
-from .client import Client
+from .client import Client, UringClient
 
 ENTRIES = 1024
 CQ_ENTRIES = 16 * 1024  # an overflow would cost no data, but end every multishot receive it meets
@@ -55,34 +54,6 @@ FD_MASK = 0xFFFFFFFF
 
 # The flags of a receive that brought bytes and goes on; no other completion has both.
 RECEIVED = CQE_BUFFER | CQE_MORE
-
-
-class UringClient(Client):
-    """A client with what is in flight for it.
-
-    Attributes:
-        in_flight: what the kernel is sending, kept alive until it is done; None if there is nothing.
-        is_idle: the connection is, so that it takes bytes at once.
-        is_armed: the multishot receive is armed.
-        held: received while the connection was not ready.
-        answer, attempt: the last answer that was attempted, and its send, to be used again for the same one.
-        attempted: the round that queued it. Until the next one it counts as in flight.
-    """
-
-    __slots__ = (
-        "answer", "attempt", "attempted", "held", "held_bytes", "in_flight", "is_armed", "is_idle",
-    )  # fmt: skip
-
-    def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
-        Client.__init__(self, sock, connection, peer)  # super() takes a lock that all threads share
-        self.in_flight: bytes | FileBody | None = None
-        self.is_idle = False
-        self.is_armed = False
-        self.held: deque[bytes] = deque()
-        self.held_bytes = 0
-        self.answer = b""
-        self.attempt = b""
-        self.attempted = 0
 
 
 class UringReactor(Reactor):
@@ -228,7 +199,7 @@ class UringReactor(Reactor):
         if res > 0:
             self._hold(client, self._buffers.take(flags >> CQE_BUFFER_SHIFT, res))
         elif res == 0:
-            client.held.append(b"")
+            client.hold(b"")
         elif res == -errno.ENOBUFS and not client.is_gone:
             self._starved.append(client)  # nothing was lost
             return
@@ -266,8 +237,7 @@ class UringReactor(Reactor):
         """Keep bytes for a connection that is not ready for them; too many, and the kernel is to keep the rest."""
         if client.is_gone:
             return
-        client.held.append(data)
-        client.held_bytes += len(data)
+        client.hold(data)
         if client.in_flight is None:
             self._drive(client)
         if client.held_bytes > HELD_BYTES_MAX and client.is_armed:
@@ -314,6 +284,7 @@ class UringReactor(Reactor):
                 self._arm(client)
 
     def _feed(self, client: UringClient) -> None:
+        assert client.held, "something is held"
         data = client.held.popleft()
         client.held_bytes -= len(data)
         self.service.counters.bytes_in += len(data)
@@ -361,7 +332,7 @@ class UringReactor(Reactor):
             return
         client.is_gone = True
         client.is_idle = False
-        client.held.clear()
+        client.held = None
         try:
             client.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
