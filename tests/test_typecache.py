@@ -4,6 +4,7 @@ import sys
 import sysconfig
 import timeit
 from collections.abc import Iterator
+from types import FunctionType
 
 import pytest
 
@@ -34,7 +35,9 @@ def test_an_interpreter_with_another_layout_is_not_known(monkeypatch: pytest.Mon
     assert not is_known()
 
 
-def test_every_method_of_the_request_path_exists() -> None:
+def test_every_method_of_the_request_path_is_one() -> None:
+    methods = [getattr(cls, method) for cls, methods in REQUEST_PATH.items() for method in methods]
+    assert all(isinstance(method, FunctionType) for method in methods)
     assert {"deadline", "idle_deadline", "encode_plain", "get"} <= set(mentions(REQUEST_PATH))
 
 
