@@ -138,7 +138,7 @@ SURROUNDINGS = [
 # --- The sessions. ---
 
 
-@nox.session(tags=["first-half"])
+@nox.session(tags=["third-part"])
 def lint(session: nox.Session) -> None:
     """Layout and lint rules, by ruff."""
     install(session, "lint")
@@ -146,7 +146,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
 
 
-@nox.session(python=CHECKER.path if CHECKER else FREE_THREADED, tags=["first-half"])
+@nox.session(python=CHECKER.path if CHECKER else FREE_THREADED, tags=["third-part"])
 def types(session: nox.Session) -> None:
     """Strict type check, by mypy; on an ordinary Python if there is one."""
     if CHECKER is None:
@@ -155,14 +155,14 @@ def types(session: nox.Session) -> None:
     session.run("mypy", "mreactor", "bench", "noxfile.py")
 
 
-@nox.session(python=FREE_THREADED, tags=["first-half"])
+@nox.session(python=FREE_THREADED, tags=["third-part"])
 def tidy(session: nox.Session) -> None:
     """The house rules: floors, lengths, names."""
     install(session, "test")
     session.run("python", "-m", "pytest", "tests/test_tidy.py", *session.posargs)
 
 
-@nox.session(tags=["second-half"])
+@nox.session(tags=["second-part"])
 @nox.parametrize("python", TESTED)
 def tests(session: nox.Session) -> None:
     """The whole suite but the browser's part, on each interpreter found."""
@@ -170,7 +170,7 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", f"--ignore={PAGE}", *session.posargs)
 
 
-@nox.session(python=MEASURER.path if MEASURER else FREE_THREADED, tags=["first-half"])
+@nox.session(python=MEASURER.path if MEASURER else FREE_THREADED, tags=["first-part"])
 def coverage(session: nox.Session) -> None:
     """Branch coverage of the package, child processes included; on an ordinary Python if there is one."""
     if MEASURER is None:
@@ -187,7 +187,7 @@ def coverage(session: nox.Session) -> None:
         session.run("coverage", "report")
 
 
-@nox.session(python=FREE_THREADED, tags=["second-half"])
+@nox.session(python=FREE_THREADED, tags=["third-part"])
 def observability(session: nox.Session) -> None:
     """Metrics by the official parser, and the live page in Chromium, which is installed where that is possible."""
     install(session, "observability")
@@ -216,7 +216,7 @@ def soak(session: nox.Session, backend: str) -> None:
     session.run("python", "-m", "tests.soak", *asked, "--backend", backend)
 
 
-@nox.session(python=FREE_THREADED, tags=["first-half"])
+@nox.session(python=FREE_THREADED, tags=["third-part"])
 def build(session: nox.Session) -> None:
     """Wheel and source archive, what they hold, and the command that the wheel installs."""
     out = Path(session.create_tmp(), "dist")
