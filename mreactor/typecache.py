@@ -82,6 +82,11 @@ def place(cls: type, name: str) -> int:
 def version(cls: type) -> int:
     """A type's version."""
     getattr(cls, "no such name", None)  # a lookup gives one to a type that has none
+    return version_tag(cls)
+
+
+def version_tag(cls: type) -> int:
+    """What stands where a type keeps its version; 0 between a change and the next lookup."""
     return ctypes.c_uint32.from_address(id(cls) + VERSION_OFFSET).value
 
 
@@ -93,13 +98,10 @@ def renew(cls: type) -> None:
 def is_known() -> bool:
     """Whether this interpreter keeps its types' versions where they are looked for."""
     is_free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-    if sys.implementation.name != "cpython" or sys.version_info[:2] != (3, 13) or not is_free_threaded:
-        return False
-    if sys.maxsize < 2**32:
+    is_cpython_3_13 = sys.implementation.name == "cpython" and sys.version_info[:2] == (3, 13)
+    if not is_cpython_3_13 or not is_free_threaded or sys.maxsize < 2**32:
         return False
     probe = type("Probe", (), {})
-    versions = [version(probe)]
+    first = version(probe)
     renew(probe)
-    versions.append(ctypes.c_uint32.from_address(id(probe) + VERSION_OFFSET).value)
-    versions.append(version(probe))
-    return versions[1] == 0 < versions[0] < versions[2]
+    return version_tag(probe) == 0 < first < version(probe)

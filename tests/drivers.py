@@ -197,6 +197,18 @@ def missing(kind: str) -> str:
     return "" if support.usable else f"io_uring: {support.cause}"
 
 
+def fail_at_poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give connections a bug: they fail at bytes that hold `poison`."""
+    take = Connection.take
+
+    def fail(self: Connection, data: bytes) -> bytes | None:
+        if b"poison" in data:
+            raise RuntimeError("a bug of ours")
+        return take(self, data)
+
+    monkeypatch.setattr(Connection, "take", fail)
+
+
 # In memory.
 
 

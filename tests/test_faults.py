@@ -21,13 +21,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from drivers import PATIENCE_SECONDS, SOCKET_KINDS, SocketDriver, missing, open_driver
+from drivers import PATIENCE_SECONDS, SOCKET_KINDS, SocketDriver, fail_at_poison, missing, open_driver
 
 from mreactor.acceptor import base as acceptor_base
 from mreactor.acceptor import uring as acceptor_uring
 from mreactor.app import App
 from mreactor.config import Limits
-from mreactor.connection import Connection
 from mreactor.http1.request import Request
 from mreactor.http1.response import FileBody, Response
 from mreactor.iouring import Ring, SystemCalls, abi
@@ -376,14 +375,7 @@ def test_a_connection_that_fails_gives_its_buffer_back(
     ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the pool would be dry after as many failures as it has buffers, and nobody would be served any more."""
-    original = Connection.take
-
-    def take(self: Connection, data: bytes) -> bytes | None:
-        if b"poison" in data:
-            raise RuntimeError("a bug of ours")
-        return original(self, data)
-
-    monkeypatch.setattr(Connection, "take", take)
+    fail_at_poison(monkeypatch)
     monkeypatch.setattr(uring, "BUFFERS", 8)
     with serve(ring_kind, app) as driver:
         for _ in range(20):

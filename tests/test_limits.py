@@ -19,6 +19,7 @@ from drivers import (
     Driver,
     SocketClient,
     SocketDriver,
+    fail_at_poison,
     open_driver,
 )
 from vectors import Calls, add_streams, get, open_file, post, post_chunked
@@ -511,16 +512,9 @@ def count_descriptors() -> int:
 def test_a_connection_that_fails_takes_nobody_along(
     sturdy: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    original = Connection.take
-
-    def receive(self: Connection, data: bytes) -> bytes | None:
-        if b"poison" in data:
-            raise RuntimeError("a bug of ours")
-        return original(self, data)
-
     others = [sturdy.connect() for _ in range(4)]
     assert all(client.ask(get("/")).status == 200 for client in others)
-    monkeypatch.setattr(Connection, "take", receive)
+    fail_at_poison(monkeypatch)
     for _ in range(4):
         with sturdy.connect() as client:
             client.send(get("/poison"))

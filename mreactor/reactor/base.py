@@ -322,7 +322,7 @@ class Reactor(threading.Thread, ABC):
                 continue
             try:
                 if self._is_late(client, now):
-                    # Not left to an event: a read ends at urgent data, and none tells of the bytes behind it.
+                    # Not left to an event: a read ends at urgent data, and not each backend hears of what is behind it.
                     self._again.append(client)
                     continue
                 client.connection.expire(now)
