@@ -31,6 +31,7 @@ from .jobs import Jobs
 from .metrics import Counters
 from .reactor.base import STOP, Reactor
 from .reactor.epoll import EpollReactor
+from .scheduling import usable_cpus
 from .service import Service
 from .watchdog import STARTING, ailments, state_of
 
@@ -264,7 +265,7 @@ def info_of(view: View) -> dict[str, str]:
         "gil": "on" if view.has_gil() else "off",
         "backend": view.backend.partition(",")[0],
         "reactors": str(view.config.reactors),
-        "cpus": str(len(os.sched_getaffinity(0))),
+        "cpus": str(usable_cpus()),
         "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
     }
 

@@ -6,10 +6,11 @@ validation and the table in `docs/configuration.md` are all read from here. Inst
 
 import dataclasses
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from .scheduling import usable_cpus
 
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
 BACKENDS = ("epoll", "io_uring", "auto")
@@ -109,7 +110,7 @@ class Config:
     @property
     def reactors(self) -> int:
         """Number of reactor threads to run."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or usable_cpus()
 
 
 def validate(settings: Any) -> None:

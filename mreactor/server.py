@@ -24,6 +24,7 @@ from .config import Config, size
 from .jobs import Jobs
 from .reactor.base import DRAIN, STOP, Reactor
 from .requestpath import REQUEST_PATH
+from .scheduling import usable_cpus
 from .service import Service
 from .typecache import settle
 from .watchdog import Watchdog
@@ -117,12 +118,15 @@ class Server:
         per_address = self.config.limits.connections_per_address_max
         addresses = Addresses(per_address) if per_address else None
         count = self.config.reactors
+        # Reactors that share cores would interrupt each other for every few events: with 16 on two cores a request
+        # then cost 1.3 times as much.
+        gives_way = count > usable_cpus()
         assert self._jobs is not None, "the pool comes first"
         try:
             for index in range(count):
                 make_service = partial(self._make_service, index / count)
                 self._reactors.append(
-                    backend.reactor(index, make_service, self._jobs, fds_max, family, addresses)
+                    backend.reactor(index, make_service, self._jobs, fds_max, family, addresses, gives_way)
                 )
             for reactor in self._reactors:
                 reactor.start()
@@ -302,7 +306,7 @@ def report(server: Server) -> list[str]:
     return [
         f"mreactor {__version__} on {platform.python_implementation()} {platform.python_version()}, {gil}",
         f"backend {server.backend.description}",
-        f"{counted(config.reactors, 'reactor thread')} on {counted(len(os.sched_getaffinity(0)), 'usable CPU')}",
+        f"{counted(config.reactors, 'reactor thread')} on {counted(usable_cpus(), 'usable CPU')}",
         f"limits: {counted(limits.connections_max, 'connection')}, body {size(limits.body_bytes_max)},"
         f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
         f"listening on {url(host, port)}",

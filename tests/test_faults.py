@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from drivers import PATIENCE_SECONDS, SOCKET_KINDS, SocketDriver, fail_at_poison, missing, open_driver
 
+from mreactor import server
 from mreactor.acceptor import base as acceptor_base
 from mreactor.acceptor import uring as acceptor_uring
 from mreactor.app import App
@@ -658,6 +659,17 @@ def test_the_acceptor_gives_way_where_it_may(
         check_all_answers(driver)
         policy = os.sched_getscheduler(driver.server._acceptor.native_id)
         assert policy == (os.SCHED_OTHER if is_forbidden else os.SCHED_BATCH)
+
+
+@pytest.mark.parametrize("is_crowded", [False, True])
+def test_reactors_give_way_where_there_are_more_than_cores(
+    kind: str, is_crowded: bool, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "usable_cpus", lambda: 1 if is_crowded else 2)
+    with open_driver(kind, app, Limits(), threads=2) as driver:
+        check_all_answers(driver)
+        policies = {os.sched_getscheduler(reactor.native_id) for reactor in driver.server._reactors}
+        assert policies == {os.SCHED_BATCH if is_crowded else os.SCHED_OTHER}
 
 
 def test_a_connection_that_cannot_be_handed_over_is_closed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

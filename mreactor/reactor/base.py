@@ -20,6 +20,7 @@ from ..job import Job
 from ..jobs import Jobs
 from ..mailbox import Mailbox
 from ..metrics import BUCKETS
+from ..scheduling import give_way
 from ..service import Service
 from ..sharing import own
 from ..state import CLOSED, IDLE, LINGERING, READY, SENDING
@@ -73,6 +74,7 @@ class Reactor(threading.Thread, ABC):
         fds_max: no file descriptor handed over is as large as this.
         family: the address family of the connections.
         addresses: counts the connections of each client address; None: they are not bounded.
+        gives_way: it does not interrupt other threads when it wakes: there are more of its kind than cores.
     """
 
     client_type: type[Client] = Client
@@ -86,6 +88,7 @@ class Reactor(threading.Thread, ABC):
         fds_max: int,
         family: int,
         addresses: Addresses | None = None,
+        gives_way: bool = False,
     ) -> None:
         super().__init__(name=f"reactor-{index}", daemon=True)
         self.index = index
@@ -97,6 +100,7 @@ class Reactor(threading.Thread, ABC):
         self._fds_max = fds_max
         self._family = family
         self._addresses = addresses
+        self._gives_way = gives_way
         self._mailbox: Mailbox[Message] = Mailbox()
         self._is_draining = False
         self._is_stopped = False
@@ -121,6 +125,8 @@ class Reactor(threading.Thread, ABC):
     def run(self) -> None:
         """Serve until stopped, or until drained."""
         try:
+            if self._gives_way:
+                give_way()
             self.service = self._make_service()
             self.timers = TimerWheel(self.service.now, self._fds_max)
             self._clients: list[Client | None] = [None] * self._fds_max
