@@ -82,6 +82,14 @@ def refusal_of(service: Service, peer: tuple[Any, ...], head: RequestHead | None
     return service.encode(response, head, False)
 
 
+def response_to(service: Service, peer: tuple[Any, ...], head: RequestHead, body: bytes) -> Response:
+    """The response that a request's handler comes to, here and now."""
+    try:
+        return respond(head.match.handler(Request(head, body, peer), **head.match.params))
+    except BaseException as error:
+        return failure(service, head, error)
+
+
 def job_for(service: Service, peer: tuple[Any, ...], head: RequestHead, body: bytes) -> Job:
     """The call of a blocking handler, which keeps the body in memory until it is done.
 

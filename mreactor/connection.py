@@ -11,14 +11,14 @@ The connection calls nobody. Closing is a state that the driver observes. One th
 from math import nextafter
 from typing import Any
 
-from .answer import answer_to, failure, job_for, refusal_of, response_of
+from .answer import answer_to, failure, job_for, refusal_of, response_of, response_to
 from .http1.request import Request, RequestHead
 from .http1.response import CONTINUE, TEXT, FileBody, Response, respond
 from .http1.status import HTTPError
 from .job import Job
 from .outbox import Outbox
-from .reception import Reception
-from .replies import ELSEWHERE, Call, Kept, Note, Reply
+from .reception import Reception, borrow
+from .replies import ELSEWHERE, Call, Kept, Reply
 from .service import DRAIN_GRACE_SECONDS, Service
 from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, NEXT_STATES, READY, SENDING, WAITING, State
 from .stream import Stream
@@ -33,24 +33,26 @@ class Connection:
     Attributes:
         state: a value of `State`, as an int.
         deadline: monotonic seconds by which something has to happen, else `expire` is due; infinite for none.
+        peer: the client's address, as `getpeername` gives it.
     """
 
     __slots__ = (
-        "_buffer", "_eof", "_fresh_deadline", "_head", "_job", "_keep_alive", "_kept", "_late", "_outbox", "_peer",
-        "_reception", "_refused", "_service", "_unstarted", "deadline", "state",
+        "_buffer", "_eof", "_fresh_deadline", "_head", "_job", "_keep_alive", "_kept", "_late", "_outbox",
+        "_reception", "_refused", "_service", "_unstarted", "deadline", "peer", "state",
     )  # fmt: skip
 
     def __init__(self, service: Service, peer: tuple[Any, ...]) -> None:
-        self._service, self._peer = service, peer
+        self._service, self.peer = service, peer
         self.state = IDLE
         # A fresh connection has as long for its first head as a head may take, and no other deadline is equal to this.
         self.deadline = self._fresh_deadline = nextafter(service.now + service.limits.head_seconds, 0.0)
         self._buffer = b""  # received and not yet used
-        self._reception = Reception(service)
+        # Thousands of connections may be idle, and an idle one has neither of these.
+        self._reception: Reception | None = None  # while a message is being received
+        self._outbox: Outbox | None = None  # while something is owed
         self._head: RequestHead | None = None  # of the request being answered, or the last one
         self._job: Job | None = None  # what WAITING waits for
         self._unstarted: Job | None = None  # the same, until the driver takes it
-        self._outbox = Outbox()
         self._keep_alive = True
         self._refused = False  # the last answer refuses a message whose end is unknown
         self._kept: Kept | None = None  # for the reply cache
@@ -75,16 +77,10 @@ class Connection:
                 return self.call(call, b"")
         return self.take(data)
 
-    def note_reply(self, note: Note, count: int) -> None:
-        """Have the access log tell of requests answered from the reply cache."""
-        if self._service.access is not None:
-            self._service.access.note(self._peer, *note, count)
-
     def take(self, data: bytes) -> bytes | None:
         """As `receive`, for bytes that are not known."""
         if not data:
-            self.receive_eof()
-            return None
+            return self.receive_eof()
         if (state := self.state) == IDLE:
             replies = self._service.replies
             if replies.farewells and (reply := replies.farewells.get(data)) is not None:
@@ -109,41 +105,43 @@ class Connection:
         """While idle: answer a request that has been read and routed before; returns what `receive` returns."""
         (handler, params, head, tally), service = call, self._service
         try:
-            result = handler(Request(head, body, self._peer), **params)
+            result = handler(Request(head, body, self.peer), **params)
             if type(result) is str:
                 content, content_type = result.encode(), TEXT
             else:
                 response = result if type(result) is Response else respond(result)
                 if not response.is_plain or type(sent := response.body) is not bytes:
-                    return self._answer_known(head, response)
+                    return self._finish(self._encode(head, response), b"")
                 content, content_type = sent, response.content_type
         except BaseException as error:
-            return self._answer_known(head, failure(service, head, error))
+            return self._finish(self._encode(head, failure(service, head, error)), b"")
         tally[0] += 1
         self.deadline = service.idle_deadline
         if service.access is not None:
-            service.access.note(self._peer, head, 200, len(content))
+            service.access.note(self.peer, head, 200, len(content))
         return service.encode_plain(content, content_type)
 
-    def receive_eof(self) -> None:
-        """The peer has shut its write side. What it has asked for in full is still answered."""
+    def receive_eof(self) -> bytes | None:
+        """The peer has shut its write side. What it has asked for in full is still answered; returns as `receive`."""
         self._eof = True
+        if self.state in (HEAD, BODY):
+            return self._finish(self._refusal(HTTPError(400, CUT_OFF)), b"")
         if self.state in (IDLE, LINGERING):
             self.abort()
-        elif self.state in (HEAD, BODY):
-            self._finish(self._refusal(HTTPError(400, CUT_OFF)), b"")
+        return None
 
     def owe(self, answer: bytes, count: int) -> None:
         """The kernel took only `count` bytes of an answer that `receive` returned: the rest is owed."""
-        self._outbox.output = memoryview(answer)[count:]
+        self._owing().output = memoryview(answer)[count:]
         self._enter(SENDING)
 
     def sent(self, count: int) -> None:
         """The kernel has taken `count` bytes of `pending`."""
-        self._outbox.sent(count)
+        outbox = self._owing()
+        outbox.sent(count)
         if self.state == SENDING:
             if count:
-                self.deadline = self._outbox.deadline(self._service)
+                self.deadline = outbox.deadline(self._service)
             self._go_on()
 
     def complete(self, job: Job) -> None:
@@ -151,15 +149,14 @@ class Connection:
         self._service.hold(-job.size)
         head = self._head
         if job is not self._job or head is None:
-            if job.stream is not None or job.result is not None:
-                self._unstarted = Job(job.discard, (), {})  # closing may wait as well
+            self._unstarted = job.disposal() or self._unstarted
             return
         self._job = None
         if self._service.draining and not self._buffer:
             self._keep_alive = False
         self._enter(SENDING)
         if job.stream is None:
-            self._outbox.add(self._encode(head, response_of(self._service, head, job)))
+            self._owing().add(self._encode(head, response_of(self._service, head, job)))
         else:
             self._take_part(job)
         self._go_on()
@@ -197,9 +194,11 @@ class Connection:
         if self.state != CLOSED:
             self._enter(CLOSED)
             self._buffer = b""
-            self._reception.drop()
+            if self._reception is not None:
+                self._reception.drop()
             # A stream whose part is being computed cannot be closed yet: see `complete`.
-            self._unstarted, self._job = self._outbox.give_up(self._job is not None), None
+            self._unstarted = None if self._outbox is None else self._outbox.give_up(self._job is not None)
+            self._reception = self._outbox = self._job = None
 
     @property
     def wants_read(self) -> bool:
@@ -208,12 +207,12 @@ class Connection:
 
     def pending(self) -> bytes | memoryview | FileBody:
         """What to send now; empty for nothing. Report what was taken with `sent`."""
-        return self._outbox.pending()
+        return b"" if self._outbox is None else self._outbox.pending()
 
     @property
     def file_follows(self) -> bool:
         """Whether a file comes right behind `pending`, so that the kernel need not send the little there is at once."""
-        return isinstance(self._outbox.stream, FileBody)
+        return self._outbox is not None and isinstance(self._outbox.stream, FileBody)
 
     def take_job(self) -> Job | None:
         """The job to start, given out once; None if there is none."""
@@ -221,16 +220,15 @@ class Connection:
         return job
 
     def _remembered(self, reply: Reply) -> bytes:
-        answer, _, hits, note = reply
+        answer, _, hits, noted = reply
         hits[ELSEWHERE] += 1
-        if note is not None:
-            self.note_reply(*note)
+        if noted is not None:
+            self._service.note(self.peer, *noted)
         return answer
 
     def _take_turn(self, data: bytes) -> bytes | None:
         """Answer the requests in `data`, up to the bound for one turn; returns what `receive` returns."""
-        reception, service = self._reception, self._service
-        self._kept = None
+        reception, service, self._kept = self._receiving(), self._service, None
         answers: list[bytes] = []
         size, start, same = 0, 0, True
         first: RequestHead | None = None
@@ -240,11 +238,8 @@ class Connection:
                 head = reception.head
                 # What cannot be answered at once waits, unanswered, until the answers before it are sent.
                 if start < 0 or head is None or (answers and head.match.blocking):
-                    self._pause(answers, data[began:])
-                    return None
-                if service.draining and start == len(data):
-                    self._keep_alive = False
-                answer = self._answer(head, reception.take_body())
+                    return self._pause(answers, data[began:])
+                answer = self._answer(head, reception.take_body(), start == len(data))
                 if answer is None:
                     self._buffer = data[start:]
                     return None
@@ -252,7 +247,7 @@ class Connection:
                 size += len(answer)
                 same = same and (first is None or head is first)
                 first = head
-                if start == len(data) or self._outbox.stream is not None or not self._keep_alive:
+                if start == len(data) or self._outbox is not None or not self._keep_alive:
                     break
         except HTTPError as error:
             answers.append(self._refusal(error))
@@ -264,15 +259,13 @@ class Connection:
         return self._finish(output, data[start:])
 
     def _receive_body(self, data: bytes) -> bytes | None:
-        reception = self._reception
+        reception = self._receiving()
         try:
             end = reception.read_body(data)
             if end < 0 or reception.head is None:
                 self.deadline = reception.body_deadline
                 return None
-            if self._service.draining and end == len(data):
-                self._keep_alive = False
-            answer = self._answer(reception.head, reception.take_body())
+            answer = self._answer(reception.head, reception.take_body(), end == len(data))
         except HTTPError as error:
             return self._finish(self._refusal(error), b"")
         if answer is None:
@@ -280,15 +273,15 @@ class Connection:
             return None
         return self._finish(answer, data[end:])
 
-    def _pause(self, answers: list[bytes], rest: bytes) -> None:
-        """End a turn before a request that cannot be answered yet."""
-        reception = self._reception
+    def _pause(self, answers: list[bytes], rest: bytes) -> bytes | None:
+        """End a turn before a request that cannot be answered yet; returns what `receive` returns."""
+        reception = self._receiving()
         if answers:
             reception.drop()  # it is read anew when its turn comes
-            self._finish(b"".join(answers), rest)
-        elif reception.in_body:
+            return self._finish(b"".join(answers), rest)
+        if reception.in_body:
             if reception.awaits_continue:
-                self._outbox.add(CONTINUE)
+                self._owing().add(CONTINUE)
             self._enter(BODY)
             self.deadline = reception.body_deadline
         else:
@@ -296,16 +289,17 @@ class Connection:
             reception.rebase()
             if self.state != HEAD:
                 self._enter(HEAD)
-        if self._eof and self.state in (HEAD, BODY):
-            self._finish(self._refusal(HTTPError(400, CUT_OFF)), b"")
+        return self._finish(self._refusal(HTTPError(400, CUT_OFF)), b"") if self._eof else None
 
     def _finish(self, output: bytes, rest: bytes) -> bytes | None:
         """End a turn with an answer: the connection falls idle, or goes on from SENDING."""
-        outbox = self._outbox
-        if rest or outbox.stream or outbox.output or self._eof or not self._keep_alive or self.state == READY:
+        if self._reception is not None:
+            self._reception.give_back()
+            self._reception = None
+        if rest or self._outbox is not None or self._eof or not self._keep_alive or self.state == READY:
             self._buffer = rest
             self._service.slow_answers += 1
-            outbox.add(output)
+            self._owing().add(output)
             self._enter(SENDING)
             return None
         if self.state == IDLE:
@@ -314,60 +308,56 @@ class Connection:
             self._enter(IDLE)
         return output
 
-    def _answer_known(self, head: RequestHead, response: Response) -> bytes | None:
+    def _answer(self, head: RequestHead, body: bytes, is_last: bool) -> bytes | None:
+        """Answer a request, perhaps the last that is there; None where its handler runs elsewhere (state WAITING)."""
+        if is_last and self._service.draining:
+            self._keep_alive = False
+        if not head.match.blocking:
+            return self._encode(head, response_to(self._service, self.peer, head, body))
         self._head = head
-        return self._finish(self._encode(head, response), b"")
-
-    def _answer(self, head: RequestHead, body: bytes) -> bytes | None:
-        """Answer a request; None where its handler runs elsewhere (state WAITING)."""
-        self._head = head
-        match = head.match
-        if match.blocking:
-            self._wait_for(job_for(self._service, self._peer, head, body))
-            return None
-        try:
-            response = respond(match.handler(Request(head, body, self._peer), **match.params))
-        except BaseException as error:
-            response = failure(self._service, head, error)
-        return self._encode(head, response)
+        self._wait_for(job_for(self._service, self.peer, head, body))
+        return None
 
     def _encode(self, head: RequestHead, response: Response) -> bytes:
+        self._head = head
         service, match, content = self._service, head.match, response.body
         # The commonest answer, at half the cost of the general way.
         if match.plain and self._keep_alive and response.is_plain and type(content) is bytes:
             match.tally[0] += 1
             if service.access is not None:
-                service.access.note(self._peer, head, 200, len(content))
+                service.access.note(self.peer, head, 200, len(content))
             return service.encode_plain(content, response.content_type)
-        answer = answer_to(service, self._peer, head, response, self._keep_alive)
-        self._outbox.stream, self._keep_alive, self._kept = answer.stream, answer.keep_alive, answer.kept
+        answer = answer_to(service, self.peer, head, response, self._keep_alive)
+        self._keep_alive, self._kept = answer.keep_alive, answer.kept
+        if answer.stream is not None:
+            self._owing().stream = answer.stream
         return answer.output
 
     def _refusal(self, error: HTTPError) -> bytes:
         """The answer to a message that cannot be read: nothing after it is taken for a request."""
         self._keep_alive = False
         self._refused = True
-        head = self._reception.head
-        self._reception.drop()
+        reception = self._receiving()
+        head = reception.head
+        reception.drop()
         self._buffer = b""
-        return refusal_of(self._service, self._peer, head, error)
+        return refusal_of(self._service, self.peer, head, error)
 
     def _go_on(self) -> None:
         """Where the output is out, fetch what follows it, or go to the next state."""
-        outbox = self._outbox
+        outbox = self._owing()
         while self.state == SENDING and not outbox.output and not isinstance(outbox.stream, FileBody):
             if outbox.stream is not None:
                 self._begin_part(outbox.stream)
             elif not self._keep_alive:
                 self._enter(LINGERING if self._lingers() else CLOSED)
-            elif self._buffer:
-                self._enter(READY)
             else:
-                self._enter(CLOSED if self._eof else IDLE)
+                self._outbox = None
+                self._enter(READY if self._buffer else CLOSED if self._eof else IDLE)
 
     def _lingers(self) -> bool:
         """Whether bytes may be on their way that would turn the closing into a reset (RFC 9112 section 9.6)."""
-        likely = self._outbox.in_pieces or self._refused or self._buffer or self._service.draining
+        likely = self._owing().in_pieces or self._refused or self._buffer or self._service.draining
         return not self._eof and bool(likely or (self._head is not None and self._head.has_body))
 
     def _begin_part(self, stream: Stream) -> None:
@@ -380,7 +370,7 @@ class Connection:
 
     def _take_part(self, job: Job) -> None:
         """Send a stream's next part; one that fails ends the connection, so that the peer sees the answer cut off."""
-        error = self._outbox.take_part(job)
+        error = self._owing().take_part(job)
         if error is not None and self._head is not None:
             failure(self._service, self._head, error)
             self.abort()
@@ -397,4 +387,14 @@ class Connection:
         if state != HEAD or self.deadline != self._fresh_deadline:
             self.deadline = service.now + service.patience[state]
         if state == SENDING:
-            self._outbox.begin(service.now)
+            self._owing().begin(service.now)
+
+    def _receiving(self) -> Reception:
+        """What reads the message that is coming, or that begins."""
+        self._reception = reception = self._reception or borrow(self._service)
+        return reception
+
+    def _owing(self) -> Outbox:
+        """What is owed, to be added to."""
+        self._outbox = outbox = self._outbox or Outbox()
+        return outbox

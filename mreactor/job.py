@@ -52,7 +52,11 @@ class Job:
         except BaseException as error:  # even sys.exit(): a handler's failure is its client's answer
             self.error = error
 
-    def discard(self) -> None:
+    def disposal(self) -> "Job | None":
+        """The work of closing what this one has come to, which may wait as well; None where there is nothing."""
+        return None if self.stream is None and self.result is None else Job(self._discard, (), {})
+
+    def _discard(self) -> None:
         """Close what the work has come to, a file or a generator: nobody waits for it any more."""
         for thing in (self.stream, self.result, getattr(self.result, "body", None)):
             close = getattr(thing, "close", None)

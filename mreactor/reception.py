@@ -7,8 +7,14 @@ from .http1.status import HTTPError
 from .service import Service
 
 
+def borrow(service: Service) -> "Reception":
+    """One for a connection that begins to receive. The service has a spare one, which does for whole messages."""
+    spare, service.spare = service.spare, None
+    return Reception(service) if spare is None else spare
+
+
 class Reception:
-    """Reads one connection's requests, whole or in pieces. Used by the connection alone.
+    """Reads one connection's requests, whole or in pieces. Used by the connection alone, until it is given back.
 
     Attributes:
         head: the request read last, or being read; None before its head is complete.
@@ -81,6 +87,13 @@ class Reception:
         body, self._body = self._body, None
         self._charge(0)
         return body.content()
+
+    def give_back(self) -> None:
+        """The connection needs it no more: another may have it, unless something unfinished is left in it."""
+        if self._reader is None and self._body is None and not self._whole and not self._charged:
+            self.head = None
+            self.awaits_continue = False
+            self._service.spare = self
 
     def rebase(self) -> None:
         """The next call's data begins with the head being read: what was before it has been dropped."""

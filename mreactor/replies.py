@@ -23,8 +23,11 @@ type Note = tuple[RequestHead, int, int]
 # What is needed to keep an answer: what counts its requests, and what the access log says of each.
 type Kept = tuple[Tally, Note | None]
 
-# An answer, its size, how often it was given (see `IN_LOOP`), and what the access log says of each request answered.
-type Reply = tuple[bytes, int, list[int], tuple[Note, int] | None]
+# A note, and of how many equal requests it is.
+type Noted = tuple[RequestHead, int, int, int]
+
+# An answer, its size, how often it was given (see `IN_LOOP`), and what the access log says of the requests answered.
+type Reply = tuple[bytes, int, list[int], Noted | None]
 
 # Where the two numbers of `Reply` stand: hits in a reactor's own loop, whose bytes are counted by them, and elsewhere.
 IN_LOOP = 0
@@ -103,7 +106,7 @@ class Replies:
         if is_full or is_huge or key in answers:
             return
         hits = [0, 0]
-        answers[key] = (answer, len(answer), hits, None if note is None else (note, count))
+        answers[key] = (answer, len(answer), hits, None if note is None else (*note, count))
         self._counts.append((hits, count, tally, len(key), len(answer)))
         self._bytes += size
 

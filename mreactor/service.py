@@ -7,6 +7,7 @@ threads use costs each of them an atomic operation, or a lock, at every mention.
 import time
 from collections.abc import Iterable
 from math import inf
+from typing import Any
 
 from .accesslog import AccessBuffer
 from .config import Limits
@@ -50,6 +51,8 @@ class Service:
         next_second: monotonic seconds at which `turn_second` is due.
         replies: what this second's requests have led to; empty while the server drains.
         draining: answers say `Connection: close`.
+        note: what tells the access log of a request; see `AccessBuffer.note`.
+        spare: a `Reception` that no connection uses now, or None.
         slow_answers: answers of the present round that did not take the reactor's fast lane, which counts its own.
     """
 
@@ -66,8 +69,10 @@ class Service:
         self.parser = Parser(limits)
         self.counters = Counters()
         self.access = access
+        self.note = _note_nothing if access is None else access.note
         self.draining = False
         self.slow_answers = 0
+        self.spare: Any = None
         self._phase = phase
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.replies = Replies(self.counters)
@@ -185,6 +190,10 @@ class Service:
         prefix = self._status_line(200) + self.common + encode_fields(response) + b"Content-Length: "
         self._prefixes[content_type] = prefix
         return prefix
+
+
+def _note_nothing(*request: Any) -> None:
+    """Where the access log is off."""
 
 
 def _refused(request: Request, refusal: HTTPError) -> Response:

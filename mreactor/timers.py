@@ -1,12 +1,13 @@
 """A coarse timer wheel: deadlines of thousands of connections at next to no cost for those that keep being moved.
 
 A deadline that is put off is not touched in the wheel: when its slot comes round, the owner looks and schedules anew.
-One that is brought forward gets a second place in an earlier slot. The wheel knows file descriptors, not clients, so a
-client that has gone leaves a number behind and nothing else. Used by one thread.
+The wheel knows file descriptors, not clients, and takes all its memory at once: a slot is a ring of descriptors, linked
+by their numbers. Used by one thread.
 """
 
 import math
 from array import array
+from collections.abc import Iterator
 
 TICK_SECONDS = 0.25
 SLOTS = 1024  # 256 s; what lies further ahead waits in the last slot and is scheduled anew from there
@@ -20,12 +21,17 @@ class TimerWheel:
         fds_max: no file descriptor is as large as this.
     """
 
-    __slots__ = ("_alarms", "_slots", "_tick")
+    __slots__ = ("_alarms", "_fds_max", "_next", "_previous", "_tick")
 
     def __init__(self, now: float, fds_max: int) -> None:
-        # Arrays hold numbers, where lists would hold objects that pin memory long after a wave of connections.
-        self._slots = [array("i") for _ in range(SLOTS)]
-        # The tick under which a descriptor is filed; 0: none, places left are void.
+        # Arrays hold numbers, where lists would hold objects that pin memory long after a wave of connections. Behind
+        # the descriptors each slot has a place of its own, where its ring begins and ends.
+        self._fds_max = fds_max
+        self._next = array("i", bytes(4 * (fds_max + SLOTS)))
+        self._previous = array("i", bytes(4 * (fds_max + SLOTS)))
+        for slot in range(fds_max, fds_max + SLOTS):
+            self._next[slot] = self._previous[slot] = slot
+        # The tick under which a descriptor is filed; 0: none.
         self._alarms = array("q", bytes(8 * fds_max))
         self._tick = int(now / TICK_SECONDS)
 
@@ -35,25 +41,33 @@ class TimerWheel:
             return
         tick = int(min(deadline / TICK_SECONDS, self._tick + SLOTS - 2)) + 1
         tick = max(tick, self._tick + 1)
-        if not 0 < self._alarms[fd] <= tick:
-            self._alarms[fd] = tick
-            self._slots[tick % SLOTS].append(fd)
+        if 0 < self._alarms[fd] <= tick:
+            return
+        self.forget(fd)
+        self._alarms[fd] = tick
+        slot = self._fds_max + tick % SLOTS
+        last = self._previous[slot]
+        self._next[last] = self._previous[slot] = fd
+        self._next[fd], self._previous[fd] = slot, last
 
     def forget(self, fd: int) -> None:
         """Take a descriptor out."""
-        self._alarms[fd] = 0
+        if self._alarms[fd]:
+            self._alarms[fd] = 0
+            after, before = self._next[fd], self._previous[fd]
+            self._next[before], self._previous[after] = after, before
 
-    def due(self, now: float) -> list[int]:
-        """Take out the descriptors whose slots have come, those of moved deadlines among them: the owner looks."""
+    def due(self, now: float) -> Iterator[int]:
+        """Take out the descriptors whose slots have come, those of moved deadlines among them: the owner looks.
+
+        One by one, since there may be thousands; in between any may be scheduled and forgotten.
+        """
         present = int(now / TICK_SECONDS)
-        taken: list[int] = []
-        while self._tick < present:
+        while True:
+            slot = self._fds_max + self._tick % SLOTS  # empty, unless the last one to look gave up
+            while (fd := self._next[slot]) != slot:
+                self.forget(fd)
+                yield fd
+            if self._tick >= present:
+                return
             self._tick += 1
-            slot = self._slots[self._tick % SLOTS]
-            fds = slot.tolist()
-            del slot[:]
-            for fd in fds:
-                if self._alarms[fd] == self._tick:  # otherwise it is filed elsewhere by now, or gone
-                    self._alarms[fd] = 0
-                    taken.append(fd)
-        return taken

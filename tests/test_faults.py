@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -166,11 +167,12 @@ def wrap_clients(monkeypatch: pytest.MonkeyPatch, recv: Verb | None = None, send
 
     def init(client: Any, *args: Any) -> None:
         construct(client, *args)
-        if recv is not None:
-            client.recv = lambda size, real=client.recv: recv(real, size)
-        if send is not None:
-            client.send = lambda data, *flags, real=client.send: send(real, data, *flags)
-        client.verbs = (client.recv, client.send, *client.verbs[2:])
+        real_recv, real_send, connection = client.verbs
+        client.verbs = (
+            real_recv if recv is None else partial(recv, real_recv),
+            real_send if send is None else partial(send, real_send),
+            connection,
+        )
 
     monkeypatch.setattr(EpollClient, "__init__", init)
 

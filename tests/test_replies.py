@@ -63,8 +63,8 @@ def test_an_answer_is_kept_with_what_the_log_says(replies: Replies) -> None:
     replies.keep(b"three", b"answers", asked, 3, ([0], note))
     replies.keep(b"unlogged", b"answer", asked, 1, ([0], None))
     assert replies.answers == {
-        b"one": (b"answer", 6, [0, 0], (note, 1)),
-        b"three": (b"answers", 7, [0, 0], (note, 3)),
+        b"one": (b"answer", 6, [0, 0], (*note, 1)),
+        b"three": (b"answers", 7, [0, 0], (*note, 3)),
         b"unlogged": (b"answer", 6, [0, 0], None),
     }
     assert not replies.calls

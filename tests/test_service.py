@@ -92,6 +92,9 @@ def test_the_access_log_turns_with_the_second(monkeypatch: pytest.MonkeyPatch) -
         def turn_second(self, wall: float) -> None:
             self.seconds.append(wall)
 
+        def note(self, *request: object) -> None:
+            raise AssertionError("no request was answered")
+
     monkeypatch.setattr(time, "time", lambda: 1000.5)
     Service(Limits(), (), Access())  # type: ignore[arg-type]
     assert Access.seconds == [1000.5]

@@ -15,8 +15,9 @@ from .base import WAKE_SECONDS, Acceptor
 
 log = logging.getLogger("mreactor")
 
-ENTRIES = 256
-CQ_ENTRIES = 4096
+# A round accepts few connections at once. A thousand would take memory of many sizes, which the thread then keeps.
+ENTRIES = 64
+CQ_ENTRIES = 256
 FAILURES_MAX = 20  # in a row; with the pauses between them, a second
 ACCEPTED = 1 << 32
 CANCELLED = 2 << 32

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..addresses import Addresses
+from ..allocator import return_pages
 from ..connection import Connection
 from ..http1.status import HTTPError
 from ..job import Job
@@ -77,7 +78,7 @@ class Reactor(threading.Thread, ABC):
         gives_way: it does not interrupt other threads when it wakes: there are more of its kind than cores.
     """
 
-    client_type: type[Client] = Client
+    client_type: Callable[[socket.SocketType, Connection], Client]
     ring_fd = -1  # where another ring may post connections, see `HANDED`
 
     def __init__(
@@ -187,7 +188,7 @@ class Reactor(threading.Thread, ABC):
                 counters.error("address")
                 refuse(sock)
                 raise ConnectionRefusedError("this address has too many connections")
-            client = self.client_type(sock, Connection(self.service, peer), peer)
+            client = self.client_type(sock, Connection(self.service, peer))
         except Exception as error:
             if not isinstance(
                 error, OSError
@@ -238,7 +239,7 @@ class Reactor(threading.Thread, ABC):
         """Tell the peer that all is said (FIN)."""
         client.is_shut = True
         try:
-            client.sock.shutdown(socket.SHUT_WR)
+            client.shut(socket.SHUT_WR)
         except OSError:
             client.connection.abort()
             self._discard(client)
@@ -255,7 +256,7 @@ class Reactor(threading.Thread, ABC):
         self.timers.forget(client.fd)
         self.service.counters.closed += 1
         if self._addresses is not None:
-            self._addresses.leave(client.peer)
+            self._addresses.leave(client.connection.peer)
 
     def _fail(self, client: Client | None, error: Exception) -> None:
         """A client's socket or connection failed: it is closed, and nobody else is touched."""
@@ -297,7 +298,7 @@ class Reactor(threading.Thread, ABC):
         self._bury()
 
     def _tick(self, now: int, received: int, sent: int, spent: int, longest: int) -> int:
-        """Close the books, four times a second, and act on deadlines.
+        """Close the books, four times a second, act on deadlines, and return memory.
 
         Args:
             now: monotonic nanoseconds.
@@ -317,13 +318,15 @@ class Reactor(threading.Thread, ABC):
         if self.service.access is not None:
             self.service.access.turn(self.heartbeat)
         self._attend_time(self.heartbeat)
+        return_pages()
         if self._is_draining and counters.accepted == counters.closed and self.heartbeat > self._quiet_since:
             self._is_stopped = True
         return now + TICK_NANOSECONDS
 
     def _attend_time(self, now: float) -> None:
         """Act on the deadlines that have passed."""
-        for client in [self._clients[fd] for fd in self.timers.due(now)]:
+        for fd in self.timers.due(now):
+            client = self._clients[fd]
             if client is None or client.is_gone:
                 continue
             try:

@@ -11,49 +11,62 @@ class Client:
     """A connection and its socket.
 
     Attributes:
+        fd: the socket's descriptor.
         is_shut: the write side is shut.
         is_gone: the connection is closed, and the socket is about to be.
     """
 
-    __slots__ = ("connection", "fd", "is_gone", "is_shut", "peer", "sock")
+    __slots__ = ("connection", "fd", "is_gone", "is_shut")
 
-    def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
+    def __init__(self, fd: int, connection: Connection) -> None:
+        self.fd = fd
         self.connection = connection
-        self.peer = peer
         self.is_shut = False
         self.is_gone = False
 
     def has_unread(self) -> bool:
         """Whether bytes wait in the kernel, of which the connection does not know."""
+        sock = self._borrow_socket()
         try:
-            return bool(self.sock.recv(1, socket.MSG_PEEK))
+            return bool(sock.recv(1, socket.MSG_PEEK))
         except OSError:
             return False  # there are none; or the socket has failed, of which an event tells
+        finally:
+            sock.detach()
+
+    def shut(self, how: int) -> None:
+        """Shut the write side, or both, by socket's constants; raises OSError."""
+        sock = self._borrow_socket()
+        try:
+            sock.shutdown(how)
+        finally:
+            sock.detach()
+
+    def _borrow_socket(self) -> socket.SocketType:
+        """A socket object for a moment, to be detached: its end would close the descriptor. Any family will do."""
+        return socket.SocketType(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, self.fd)
 
 
 class EpollClient(Client):
     """A client of an epoll reactor.
 
     Attributes:
-        recv, send: the socket's.
-        verbs: both, and the connection: what a request from memory takes.
+        sock: its socket.
+        verbs: the socket's `recv` and `send`, and the connection: what a request from memory takes.
         reads_on: a read that came back short need not have emptied the socket.
     """
 
-    __slots__ = ("reads_on", "recv", "send", "verbs")
+    __slots__ = ("reads_on", "sock", "verbs")
 
-    def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
-        Client.__init__(self, sock, connection, peer)  # super() takes a lock that all threads share
-        self.recv = sock.recv
-        self.send = sock.send
-        self.verbs = (self.recv, self.send, connection)
+    def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
+        Client.__init__(self, sock.fileno(), connection)  # super() takes a lock that all threads share
+        self.sock = sock
+        self.verbs = (sock.recv, sock.send, connection)
         self.reads_on = False
 
 
 class UringClient(Client):
-    """A client with what is in flight for it.
+    """A client with what is in flight for it. It takes the descriptor out of the socket that it is made with.
 
     Attributes:
         in_flight: what the kernel is sending, kept alive until it is done; None if there is nothing.
@@ -69,8 +82,8 @@ class UringClient(Client):
         "answer", "attempt", "attempted", "held", "held_bytes", "in_flight", "is_armed", "is_idle",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.SocketType, connection: Connection, peer: object) -> None:
-        Client.__init__(self, sock, connection, peer)  # super() takes a lock that all threads share
+    def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
+        Client.__init__(self, sock.fileno(), connection)  # super() takes a lock that all threads share
         self.in_flight: bytes | FileBody | None = None
         self.is_idle = False
         self.is_armed = False
@@ -79,6 +92,12 @@ class UringClient(Client):
         self.answer = b""
         self.attempt = b""
         self.attempted = 0
+        sock.detach()  # an object for each of thousands of sockets, of which the ring needs only the numbers
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the kernel still works for it, and will say when that is over."""
+        return self.is_armed or self.in_flight is not None
 
     def hold(self, data: bytes) -> None:
         """Keep bytes, or the end of the stream, behind what is held."""

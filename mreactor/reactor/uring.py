@@ -68,10 +68,11 @@ class UringReactor(Reactor):
         self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
         self.ring_fd = self._ring.fd
         replies, ring = self.service.replies, self._ring
+        ints = (own(MISSED), own(BUFFER_BYTES), own(ATTEMPT_BYTES_MAX), own(FD_MASK))
         # What each round's completions take: an attribute costs 0.04 µs.
         self._tools = (
-            self._clients, self._buffers.pool, replies.answers.get, replies.calls.get, ring.put, ring.encode_attempt,
-            ring.completions, (own(MISSED), own(BUFFER_BYTES), own(ATTEMPT_BYTES_MAX), own(FD_MASK)),
+            self._clients, self._buffers.pool, replies.answers.get, replies.calls.get, self.service.note, ring.put,
+            ring.encode_attempt, ring.completions, ints,
         )  # fmt: skip
         self._round = 1  # counts submissions
         self._is_new = True  # the round is
@@ -124,7 +125,7 @@ class UringReactor(Reactor):
 
     def _attend_completions(self, idle_deadline: float) -> tuple[int, int, int]:
         """Act on a round's completions; returns as `EpollReactor._attend_events`."""
-        clients, pool, find_reply, find_call, put, encode_attempt, completions, ints = self._tools
+        clients, pool, find_reply, find_call, note, put, encode_attempt, completions, ints = self._tools
         missed_bit, buffer_bytes, size_max, fd_mask = ints
         this_round, wanted, shift, size_of = self._round, RECEIVED, CQE_BUFFER_SHIFT, len
         received = sent = answered = used = 0
@@ -144,11 +145,12 @@ class UringReactor(Reactor):
                 # The fast lane, `Connection.receive` written out: 0.3 µs of a request's 7 saved.
                 reply = find_reply(data)
                 if reply is not None:
-                    answer, size, hits, note = reply
+                    answer, size, hits, noted = reply
                     hits[0] += 1
-                    client.connection.deadline = idle_deadline
-                    if note is not None:
-                        client.connection.note_reply(*note)
+                    connection = client.connection
+                    connection.deadline = idle_deadline
+                    if noted is not None:
+                        note(connection.peer, *noted)
                 else:
                     received += res
                     call = find_call(data)
@@ -326,28 +328,29 @@ class UringReactor(Reactor):
         client.connection.sent(count)
 
     def _discard(self, client: Client) -> None:
-        """Shut the socket, by which the peer sees the end at once and all that is in flight completes."""
+        """Give up a client. Where something is in flight its socket is shut, by which that completes."""
         assert isinstance(client, UringClient), "every client here is one"
         if client.is_gone:
             return
         client.is_gone = True
         client.is_idle = False
         client.held = None
-        try:
-            client.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the peer was faster
+        if client.is_awaited or client.attempted == self._round:
+            try:
+                client.shut(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the peer was faster
         self._inter(client)
 
     def _inter(self, client: UringClient) -> None:
         """Close a client's descriptor once nothing is in flight on it: only then may the number be given out again."""
-        if client.is_armed or client.in_flight is not None or self._clients[client.fd] is not client:
+        if client.is_awaited or self._clients[client.fd] is not client:
             return
         if client.attempted == self._round:
             self._dead.append(client)
             return
         self._forget(client)
-        self._ring.prepare_close(client.sock.detach(), IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
+        self._ring.prepare_close(client.fd, IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
 
     def _bury(self) -> None:
         """Close those that had an attempt on its way when they were given up."""
