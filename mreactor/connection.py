@@ -18,7 +18,7 @@ from .http1.status import HTTPError
 from .job import Job
 from .outbox import Outbox
 from .reception import Reception, borrow
-from .replies import ELSEWHERE, Call, Kept, Reply
+from .replies import ELSEWHERE, UPLOADS, Call, Kept, Reply
 from .service import DRAIN_GRACE_SECONDS, Service
 from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, NEXT_STATES, READY, SENDING, WAITING, State
 from .stream import Stream
@@ -70,6 +70,8 @@ class Connection:
             replies = self._service.replies
             # These very bytes have been answered within this second (0.2 µs), or are one request whose plain route is
             # known (1 µs and the handler); the long way costs 4 µs. Reactors look for both themselves, and then `take`.
+            if data > UPLOADS and (upload := replies.find_upload(data)) is not None:
+                return self.call(*upload)
             if (reply := replies.answers.get(data)) is not None:
                 self.deadline = self._service.idle_deadline
                 return self._remembered(reply)
@@ -86,8 +88,7 @@ class Connection:
             if replies.farewells and (reply := replies.farewells.get(data)) is not None:
                 self._keep_alive = False
                 return self._finish(self._remembered(reply), b"")
-            upload = replies.find_upload(data) if replies.uploads else None
-            return self._take_turn(data) if upload is None else self.call(*upload)
+            return self._take_turn(data)
         if state == BODY:
             return self._receive_body(data)
         if state == LINGERING:
@@ -106,10 +107,10 @@ class Connection:
         (handler, params, head, tally), service = call, self._service
         try:
             result = handler(Request(head, body, self.peer), **params)
-            if type(result) is str:
+            if (kind := type(result)) is str:
                 content, content_type = result.encode(), TEXT
             else:
-                response = result if type(result) is Response else respond(result)
+                response = result if kind is Response else respond(result)
                 if not response.is_plain or type(sent := response.body) is not bytes:
                     return self._finish(self._encode(head, response), b"")
                 content, content_type = sent, response.content_type
@@ -137,11 +138,10 @@ class Connection:
 
     def sent(self, count: int) -> None:
         """The kernel has taken `count` bytes of `pending`."""
-        outbox = self._owing()
-        outbox.sent(count)
+        self._owing().sent(count)
         if self.state == SENDING:
             if count:
-                self.deadline = outbox.deadline(self._service)
+                self.deadline = self._owing().deadline(self._service)
             self._go_on()
 
     def complete(self, job: Job) -> None:

@@ -12,6 +12,9 @@ from .http1.request import RequestHead
 from .metrics import Counters, Tally
 from .router import Handler
 
+# POST, PUT and PATCH stand behind this, the methods that have no body before it (DELETE may have one).
+UPLOADS = b"P"
+
 ENTRIES_MAX = 1024
 KEY_BYTES_MAX = 4096
 ANSWER_BYTES_MAX = 64 * 1024
@@ -44,7 +47,7 @@ class Replies:
         answers: answers of constant handlers, by the bytes that asked for them.
         farewells: the same, where the request ends its connection.
         calls: handlers that compute, by the bytes that call them.
-        uploads: handlers that take a body, by the head of the bytes that call them.
+        uploads: handlers that take a body, by the head of the bytes that call them, with the size of both.
         is_closed: nothing is remembered any more.
     """
 
@@ -58,7 +61,7 @@ class Replies:
         self.answers: dict[bytes, Reply] = {}
         self.farewells: dict[bytes, Reply] = {}
         self.calls: dict[bytes, Call] = {}
-        self.uploads: dict[bytes, Call] = {}
+        self.uploads: dict[bytes, tuple[Call, int]] = {}
         self.is_closed = False
 
     def keep(self, key: bytes, answer: bytes, head: RequestHead, count: int, kept: Kept | None) -> None:
@@ -78,18 +81,23 @@ class Replies:
             if head.keep_alive or not head.has_body:
                 self._keep_answer(answers, key, answer, count, *kept)
         elif match.plain and count == 1 and not head.chunked and not head.expects_continue:
-            calls = self.uploads if head.has_body else self.calls
-            key = key[: len(key) - head.content_length]
-            if len(key) <= KEY_BYTES_MAX and len(calls) < ENTRIES_MAX:
-                calls[key] = (match.handler, match.params, head, match.tally)
+            call = (match.handler, match.params, head, match.tally)
+            size = len(key)
+            key = key[: size - head.content_length]
+            if len(key) > KEY_BYTES_MAX:
+                return
+            if not head.has_body and len(self.calls) < ENTRIES_MAX:
+                self.calls[key] = call
+            elif head.has_body and len(self.uploads) < ENTRIES_MAX:
+                self.uploads[key] = (call, size)
 
     def find_upload(self, data: bytes) -> tuple[Call, bytes] | None:
-        """Where a request with its whole body leads, known by its head; and the body."""
-        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-        call = self.uploads.get(data[:end]) if end < len(data) else None
-        if call is None or call[2].content_length != len(data) - end:
+        """Where a request with its whole body leads, known by its head; and the body. For bytes behind `UPLOADS`."""
+        if not self.uploads:
             return None
-        return call, data[end:]
+        end = data.find(END_OF_HEAD) + 4
+        found = self.uploads.get(data[:end])
+        return None if found is None or found[1] != len(data) else (found[0], data[end:])
 
     def _keep_answer(
         self,
