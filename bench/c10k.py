@@ -32,6 +32,7 @@ SERVER_THREADS = 2
 TALKING = 100
 SETTLE_SECONDS = 15.0
 SETTLE_POLL_SECONDS = 0.1  # /proc gives no event when a process has closed its descriptors
+MEMORY_SECONDS = 4.0  # a server may take a moment to return what closed connections have left
 SPARE_FILES = 1_000
 WARM_UP_LOAD = Load("/", 64)
 WARM_UP_SECONDS = 0.5
@@ -178,13 +179,14 @@ def state(process: Process) -> State:
 
 
 def settled(process: Process, before: State) -> State:
-    """The state once no more descriptors are open than before, or after a bounded wait."""
+    """The state a moment after no more descriptors are open than before, or after a bounded wait."""
     limit = time.monotonic() + SETTLE_SECONDS
     now = state(process)
     while now.descriptors > before.descriptors and time.monotonic() < limit:
         time.sleep(SETTLE_POLL_SECONDS)
         now = state(process)
-    return now
+    time.sleep(MEMORY_SECONDS)
+    return state(process)
 
 
 def rate_words(sample: Sample | None) -> str:

@@ -88,7 +88,7 @@ class Replies:
                 return
             if not head.has_body and len(self.calls) < ENTRIES_MAX:
                 self.calls[key] = call
-            elif head.has_body and len(self.uploads) < ENTRIES_MAX:
+            elif head.has_body and key > UPLOADS and len(self.uploads) < ENTRIES_MAX:
                 self.uploads[key] = (call, size)
 
     def find_upload(self, data: bytes) -> tuple[Call, bytes] | None:
