@@ -13,6 +13,7 @@ from mreactor.replies import (
     ENTRIES_MAX,
     IN_LOOP,
     KEY_BYTES_MAX,
+    UPLOADS,
     Replies,
 )
 from mreactor.router import Match
@@ -113,6 +114,19 @@ def test_the_way_of_a_body_is_kept_by_its_head(replies: Replies) -> None:
         assert replies.find_upload(other) is None
 
 
+@pytest.mark.parametrize(
+    ("method", "is_kept"),
+    [("GET", False), ("DELETE", False), ("OPTIONS", False), ("POST", True), ("PUT", True), ("PATCH", True)],
+)
+def test_bodies_are_expected_of_the_methods_that_have_one(
+    replies: Replies, method: str, is_kept: bool
+) -> None:
+    """The others do not search for one: see `UPLOADS`."""
+    known = method.encode() + b" / HTTP/1.1\r\n\r\n"
+    replies.keep(known + b"12345", b"answer", head(body=True), 1, None)
+    assert bool(replies.uploads) == (known > UPLOADS) == is_kept
+
+
 # --- Bounds. ---
 
 
@@ -168,7 +182,7 @@ def test_uploads_are_bounded_in_number_and_size(replies: Replies) -> None:
     replies.keep(b"k" * (KEY_BYTES_MAX + 1) + b"12345", b"answer", asked, 1, None)
     assert not replies.uploads
     for number in range(ENTRIES_MAX + 10):
-        replies.keep(b"%d12345" % number, b"answer", asked, 1, None)
+        replies.keep(b"POST %d12345" % number, b"answer", asked, 1, None)
     assert len(replies.uploads) == ENTRIES_MAX
 
 
