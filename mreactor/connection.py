@@ -194,11 +194,10 @@ class Connection:
         if self.state != CLOSED:
             self._enter(CLOSED)
             self._buffer = b""
-            if self._reception is not None:
-                self._reception.drop()
+            self._end_receiving()
             # A stream whose part is being computed cannot be closed yet: see `complete`.
             self._unstarted = None if self._outbox is None else self._outbox.give_up(self._job is not None)
-            self._reception = self._outbox = self._job = None
+            self._outbox = self._job = None
 
     @property
     def wants_read(self) -> bool:
@@ -277,8 +276,7 @@ class Connection:
         """End a turn before a request that cannot be answered yet; returns what `receive` returns."""
         reception = self._receiving()
         if answers:
-            reception.drop()  # it is read anew when its turn comes
-            return self._finish(b"".join(answers), rest)
+            return self._finish(b"".join(answers), rest)  # what has come of this one is read anew in its turn
         if reception.in_body:
             if reception.awaits_continue:
                 self._owing().add(CONTINUE)
@@ -293,9 +291,7 @@ class Connection:
 
     def _finish(self, output: bytes, rest: bytes) -> bytes | None:
         """End a turn with an answer: the connection falls idle, or goes on from SENDING."""
-        if self._reception is not None:
-            self._reception.give_back()
-            self._reception = None
+        self._end_receiving()
         if rest or self._outbox is not None or self._eof or not self._keep_alive or self.state == READY:
             self._buffer = rest
             self._service.slow_answers += 1
@@ -316,6 +312,7 @@ class Connection:
             return self._encode(head, response_to(self._service, self.peer, head, body))
         self._head = head
         self._wait_for(job_for(self._service, self.peer, head, body))
+        self._end_receiving()
         return None
 
     def _encode(self, head: RequestHead, response: Response) -> bytes:
@@ -335,11 +332,9 @@ class Connection:
 
     def _refusal(self, error: HTTPError) -> bytes:
         """The answer to a message that cannot be read: nothing after it is taken for a request."""
-        self._keep_alive = False
-        self._refused = True
-        reception = self._receiving()
-        head = reception.head
-        reception.drop()
+        self._keep_alive, self._refused = False, True
+        head = self._receiving().head
+        self._end_receiving()
         self._buffer = b""
         return refusal_of(self._service, self.peer, head, error)
 
@@ -393,6 +388,11 @@ class Connection:
         """What reads the message that is coming, or that begins."""
         self._reception = reception = self._reception or borrow(self._service)
         return reception
+
+    def _end_receiving(self) -> None:
+        if self._reception is not None:
+            self._reception.give_back()
+            self._reception = None
 
     def _owing(self) -> Outbox:
         """What is owed, to be added to."""

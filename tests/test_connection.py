@@ -56,6 +56,40 @@ def splits(data: bytes) -> Iterator[list[bytes]]:
     return ([data[:at], data[at:]] for at in range(1, len(data)))
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [get("/hello/a")],
+        [get("/hello/a")[:9], get("/hello/a")[9:]],
+        [post("/echo", b"12345")[:-2], b"45"],
+        [get("/slow")],
+        [get("/stream/3")],
+        [get("/hello/a") * 3],
+    ],
+    ids=["whole", "head in pieces", "body in pieces", "blocking", "stream", "pipelined"],
+)
+def test_an_idle_connection_holds_no_more_than_it_must(pieces: list[bytes]) -> None:
+    talk = Talk(make_service(), pieces)
+    assert talk.connection.state == IDLE
+    assert talk.connection._reception is None
+    assert talk.connection._outbox is None
+
+
+def test_connections_that_take_turns_do_not_get_each_others_bytes() -> None:
+    """They lend each other what reads their messages."""
+    service = make_service()
+    whole, part, body = (Connection(service, PEER) for _ in range(3))
+    request, upload = get("/hello/part"), post("/echo", b"of body")
+    part.receive(request[:12])
+    body.receive(upload[:-4])
+    assert (whole.receive(get("/hello/whole")) or b"").endswith(b"Hello, whole!")
+    assert (part.receive(request[12:]) or b"").endswith(b"Hello, part!")
+    body.abort()
+    assert service.counters.buffered == 0
+    assert (part.receive(get("/hello/again")) or b"").endswith(b"Hello, again!")
+    assert (whole.receive(upload) or b"").endswith(b"of body")
+
+
 # One stream, many cuts.
 
 
