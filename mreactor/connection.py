@@ -111,9 +111,9 @@ class Connection:
                 content, content_type = result.encode(), TEXT
             else:
                 response = result if kind is Response else respond(result)
-                if not response.is_plain or type(sent := response.body) is not bytes:
+                if (plain := response.plain) is None:
                     return self._finish(self._encode(head, response), b"")
-                content, content_type = sent, response.content_type
+                content, content_type = plain
         except BaseException as error:
             return self._finish(self._encode(head, failure(service, head, error)), b"")
         tally[0] += 1
@@ -316,14 +316,14 @@ class Connection:
         return None
 
     def _encode(self, head: RequestHead, response: Response) -> bytes:
-        self._head = head
-        service, match, content = self._service, head.match, response.body
+        self._head, service, match = head, self._service, head.match
         # The commonest answer, at half the cost of the general way.
-        if match.plain and self._keep_alive and response.is_plain and type(content) is bytes:
+        if response.plain is not None and match.plain and self._keep_alive:
+            content, content_type = response.plain
             match.tally[0] += 1
             if service.access is not None:
                 service.access.note(self.peer, head, 200, len(content))
-            return service.encode_plain(content, response.content_type)
+            return service.encode_plain(content, content_type)
         answer = answer_to(service, self.peer, head, response, self._keep_alive)
         self._keep_alive, self._kept = answer.keep_alive, answer.kept
         if answer.stream is not None:

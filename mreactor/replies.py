@@ -92,10 +92,11 @@ class Replies:
                 self.uploads[key] = (call, size)
 
     def find_upload(self, data: bytes) -> tuple[Call, bytes] | None:
-        """Where a request with its whole body leads, known by its head; and the body. For bytes behind `UPLOADS`."""
-        if not self.uploads:
-            return None
-        end = data.find(END_OF_HEAD) + 4  # its length: naming it again costs 0.1 µs
+        """Where a request with its whole body leads, known by its head; and the body. For bytes behind `UPLOADS`.
+
+        Reactors have this written out in their loops: 0.2 µs of an echo's 2.5 saved.
+        """
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
         found = self.uploads.get(data[:end])
         return None if found is None or found[1] != len(data) else (found[0], data[end:])
 

@@ -27,8 +27,8 @@ from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, TIMEOUT_
 
 SERVER = b"Server: mreactor\r\n"
 
-PREFIXES_MAX = 256
-LENGTHS_MAX = 2048
+PLAIN_HEADS_MAX = 2048
+PLAIN_HEAD_BYTES_MAX = 512
 
 # A client that was answered this long ago, or is new, may have its next request on the way when the server drains.
 DRAIN_GRACE_SECONDS = 1.0
@@ -76,9 +76,7 @@ class Service:
         self._phase = phase
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.replies = Replies(self.counters)
-        self._prefixes: dict[str, bytes] = {}
-        # The lengths of short answers and the end of their heads: half of what making them costs.
-        self._lengths = [b"%d\r\n\r\n" % length for length in range(LENGTHS_MAX)]
+        self._plain_heads: dict[str, dict[int, bytes]] = {}  # this second's, by content type and length
         # All of them, before anybody asks: the table that they are made from is shared, and reading it takes its lock.
         self._status_lines = {status: status_line(status) for status in REASONS}
         # Seconds that each state may last, or between two signs of life in it; infinite for none.
@@ -108,7 +106,7 @@ class Service:
         if self.access is not None:
             self.access.turn_second(wall)
         self.common = SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
-        self._prefixes.clear()
+        self._forget_plain_heads()
         self.replies.turn_second()
         return self.next_second
 
@@ -132,13 +130,9 @@ class Service:
     def encode_plain(self, content: bytes, content_type: str) -> bytes:
         """The commonest answer in one step: status 200, no further fields, the connection persists, not to HEAD."""
         try:
-            prefix = self._prefixes[content_type]
+            return self._plain_heads[content_type][len(content)] + content
         except KeyError:
-            prefix = self._prefix(content_type)
-        size = len(content)
-        if size < LENGTHS_MAX:
-            return prefix + self._lengths[size] + content
-        return b"%b%d\r\n\r\n%b" % (prefix, size, content)
+            return self._plain_head(content_type, len(content)) + content
 
     def encode(self, response: Response, head: RequestHead | None, keep_alive: bool) -> bytes:
         """An answer as bytes; of a file or a stream the head alone.
@@ -183,13 +177,20 @@ class Service:
         """Count a deadline that a connection in this state has missed."""
         self.counters.timeout(TIMEOUT_KINDS[state])
 
-    def _prefix(self, content_type: str) -> bytes:
-        if len(self._prefixes) >= PREFIXES_MAX:
-            self._prefixes.clear()
-        response = Response(None, content_type=content_type)
-        prefix = self._status_line(200) + self.common + encode_fields(response) + b"Content-Length: "
-        self._prefixes[content_type] = prefix
-        return prefix
+    def _plain_head(self, content_type: str, length: int) -> bytes:
+        """The head of an answer as `encode_plain` makes it, kept for the next one if there is room."""
+        fields = encode_fields(Response(None, content_type=content_type))
+        head = self._status_line(200) + self.common + fields + b"Content-Length: %d\r\n\r\n" % length
+        if len(head) <= PLAIN_HEAD_BYTES_MAX:
+            if self._plain_heads_count >= PLAIN_HEADS_MAX:
+                self._forget_plain_heads()
+            self._plain_heads.setdefault(content_type, {})[length] = head
+            self._plain_heads_count += 1
+        return head
+
+    def _forget_plain_heads(self) -> None:
+        self._plain_heads.clear()
+        self._plain_heads_count = 0
 
 
 def _note_nothing(*request: Any) -> None:

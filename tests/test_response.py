@@ -333,12 +333,46 @@ def test_a_file_body_is_closed_once(tmp_path: Path) -> None:
 
 def test_what_is_set_later_is_sent() -> None:
     response = Response("text")
-    assert response.is_plain
+    assert response.plain is not None
     response.status, response.headers, response.content_type = 201, {"X-A": "b"}, "text/x"
     assert (response.status, response.headers, response.content_type) == (201, (("X-A", "b"),), "text/x")
-    assert not response.is_plain
+    assert response.plain is None
     response.headers = {"Content-Type": "text/y"}
     assert response.content_type == "", "it stands among the fields"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("body", b"other"),
+        ("status", 404),
+        ("headers", (("X-A", "b"),)),
+        ("content_type", "text/x"),
+    ],
+)
+def test_one_part_that_is_set_later_leaves_the_others(name: str, value: object) -> None:
+    response = Response("text")
+    parts = {"body": b"text", "status": 200, "headers": (), "content_type": TEXT}
+    setattr(response, name, value)
+    assert response.plain is None
+    assert {part: getattr(response, part) for part in parts} == {**parts, name: value}
+
+
+@pytest.mark.parametrize(
+    ("response", "plain"),
+    [
+        (Response(), (b"", "")),
+        (Response(b"ab"), (b"ab", "application/octet-stream")),
+        (Response("ab", content_type="text/x"), (b"ab", "text/x")),
+        (Response({"a": 1}), (b'{"a":1}', "application/json")),
+        (Response("ab", 201), None),
+        (Response("ab", headers={"X-A": "b"}), None),
+        (Response(iter([b"a"])), None),
+    ],
+    ids=["empty", "bytes", "a type of its own", "json", "a status", "fields", "a stream"],
+)
+def test_which_responses_are_plain(response: Response, plain: tuple[bytes, str] | None) -> None:
+    assert response.plain == plain
 
 
 @pytest.mark.parametrize(

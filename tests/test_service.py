@@ -16,7 +16,7 @@ from mreactor.http1.parser import Parser
 from mreactor.http1.request import Request, RequestHead
 from mreactor.http1.response import BINARY, HTML, JSON, TEXT, FileBody, Response
 from mreactor.http1.status import HTTPError
-from mreactor.service import PREFIXES_MAX, Service
+from mreactor.service import PLAIN_HEAD_BYTES_MAX, PLAIN_HEADS_MAX, Service
 from mreactor.state import IDLE, READY, WAITING, State
 
 
@@ -135,27 +135,33 @@ def test_the_short_way_and_the_long_way_give_the_same_bytes(
         assert service.encode_plain(content, response.content_type) == expected
 
 
-def test_a_prefix_is_kept_for_each_type(service: Service) -> None:
+def test_a_head_is_kept_for_each_type_and_length(service: Service) -> None:
     for _ in range(2):
         for content_type in (TEXT, HTML, TEXT):
-            assert f"\r\nContent-Type: {content_type}\r\n".encode() in service.encode_plain(
-                b"a", content_type
-            )
+            for content in (b"a", b"abc"):
+                answer = service.encode_plain(content, content_type)
+                assert f"\r\nContent-Type: {content_type}\r\n".encode() in answer
+                assert answer.endswith(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
 
 
-def test_prefixes_are_bounded(service: Service) -> None:
-    """Handlers may make up content types, even out of what the client sent."""
+@pytest.mark.parametrize(
+    ("kind", "lengths"),
+    [("text/x-{}", 1), ("text/x", 50_000), ("text/x-{}" + "y" * PLAIN_HEAD_BYTES_MAX, 1)],
+    ids=["types", "lengths", "huge types"],
+)
+def test_heads_are_bounded(service: Service, kind: str, lengths: int) -> None:
+    """Handlers may make up content types and lengths, even out of what the client sent."""
+    content = b"a" * lengths
     tracemalloc.start()
     try:
-        for number in range(PREFIXES_MAX * 20):
-            content_type = f"text/x-{number}"
-            assert f"\r\nContent-Type: {content_type}\r\n".encode() in service.encode_plain(
-                b"a", content_type
-            )
+        for number in range(PLAIN_HEADS_MAX * 5):
+            content_type, body = kind.format(number), content[: number % lengths + 1]
+            answer = service.encode_plain(body, content_type)
+            assert f"\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n".encode() in answer
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < PREFIXES_MAX * 1000
+    assert held < PLAIN_HEADS_MAX * (PLAIN_HEAD_BYTES_MAX + 500)
 
 
 def test_a_type_that_cannot_be_sent_is_refused(service: Service) -> None:
