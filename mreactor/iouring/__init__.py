@@ -7,7 +7,7 @@ Linux 6.1, 64-bit, little endian; each ring belongs to the thread that made it.
 
 from . import abi
 from .buffers import BufferRing
-from .memory import Memory, address_of
+from .memory import BASE_OFFSET, Memory, address_of, base_of
 from .operations import NO_OFFSET, Operations, encode_timespec
 from .refusal import RingUnavailable
 from .ring import Ring
@@ -15,6 +15,7 @@ from .support import Support, probe
 from .syscalls import SystemCalls
 
 __all__ = [
+    "BASE_OFFSET",
     "NO_OFFSET",
     "BufferRing",
     "Memory",
@@ -25,6 +26,7 @@ __all__ = [
     "SystemCalls",
     "abi",
     "address_of",
+    "base_of",
     "encode_timespec",
     "probe",
 ]

@@ -6,29 +6,32 @@ unmoved, until the completion has been read; nothing here keeps a reference.
 
 import ctypes
 import mmap
+from collections.abc import Callable
 
 # CPython keeps a bytes object's payload behind its header, and counts one byte for the closing NUL into the
 # basic size. The free-threaded build has a longer header, and a `__basicsize__` that says so.
 _PAYLOAD_OFFSET = bytes.__basicsize__ - 1
 
 
-def _address_by_arithmetic(data: bytes) -> int:
-    """The address of the first byte of `data`, valid as long as `data` lives. No object is converted."""
-    return id(data) + _PAYLOAD_OFFSET
-
-
 def _address_by_ctypes(data: bytes) -> int:
-    """The same where the arithmetic does not hold (another interpreter, another layout), for some 1 µs."""
+    """The address of the first byte of `data`, whatever the interpreter and its layout, for some 1 µs."""
     return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
 
 
 def _arithmetic_holds() -> bool:
     samples = (b"", b"m", b"reactor", bytes(4096))
-    return all(_address_by_arithmetic(sample) == _address_by_ctypes(sample) for sample in samples)
+    return all(id(sample) + _PAYLOAD_OFFSET == _address_by_ctypes(sample) for sample in samples)
 
 
-# An address that is off by a few bytes sends somebody else's memory: so the shortcut is checked once, here.
-address_of = _address_by_arithmetic if _arithmetic_holds() else _address_by_ctypes
+# `base_of(data) + BASE_OFFSET` is the address of the first byte. An address that is off by a few bytes sends somebody
+# else's memory: so the shortcut is checked once, here.
+base_of: Callable[[bytes], int]
+base_of, BASE_OFFSET = (id, _PAYLOAD_OFFSET) if _arithmetic_holds() else (_address_by_ctypes, 0)
+
+
+def address_of(data: bytes) -> int:
+    """The address of the first byte of `data`, valid as long as `data` lives. No object is converted."""
+    return base_of(data) + BASE_OFFSET
 
 
 class Memory:

@@ -45,15 +45,16 @@ NO_OFFSET = (1 << 64) - 1
 class Operations:
     """The queue of operations and the methods that fill it. The base of `Ring`."""
 
-    __slots__ = ("_attempt_flags", "_nosignal", "_pack", "_pack_send", "_queue", "put")
+    __slots__ = ("_nosignal", "_pack", "_queue", "attempt_flags", "pack_send", "put")
 
     def __init__(self) -> None:
         self._queue: list[bytes] = []
         # This ring's own: to a Struct shared by all reactors every core would count references.
         self._nosignal = own(abi.MSG_NOSIGNAL)
-        self._attempt_flags = own(abi.MSG_NOSIGNAL | socket.MSG_DONTWAIT | socket.MSG_WAITALL)
+        self.attempt_flags = own(abi.MSG_NOSIGNAL | socket.MSG_DONTWAIT | socket.MSG_WAITALL)
         self._pack = struct.Struct(abi.SQE_LAYOUT).pack
-        self._pack_send = struct.Struct(abi.SQE_SEND_LAYOUT).pack
+        #: pack_send(OP_SEND, sqe_flags, fd, address, length, flags, user_data): a send as bytes for `put`.
+        self.pack_send = struct.Struct(abi.SQE_SEND_LAYOUT).pack
         #: put(sqe): queue a ready-made 64-byte operation, such as `encode_attempt` makes. The list's own method.
         self.put: Callable[[bytes], None] = self._queue.append
 
@@ -64,10 +65,10 @@ class Operations:
         or the error. MSG_WAITALL makes a short send a failure, which SQE_CQE_SKIP_SUCCESS lets through;
         MSG_DONTWAIT makes it end where it would wait. So nothing is in flight afterwards, and the memory is
         free. Do not queue another send to the same socket in the same submission: it may succeed where this
-        one has failed.
+        one has failed. The reactor's loop has it written out, by `pack_send`.
         """
-        return self._pack_send(
-            OP_SEND, SQE_CQE_SKIP_SUCCESS, fd, address, length, self._attempt_flags, user_data
+        return self.pack_send(
+            OP_SEND, SQE_CQE_SKIP_SUCCESS, fd, address, length, self.attempt_flags, user_data
         )
 
     def prepare_send(self, fd: int, address: int, length: int, flags: int, user_data: int) -> None:
@@ -76,7 +77,7 @@ class Operations:
         `flags` are MSG_* of send(2); MSG_NOSIGNAL is added. A short send is a success: the completion's `res`
         says how much went out. Never have two sends to one socket in flight: the later may overtake.
         """
-        self.put(self._pack_send(OP_SEND, 0, fd, address, length, flags | self._nosignal, user_data))
+        self.put(self.pack_send(OP_SEND, 0, fd, address, length, flags | self._nosignal, user_data))
 
     def prepare_recv_multishot(self, fd: int, group: int, user_data: int) -> None:
         """Receive again and again, into buffers of `group`, until a completion comes without CQE_MORE.

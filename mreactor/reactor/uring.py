@@ -18,7 +18,7 @@ from collections import deque
 
 from ..http1.parser import END_OF_HEAD
 from ..http1.response import FileBody
-from ..iouring import BufferRing, Ring, abi, address_of
+from ..iouring import BASE_OFFSET, BufferRing, Ring, abi, address_of, base_of
 from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE
 from ..replies import UPLOADS
 from ..sharing import own, own_bytes
@@ -70,11 +70,11 @@ class UringReactor(Reactor):
         self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, WOKEN)
         self.ring_fd = self._ring.fd
         replies, ring = self.service.replies, self._ring
-        ints = (own(MISSED), own(BUFFER_BYTES), own(ATTEMPT_BYTES_MAX), own(FD_MASK))
+        ints = (own(MISSED), own(BUFFER_BYTES), own(ATTEMPT_BYTES_MAX), own(FD_MASK), ring.attempt_flags)
         # What each round's completions take: an attribute costs 0.04 µs.
         self._tools = (
             self._clients, self._buffers.pool, replies.answers.get, replies.calls.get, replies.uploads.get,
-            self.service.note, ring.put, ring.encode_attempt, ring.completions, ints, own_bytes(END_OF_HEAD),
+            self.service.note, ring.put, ring.pack_send, ring.completions, ints, own_bytes(END_OF_HEAD),
         )  # fmt: skip
         self._round = 1  # counts submissions
         self._is_new = True  # the round is
@@ -128,10 +128,11 @@ class UringReactor(Reactor):
     def _attend_completions(self, idle_deadline: float) -> tuple[int, int, int]:
         """Act on a round's completions; returns as `EpollReactor._attend_events`."""
         (
-            clients, pool, find_reply, find_call, find_upload, note, put, encode_attempt, completions, ints,
+            clients, pool, find_reply, find_call, find_upload, note, put, pack_send, completions, ints,
             end_of_head,
         ) = self._tools  # fmt: skip
-        missed_bit, buffer_bytes, size_max, fd_mask = ints
+        missed_bit, buffer_bytes, size_max, fd_mask, attempt_flags = ints
+        send, skip, base, base_offset = abi.OP_SEND, abi.SQE_CQE_SKIP_SUCCESS, base_of, BASE_OFFSET
         this_round, wanted, shift, uploads, size_of = self._round, RECEIVED, CQE_BUFFER_SHIFT, UPLOADS, len
         received = sent = answered = used = 0
         for user_data, res, flags in completions():
@@ -172,10 +173,10 @@ class UringReactor(Reactor):
                     size = size_of(answer)
                     sent += size
                 answered += 1
-                if answer is not client.answer:
-                    client.answer = answer
-                    attempt = encode_attempt(user_data, address_of(answer), size, missed_bit | user_data)
-                    client.attempt = attempt
+                if answer is not client.answer:  # `Operations.encode_attempt` written out
+                    client.answer, address = answer, base(answer) + base_offset
+                    missed = missed_bit | user_data
+                    client.attempt = pack_send(send, skip, user_data, address, size, attempt_flags, missed)
                 client.attempted = this_round
                 put(client.attempt)
             except Exception as error:
