@@ -4,6 +4,8 @@ Runs on the harness's only thread: the affinity of that thread is what its child
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,26 +14,31 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Core numbers for each side; an empty set leaves that side wherever the kernel puts it."""
+    """Core numbers for each side; an empty set leaves that side wherever the kernel puts it.
+
+    `neighbours` is how many other processes compute on the server's cores all the time.
+    """
 
     server: frozenset[int] = frozenset()
     load: frozenset[int] = frozenset()
+    neighbours: int = 0
 
     def __str__(self) -> str:
         def told(cores: frozenset[int]) -> str:
             return "core " + ",".join(map(str, sorted(cores))) if cores else "any core"
 
-        return f"server on {told(self.server)}, load on {told(self.load)}"
+        beside = f" beside {self.neighbours} busy neighbours" if self.neighbours else ""
+        return f"server on {told(self.server)}{beside}, load on {told(self.load)}"
 
 
-def one_core_each() -> Placement:
+def one_core_each(neighbours: int = 0) -> Placement:
     """One core for the server and one for the load, on different physical cores where there are such."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        return Placement()
+        return Placement(neighbours=neighbours)
     server = cores[0]
     others = [core for core in cores if core not in siblings(server)] or cores[1:]
-    return Placement(frozenset({server}), frozenset({others[0]}))
+    return Placement(frozenset({server}), frozenset({others[0]}), neighbours)
 
 
 def halves() -> Placement:
@@ -73,3 +80,18 @@ def pinned(cores: frozenset[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, own)
+
+
+@contextmanager
+def busy_neighbours(placement: Placement) -> Iterator[None]:
+    """While within, the placement's neighbours compute: the server gets its share of its cores and no more."""
+    spinning: list[subprocess.Popen[bytes]] = []
+    try:
+        with pinned(placement.server):
+            for _ in range(placement.neighbours):
+                spinning.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()

@@ -23,7 +23,7 @@ from bench.limits import Refused, allow_open_files
 from bench.load import LoadError, wrk
 from bench.machine import describe
 from bench.options import add_outputs, positive, positive_int, write
-from bench.placement import Placement, one_core_each
+from bench.placement import Placement, busy_neighbours, one_core_each
 from bench.process import Missing, Process
 from bench.progress import Progress
 from bench.sample import measure, warm_up
@@ -65,8 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench.race: {error}", file=sys.stderr)
         return 2
     machine = describe("bench.race")
-    placement = one_core_each()
-    heats, whole = run(plan, placement)
+    placement = one_core_each(options.neighbours)
+    with busy_neighbours(placement):
+        heats, whole = run(plan, placement)
     written = report.Report(machine, str(placement), plan.rounds, plan.seconds, plan.bases, heats)
     words = report.markdown(written)
     print(words)
@@ -90,6 +91,14 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--seconds", type=positive, default=2.0, help="length of one run (default: 2)")
     own.add_argument(
         "--warm-up", type=float, default=0.4, help="seconds of load before each run (default: 0.4)"
+    )
+    own.add_argument(
+        "--neighbours",
+        type=int,
+        choices=range(10),
+        default=0,
+        metavar="N",
+        help="processes that compute on the server's core all the time, so that wrk is the faster side (default: 0)",
     )
     own.add_argument(
         "--base", nargs="+", choices=servers.BY_NAME, default=["nginx", "granian"], metavar="SERVER"

@@ -421,6 +421,11 @@ class TestProcess:
         assert process.cpu_ticks(os.getpid()) > before
 
 
+def children() -> set[int]:
+    """The processes that this thread has started and not yet buried."""
+    return set(map(int, Path("/proc/thread-self/children").read_text().split()))
+
+
 class TestPlacement:
     def test_cpulists_are_read(self) -> None:
         assert placement.parse_cores("0-2,7\n") == {0, 1, 2, 7}
@@ -440,6 +445,18 @@ class TestPlacement:
     def test_a_placement_reads_plainly(self) -> None:
         assert str(Placement()) == "server on any core, load on any core"
         assert str(Placement(frozenset({0}), frozenset({1, 2}))) == "server on core 0, load on core 1,2"
+        beside = Placement(frozenset({0}), frozenset({1}), 2)
+        assert str(beside) == "server on core 0 beside 2 busy neighbours, load on core 1"
+
+    def test_neighbours_compute_on_the_servers_core_and_end(self) -> None:
+        core = frozenset({min(os.sched_getaffinity(0))})
+        before = children()
+        with placement.busy_neighbours(Placement(core, frozenset(), 2)):
+            neighbours = children() - before
+            assert len(neighbours) == 2
+            for pid in neighbours:
+                assert os.sched_getaffinity(pid) == core
+        assert children() == before
 
 
 class TestServers:
