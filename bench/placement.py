@@ -88,7 +88,7 @@ def busy_neighbours(placement: Placement) -> Iterator[None]:
     spinning: list[subprocess.Popen[bytes]] = []
     try:
         with pinned(placement.server):
-            for _ in range(placement.neighbours):
+            while len(spinning) < placement.neighbours:
                 spinning.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
         yield
     finally:

@@ -28,7 +28,8 @@ from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, TIMEOUT_
 SERVER = b"Server: mreactor\r\n"
 
 PLAIN_HEADS_MAX = 2048
-PLAIN_HEAD_BYTES_MAX = 512
+PLAIN_TYPES_MAX = 256
+PLAIN_TYPE_BYTES_MAX = 256
 
 # A client that was answered this long ago, or is new, may have its next request on the way when the server drains.
 DRAIN_GRACE_SECONDS = 1.0
@@ -76,7 +77,10 @@ class Service:
         self._phase = phase
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.replies = Replies(self.counters)
-        self._plain_heads: dict[str, dict[int, bytes]] = {}  # this second's, by content type and length
+        # This second's heads of plain answers, by type and length; what those of a type begin with; room for more.
+        self._plain_heads: dict[str, dict[int, bytes]] = {}
+        self._plain_starts: dict[str, bytes] = {}
+        self._plain_room = 0
         # All of them, before anybody asks: the table that they are made from is shared, and reading it takes its lock.
         self._status_lines = {status: status_line(status) for status in REASONS}
         # Seconds that each state may last, or between two signs of life in it; infinite for none.
@@ -106,7 +110,9 @@ class Service:
         if self.access is not None:
             self.access.turn_second(wall)
         self.common = SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
-        self._forget_plain_heads()
+        self._plain_heads.clear()
+        self._plain_starts.clear()
+        self._plain_room = PLAIN_HEADS_MAX
         self.replies.turn_second()
         return self.next_second
 
@@ -178,19 +184,19 @@ class Service:
         self.counters.timeout(TIMEOUT_KINDS[state])
 
     def _plain_head(self, content_type: str, length: int) -> bytes:
-        """The head of an answer as `encode_plain` makes it, kept for the next one if there is room."""
-        fields = encode_fields(Response(None, content_type=content_type))
-        head = self._status_line(200) + self.common + fields + b"Content-Length: %d\r\n\r\n" % length
-        if len(head) <= PLAIN_HEAD_BYTES_MAX:
-            if self._plain_heads_count >= PLAIN_HEADS_MAX:
-                self._forget_plain_heads()
-            self._plain_heads.setdefault(content_type, {})[length] = head
-            self._plain_heads_count += 1
+        """A head for `encode_plain`, kept while there is room: handlers may make up types and lengths without end."""
+        start = self._plain_starts.get(content_type)
+        if start is None:
+            fields = encode_fields(Response(None, content_type=content_type))
+            start = self._status_line(200) + self.common + fields + b"Content-Length: "
+            if len(self._plain_starts) < PLAIN_TYPES_MAX and len(content_type) <= PLAIN_TYPE_BYTES_MAX:
+                self._plain_starts[content_type] = start
+                self._plain_heads[content_type] = {}
+        head = b"%b%d\r\n\r\n" % (start, length)
+        if self._plain_room > 0 and content_type in self._plain_heads:
+            self._plain_room -= 1
+            self._plain_heads[content_type][length] = head
         return head
-
-    def _forget_plain_heads(self) -> None:
-        self._plain_heads.clear()
-        self._plain_heads_count = 0
 
 
 def _note_nothing(*request: Any) -> None:

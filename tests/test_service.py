@@ -1,5 +1,6 @@
 """What the connections of a reactor share: the present second, what is known of it, and the encoding of answers."""
 
+import gc
 import time
 import traceback
 import tracemalloc
@@ -16,7 +17,7 @@ from mreactor.http1.parser import Parser
 from mreactor.http1.request import Request, RequestHead
 from mreactor.http1.response import BINARY, HTML, JSON, TEXT, FileBody, Response
 from mreactor.http1.status import HTTPError
-from mreactor.service import PLAIN_HEAD_BYTES_MAX, PLAIN_HEADS_MAX, Service
+from mreactor.service import PLAIN_HEADS_MAX, PLAIN_TYPE_BYTES_MAX, PLAIN_TYPES_MAX, Service
 from mreactor.state import IDLE, READY, WAITING, State
 
 
@@ -146,8 +147,13 @@ def test_a_head_is_kept_for_each_type_and_length(service: Service) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "lengths"),
-    [("text/x-{}", 1), ("text/x", 50_000), ("text/x-{}" + "y" * PLAIN_HEAD_BYTES_MAX, 1)],
-    ids=["types", "lengths", "huge types"],
+    [
+        ("text/x-{}", 1),
+        ("text/x", 50_000),
+        ("text/x-{}", 50_000),
+        ("text/x-{}" + "y" * PLAIN_TYPE_BYTES_MAX, 1),
+    ],
+    ids=["types", "lengths", "types and lengths", "huge types"],
 )
 def test_heads_are_bounded(service: Service, kind: str, lengths: int) -> None:
     """Handlers may make up content types and lengths, even out of what the client sent."""
@@ -161,7 +167,16 @@ def test_heads_are_bounded(service: Service, kind: str, lengths: int) -> None:
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < PLAIN_HEADS_MAX * (PLAIN_HEAD_BYTES_MAX + 500)
+    assert held < PLAIN_HEADS_MAX * 500 + PLAIN_TYPES_MAX * 2000
+
+
+def test_a_seconds_heads_leave_no_cycle_behind(service: Service) -> None:
+    """The collector would have to find it, second after second."""
+    gc.collect()
+    for second in range(10):
+        service.encode_plain(b"a", TEXT)
+        service.turn_second(service.now + second)
+    assert gc.collect() == 0
 
 
 def test_a_type_that_cannot_be_sent_is_refused(service: Service) -> None:
