@@ -27,7 +27,7 @@ class Placement:
         def told(cores: frozenset[int]) -> str:
             return "core " + ",".join(map(str, sorted(cores))) if cores else "any core"
 
-        beside = f" beside {self.neighbours} busy neighbours" if self.neighbours else ""
+        beside = f" (busy neighbours there: {self.neighbours})" if self.neighbours else ""
         return f"server on {told(self.server)}{beside}, load on {told(self.load)}"
 
 
@@ -82,6 +82,10 @@ def pinned(cores: frozenset[int]) -> Iterator[None]:
         os.sched_setaffinity(0, own)
 
 
+# Ends with its parent, whose number it is told, however that ends.
+COMPUTE = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n    sum(range(1_000_000))"
+
+
 @contextmanager
 def busy_neighbours(placement: Placement) -> Iterator[None]:
     """While within, the placement's neighbours compute: the server gets its share of its cores and no more."""
@@ -89,7 +93,7 @@ def busy_neighbours(placement: Placement) -> Iterator[None]:
     try:
         with pinned(placement.server):
             while len(spinning) < placement.neighbours:
-                spinning.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+                spinning.append(subprocess.Popen([sys.executable, "-c", COMPUTE, str(os.getpid())]))
         yield
     finally:
         for process in spinning:

@@ -446,7 +446,7 @@ class TestPlacement:
         assert str(Placement()) == "server on any core, load on any core"
         assert str(Placement(frozenset({0}), frozenset({1, 2}))) == "server on core 0, load on core 1,2"
         beside = Placement(frozenset({0}), frozenset({1}), 2)
-        assert str(beside) == "server on core 0 beside 2 busy neighbours, load on core 1"
+        assert str(beside) == "server on core 0 (busy neighbours there: 2), load on core 1"
 
     def test_neighbours_compute_on_the_servers_core_and_end(self) -> None:
         core = frozenset({min(os.sched_getaffinity(0))})
@@ -457,6 +457,20 @@ class TestPlacement:
             for pid in neighbours:
                 assert os.sched_getaffinity(pid) == core
         assert children() == before
+
+    def test_neighbours_do_not_outlive_a_harness_that_is_killed(self) -> None:
+        harness = (
+            "import os, signal, pathlib\n"
+            "from bench.placement import Placement, busy_neighbours\n"
+            "with busy_neighbours(Placement(neighbours=1)):\n"
+            "    print(pathlib.Path('/proc/thread-self/children').read_text(), flush=True)\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        # The neighbour has the same pipe: the end of what comes from it is its own end, too.
+        root = Path(placement.__file__).parent.parent
+        told = subprocess.run([sys.executable, "-c", harness], cwd=root, stdout=subprocess.PIPE, timeout=20)
+        assert told.returncode == -signal.SIGKILL
+        assert int(told.stdout) > 0, "there was one"
 
 
 class TestServers:

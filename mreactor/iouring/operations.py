@@ -35,7 +35,6 @@ from .abi import (
     POLL_MULTISHOT,
     RECV_MULTISHOT,
     SQE_BUFFER_SELECT,
-    SQE_CQE_SKIP_SUCCESS,
 )
 
 # Offset of a pipe or a socket, or "where the file's position is".
@@ -43,7 +42,19 @@ NO_OFFSET = (1 << 64) - 1
 
 
 class Operations:
-    """The queue of operations and the methods that fill it. The base of `Ring`."""
+    """The queue of operations and the methods that fill it. The base of `Ring`.
+
+    An *attempt* is a send that is over when the submission returns, and may be put again and again:
+
+        attempt = ring.pack_send(OP_SEND, SQE_CQE_SKIP_SUCCESS, fd, address, length, ring.attempt_flags, user_data)
+        ring.put(attempt)
+
+    It completes only where not everything went out: `res` is then the bytes that did, or -EAGAIN for none, or the
+    error. MSG_WAITALL makes a short send a failure, which SQE_CQE_SKIP_SUCCESS lets through; MSG_DONTWAIT makes it end
+    where it would wait. So nothing is in flight afterwards, and the memory is free. Do not queue another send to the
+    same socket in the same submission: it may succeed where this one has failed. It has no method, which a loop would
+    pay for with each answer.
+    """
 
     __slots__ = ("_nosignal", "_pack", "_queue", "attempt_flags", "pack_send", "put")
 
@@ -55,21 +66,8 @@ class Operations:
         self._pack = struct.Struct(abi.SQE_LAYOUT).pack
         #: pack_send(OP_SEND, sqe_flags, fd, address, length, flags, user_data): a send as bytes for `put`.
         self.pack_send = struct.Struct(abi.SQE_SEND_LAYOUT).pack
-        #: put(sqe): queue a ready-made 64-byte operation, such as `encode_attempt` makes. The list's own method.
+        #: put(sqe): queue a ready-made 64-byte operation, such as `pack_send` makes. The list's own method.
         self.put: Callable[[bytes], None] = self._queue.append
-
-    def encode_attempt(self, fd: int, address: int, length: int, user_data: int) -> bytes:
-        """A send that is over when the submission returns, as bytes for `put`, which may be put again and again.
-
-        It completes only where not everything went out: `res` is then the bytes that did, or -EAGAIN for none,
-        or the error. MSG_WAITALL makes a short send a failure, which SQE_CQE_SKIP_SUCCESS lets through;
-        MSG_DONTWAIT makes it end where it would wait. So nothing is in flight afterwards, and the memory is
-        free. Do not queue another send to the same socket in the same submission: it may succeed where this
-        one has failed. The reactor's loop has it written out, by `pack_send`.
-        """
-        return self.pack_send(
-            OP_SEND, SQE_CQE_SKIP_SUCCESS, fd, address, length, self.attempt_flags, user_data
-        )
 
     def prepare_send(self, fd: int, address: int, length: int, flags: int, user_data: int) -> None:
         """Send `length` bytes from `address`, waiting for room.

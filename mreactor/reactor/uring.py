@@ -173,7 +173,7 @@ class UringReactor(Reactor):
                     size = size_of(answer)
                     sent += size
                 answered += 1
-                if answer is not client.answer:  # `Operations.encode_attempt` written out
+                if answer is not client.answer:  # see `Operations` for attempts
                     client.answer, address = answer, base(answer) + base_offset
                     missed = missed_bit | user_data
                     client.attempt = pack_send(send, skip, user_data, address, size, attempt_flags, missed)
