@@ -105,6 +105,7 @@ class Connection:
     def call(self, call: Call, body: bytes) -> bytes | None:
         """While idle: answer a request that has been read and routed before; returns what `receive` returns."""
         (handler, params, head, tally), service = call, self._service
+        content: bytes
         try:
             result = handler(Request(head, body, self.peer), **params)
             if (kind := type(result)) is str:
@@ -120,7 +121,7 @@ class Connection:
         self.deadline = service.idle_deadline
         if service.access is not None:
             service.access.note(self.peer, head, 200, len(content))
-        return service.encode_plain(content, content_type)
+        return service.plain_heads[content_type][len(content)] + content
 
     def receive_eof(self) -> bytes | None:
         """The peer has shut its write side. What it has asked for in full is still answered; returns as `receive`."""
@@ -147,8 +148,7 @@ class Connection:
     def complete(self, job: Job) -> None:
         """A job is done. One that the connection does not wait for any more is ignored."""
         self._service.hold(-job.size)
-        head = self._head
-        if job is not self._job or head is None:
+        if job is not self._job or (head := self._head) is None:
             self._unstarted = job.disposal() or self._unstarted
             return
         self._job = None
@@ -323,7 +323,7 @@ class Connection:
             match.tally[0] += 1
             if service.access is not None:
                 service.access.note(self.peer, head, 200, len(content))
-            return service.encode_plain(content, content_type)
+            return service.plain_heads[content_type][len(content)] + content
         answer = answer_to(service, self.peer, head, response, self._keep_alive)
         self._keep_alive, self._kept = answer.keep_alive, answer.kept
         if answer.stream is not None:

@@ -38,7 +38,7 @@ REQUEST_PATH: dict[type, tuple[str, ...]] = {
     Accept4Acceptor: ("serve_plainly", "accept_one", "deal", "hand", "_is_full"),
     UringAcceptor: ("deal", "hand", "_is_full", "_round", "_attend"),
     Ring: ("submit_and_wait", "completions", "_fill", "prepare_recv_multishot"),
-    Service: ("turn", "encode_plain", "encode", "turn_second"),
+    Service: ("turn", "encode", "turn_second"),
     Client: ("__init__", "shut"),
     EpollClient: ("__init__",),
     UringClient: ("__init__",),

@@ -80,7 +80,7 @@ class Match:
 
     Attributes:
         tally: counts the requests that are answered with 200; the connection's memo.
-        plain: the shortest way of encoding will do, see `Service.encode_plain`; the connection's memo.
+        plain: the shortest way of encoding will do, see `PlainHeads`; the connection's memo.
     """
 
     handler: Handler

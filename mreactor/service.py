@@ -11,6 +11,7 @@ from typing import Any
 
 from .accesslog import AccessBuffer
 from .config import Limits
+from .heads import PlainHeads
 from .http1.dates import format_date
 from .http1.parser import Parser
 from .http1.request import Request, RequestHead
@@ -26,10 +27,6 @@ from .router import Match, Route, Router
 from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, TIMEOUT_KINDS, WAITING
 
 SERVER = b"Server: mreactor\r\n"
-
-PLAIN_HEADS_MAX = 2048
-PLAIN_TYPES_MAX = 256
-PLAIN_TYPE_BYTES_MAX = 256
 
 # A client that was answered this long ago, or is new, may have its next request on the way when the server drains.
 DRAIN_GRACE_SECONDS = 1.0
@@ -51,6 +48,7 @@ class Service:
         idle_deadline: when a connection that falls idle now will have been idle for too long.
         next_second: monotonic seconds at which `turn_second` is due.
         replies: what this second's requests have led to; empty while the server drains.
+        plain_heads: the heads of the commonest answers: `plain_heads[content_type][len(content)] + content` is one.
         draining: answers say `Connection: close`.
         note: what tells the access log of a request; see `AccessBuffer.note`.
         spare: a `Reception` that no connection uses now, or None.
@@ -77,10 +75,7 @@ class Service:
         self._phase = phase
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.replies = Replies(self.counters)
-        # This second's heads of plain answers, by type and length; what those of a type begin with; room for more.
-        self._plain_heads: dict[str, dict[int, bytes]] = {}
-        self._plain_starts: dict[str, bytes] = {}
-        self._plain_room = 0
+        self.plain_heads = PlainHeads()
         # All of them, before anybody asks: the table that they are made from is shared, and reading it takes its lock.
         self._status_lines = {status: status_line(status) for status in REASONS}
         # Seconds that each state may last, or between two signs of life in it; infinite for none.
@@ -110,9 +105,7 @@ class Service:
         if self.access is not None:
             self.access.turn_second(wall)
         self.common = SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
-        self._plain_heads.clear()
-        self._plain_starts.clear()
-        self._plain_room = PLAIN_HEADS_MAX
+        self.plain_heads.turn_second(self._status_line(200) + self.common)
         self.replies.turn_second()
         return self.next_second
 
@@ -132,13 +125,6 @@ class Service:
         if count > 0 and held > self._buffered_max:
             raise HTTPError(503, "The server holds too many unfinished requests.")
         self.counters.buffered = held
-
-    def encode_plain(self, content: bytes, content_type: str) -> bytes:
-        """The commonest answer in one step: status 200, no further fields, the connection persists, not to HEAD."""
-        try:
-            return self._plain_heads[content_type][len(content)] + content
-        except KeyError:
-            return self._plain_head(content_type, len(content)) + content
 
     def encode(self, response: Response, head: RequestHead | None, keep_alive: bool) -> bytes:
         """An answer as bytes; of a file or a stream the head alone.
@@ -182,21 +168,6 @@ class Service:
     def count_timeout(self, state: int) -> None:
         """Count a deadline that a connection in this state has missed."""
         self.counters.timeout(TIMEOUT_KINDS[state])
-
-    def _plain_head(self, content_type: str, length: int) -> bytes:
-        """A head for `encode_plain`, kept while there is room: handlers may make up types and lengths without end."""
-        start = self._plain_starts.get(content_type)
-        if start is None:
-            fields = encode_fields(Response(None, content_type=content_type))
-            start = self._status_line(200) + self.common + fields + b"Content-Length: "
-            if len(self._plain_starts) < PLAIN_TYPES_MAX and len(content_type) <= PLAIN_TYPE_BYTES_MAX:
-                self._plain_starts[content_type] = start
-                self._plain_heads[content_type] = {}
-        head = b"%b%d\r\n\r\n" % (start, length)
-        if self._plain_room > 0 and content_type in self._plain_heads:
-            self._plain_room -= 1
-            self._plain_heads[content_type][length] = head
-        return head
 
 
 def _note_nothing(*request: Any) -> None:

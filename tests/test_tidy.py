@@ -19,7 +19,7 @@ FLOORS = (
     "config log metrics timers mailbox sharing scheduling allocator typecache addresses iouring",
     "http1 http1.grammar http1.headers http1.dates http1.status",
     "http1.request http1.response",
-    "http1.parser http1.body router accesslog state job stream",
+    "http1.parser http1.body router accesslog state job stream heads",
     "app static wsgi replies exposition service reception answer outbox connection",
     "reactor acceptor jobs watchdog",
     "backends requestpath admin server demo",

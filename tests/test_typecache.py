@@ -38,7 +38,7 @@ def test_an_interpreter_with_another_layout_is_not_known(monkeypatch: pytest.Mon
 def test_every_method_of_the_request_path_is_one() -> None:
     methods = [getattr(cls, method) for cls, methods in REQUEST_PATH.items() for method in methods]
     assert all(isinstance(method, FunctionType) for method in methods)
-    assert {"deadline", "idle_deadline", "encode_plain", "get"} <= set(mentions(REQUEST_PATH))
+    assert {"deadline", "idle_deadline", "plain_heads", "get"} <= set(mentions(REQUEST_PATH))
 
 
 def test_attributes_are_methods_slots_and_what_methods_assign() -> None:

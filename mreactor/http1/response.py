@@ -92,13 +92,13 @@ class Response:
         # True of nearly every type, and 0.4 µs cheaper than the whole test.
         if not (content_type.isascii() and content_type.isprintable()):
             _check_content_type(content_type, ())
-        body: Body
-        if type(content) is bytes:
-            body, implied = content, BINARY
-        else:
-            body, implied = _encode_content(content)
-        if status == 200 and not headers and type(body) is bytes:
-            self.plain: tuple[bytes, str] | None = (body, content_type or implied)
+        self.plain: tuple[bytes, str] | None
+        if type(content) is bytes and status == 200 and not headers:
+            self.plain = (content, content_type or BINARY)
+            return
+        body, implied = _encode_content(content)
+        if type(body) is bytes and status == 200 and not headers:
+            self.plain = (body, content_type or implied)
             return
         self.plain = None
         self._body, self._status, self._content_type = body, 200, content_type or implied
