@@ -7,8 +7,8 @@
     nox -s soak -- --requests 10000000  a server under load, its memory and descriptors watched
 
 The tests run on every interpreter found that mreactor is for; on the free-threaded 3.13 always. Versions of the tools
-stand in pyproject.toml, under `dependency-groups`. The tags part the default sessions into two halves that take equally
-long, for scripts/test to run side by side.
+stand in pyproject.toml, under `dependency-groups`. The tags part the default sessions into three parts that take
+equally long, for scripts/test to run side by side.
 """
 
 import os

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from .http1.request import Request, RequestHead
-from .http1.response import HTML, FileBody, Response, respond
+from .http1.response import HTML, FileBody, Response, encode_fields, respond
 from .http1.status import HTTPError, has_body
 from .job import Job
 from .replies import Kept
@@ -40,6 +40,7 @@ def answer_to(
     service: Service, peer: tuple[Any, ...], head: RequestHead, response: Response, keep_alive: bool
 ) -> Answer:
     """Make the answer to a request, count it and note it in the access log."""
+    # Read once: whoever returned it may be changing it still, and its length must be that of what is sent.
     status, body = response.status, response.body
     is_11 = head.version == (1, 1)
     stream: FileBody | Stream | None = None
@@ -49,7 +50,7 @@ def answer_to(
         stream = Stream(body, chunked=is_11, blocking=head.match.blocking)
     if not head.keep_alive or (isinstance(stream, Stream) and not is_11):
         keep_alive = False
-    output = service.encode(response, head, keep_alive)
+    output = service.encode_parts(status, body, encode_fields(response), head, keep_alive)
     may_be_kept = head.match.constant and stream is None and status in (200, 304)
     content_length = len(body) if isinstance(body, bytes | FileBody) else -1
     if head.method == "HEAD" or not has_body(status):
@@ -117,7 +118,7 @@ def failure(service: Service, head: RequestHead, error: BaseException) -> Respon
     if isinstance(error, HTTPError):
         try:
             return error_response(service, error)
-        except ValueError as unfit:  # header fields that cannot be sent
+        except Exception as unfit:  # a status, reason or header field that cannot be sent
             error = unfit
     service.counters.error("handler")
     log.error("the handler of %s %s failed", head.method, head.raw_path, exc_info=error)

@@ -39,7 +39,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 stopped, 1 could not start, 2 wrong usage."""
+    """Run the command line.
+
+    Returns:
+        the exit code: 0 stopped, 1 could not start, 2 wrong usage, 128 and its number after a second signal.
+    """
     try:
         config, target = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
         log.configure(config.log_level, config.log_format)
@@ -78,7 +82,8 @@ def load(target: str) -> App:
     """Import an application named `module:attribute`; the current directory is searched first.
 
     Raises:
-        ConfigError: there is no such module or attribute, or it is no App.
+        ConfigError: there is no such module or attribute, it is no App, or it ends the program. What else it raises is
+            its own and comes with its traceback.
     """
     module_name, _, attribute = target.partition(":")
     if not module_name or module_name.startswith(".") or not attribute:
@@ -89,6 +94,8 @@ def load(target: str) -> App:
         found = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"cannot import {target!r}: {error}") from None
+    except SystemExit as error:
+        raise ConfigError(f"cannot import {target!r}: it ended the program ({error.code})") from None
     for name in attribute.split("."):
         found = getattr(found, name, None)  # type: ignore[assignment]
     if not isinstance(found, App):

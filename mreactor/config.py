@@ -25,7 +25,7 @@ class ConfigError(ValueError):
 def setting(default: Any, why: str, **metadata: Any) -> Any:
     """Declare one setting: its default, the reason for it, and what the command line needs to know.
 
-    Metadata: `minimum` (inclusive), `choices`, `env` (environment variable), `metavar`, `group` (heading in the help).
+    Metadata: `minimum` and `maximum` (inclusive), `choices`, `env` (environment variable), `metavar`.
     """
     return field(default=default, metadata={"why": why, **metadata})
 
@@ -71,7 +71,9 @@ class Limits:
     pipelined_per_turn_max: int = setting(
         64, "requests answered for one client before the others' turn", minimum=1
     )
-    sendfile_bytes_min: int = setting(64 * 1024, "files of this size and more go out by sendfile", minimum=1)
+    sendfile_bytes_min: int = setting(
+        64 * 1024, "the demo's files of this size and more go out by sendfile", minimum=1
+    )
     blocking_threads: int = setting(16, "threads for handlers marked blocking", minimum=1)
     blocking_queue_max: int = setting(1024, "blocking requests waiting for a thread; past it 503", minimum=1)
 

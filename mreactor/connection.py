@@ -86,7 +86,7 @@ class Connection:
         if (state := self.state) == IDLE:
             replies = self._service.replies
             if replies.farewells and (reply := replies.farewells.get(data)) is not None:
-                self._keep_alive = False
+                self._keep_alive, self._head = False, None  # it has no body, whatever the last one had
                 return self._finish(self._remembered(reply), b"")
             return self._take_turn(data)
         if state == BODY:
@@ -318,8 +318,8 @@ class Connection:
     def _encode(self, head: RequestHead, response: Response) -> bytes:
         self._head, service, match = head, self._service, head.match
         # The commonest answer, at half the cost of the general way.
-        if response.plain is not None and match.plain and self._keep_alive:
-            content, content_type = response.plain
+        if (plain := response.plain) is not None and match.plain and self._keep_alive:
+            content, content_type = plain
             match.tally[0] += 1
             if service.access is not None:
                 service.access.note(self.peer, head, 200, len(content))

@@ -20,6 +20,22 @@ from typing import TextIO
 
 log = logging.getLogger("mreactor")
 
+
+class HarmlessLogger(logging.Logger):
+    """A logger whose handlers may fail, an application's as well: a reactor that logs has its clients to serve."""
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Hand a record to the filters and handlers; there is no better place to complain than the one that failed."""
+        try:
+            super().handle(record)
+        except Exception:
+            pass
+
+
+log.__class__ = (
+    HarmlessLogger  # in place: an application may have fetched it, and set it up, before this is imported
+)
+
 LEVELS = {
     "off": logging.CRITICAL + 1,
     "error": logging.ERROR,

@@ -19,6 +19,9 @@ ENTRIES_MAX = 1024
 KEY_BYTES_MAX = 4096
 ANSWER_BYTES_MAX = 64 * 1024
 BYTES_MAX = 8 * 1024 * 1024
+CALL_BYTES_MAX = (
+    256 * 1024
+)  # of the keys of calls and uploads; what they lead to takes up to thirty times as much
 
 # What the access log says of a request: its head, the status, the bytes of content.
 type Note = tuple[RequestHead, int, int]
@@ -51,13 +54,23 @@ class Replies:
         is_closed: nothing is remembered any more.
     """
 
-    __slots__ = ("_bytes", "_counters", "_counts", "answers", "calls", "farewells", "is_closed", "uploads")
+    __slots__ = (
+        "_bytes",
+        "_call_bytes",
+        "_counters",
+        "_counts",
+        "answers",
+        "calls",
+        "farewells",
+        "is_closed",
+        "uploads",
+    )
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         # Hits, requests for each hit, what counts them, bytes received and sent for each hit.
         self._counts: list[tuple[list[int], int, Tally, int, int]] = []
-        self._bytes = 0
+        self._bytes = self._call_bytes = 0
         self.answers: dict[bytes, Reply] = {}
         self.farewells: dict[bytes, Reply] = {}
         self.calls: dict[bytes, Call] = {}
@@ -84,8 +97,9 @@ class Replies:
             call = (match.handler, match.params, head, match.tally)
             size = len(key)
             key = key[: size - head.content_length]
-            if len(key) > KEY_BYTES_MAX:
+            if len(key) > KEY_BYTES_MAX or self._call_bytes + len(key) > CALL_BYTES_MAX:
                 return
+            self._call_bytes += len(key)
             if not head.has_body and len(self.calls) < ENTRIES_MAX:
                 self.calls[key] = call
             elif head.has_body and key > UPLOADS and len(self.uploads) < ENTRIES_MAX:
@@ -132,7 +146,7 @@ class Replies:
         self.farewells.clear()
         self.calls.clear()
         self.uploads.clear()
-        self._bytes = 0
+        self._bytes = self._call_bytes = 0
 
     def close(self) -> None:
         """Forget everything for good."""

@@ -180,11 +180,15 @@ class Server:
             the exit code: 0 after a drain, 128 and the signal's number after a second signal.
 
         Raises:
-            StartError: see `start`.
+            StartError, ConfigError: see `start`.
         """
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda number, _: self._signals.put(number))
+        signal.signal(signal.SIGHUP, self._note_signal)
+        # Nobody is served yet, so these end a start at once, even one that hangs in an application's factory.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         self.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note_signal)
         if announce is not None:
             announce(*self.address)
         for line in report(self):
@@ -196,7 +200,7 @@ class Server:
             if self._access is None:
                 log.info("SIGHUP: there is no access log to reopen")
                 continue
-            log.info("SIGHUP: the access log is reopened")
+            log.info("SIGHUP: reopening the access log")
             self._access.reopen()
         log.info(
             "%s: draining for at most %g s", signal.Signals(received).name, self.config.limits.drain_seconds
@@ -214,6 +218,9 @@ class Server:
             # The socket module adds the address to what the error says; it is named already.
             reason = os.strerror(error.errno) if error.errno else error.strerror
             raise StartError(f"--admin: cannot listen on {self.config.admin}: {reason}") from None
+
+    def _note_signal(self, number: int, frame: object) -> None:
+        self._signals.put(number)
 
     def _wait_for_signal(self, watchdog: Watchdog) -> int:
         """The next signal; until it comes, the reactors are watched."""

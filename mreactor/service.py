@@ -15,11 +15,7 @@ from .heads import PlainHeads
 from .http1.dates import format_date
 from .http1.parser import Parser
 from .http1.request import Request, RequestHead
-from .http1.response import (
-    Response,
-    encode_fields,
-    encode_length,
-)
+from .http1.response import Body, Response, encode_fields, encode_length
 from .http1.status import REASONS, HTTPError, has_body, status_line
 from .metrics import Counters
 from .replies import Replies
@@ -127,10 +123,18 @@ class Service:
         self.counters.buffered = held
 
     def encode(self, response: Response, head: RequestHead | None, keep_alive: bool) -> bytes:
+        """An answer as bytes, see `encode_parts`."""
+        return self.encode_parts(response.status, response.body, encode_fields(response), head, keep_alive)
+
+    def encode_parts(
+        self, status: int, body: Body, fields: bytes, head: RequestHead | None, keep_alive: bool
+    ) -> bytes:
         """An answer as bytes; of a file or a stream the head alone.
 
         Args:
-            response: what to answer.
+            status: the status code.
+            body: the content, even where the answer is one that has none.
+            fields: as `encode_fields` gives them.
             head: the request that it answers, None where none could be read.
             keep_alive: the connection persists after it.
         """
@@ -142,11 +146,11 @@ class Service:
             if keep_alive
             else b"Connection: close\r\n"
         )
-        start = self._status_line(response.status) + self.common + encode_fields(response)
-        answer = start + encode_length(response, chunks=is_11) + connection + b"\r\n"
-        if isinstance(response.body, bytes) and has_body(response.status) and not _is_head(head):
-            return answer + response.body
-        return answer
+        start = self._status_line(status) + self.common + fields
+        answer = start + encode_length(status, body, chunks=is_11) + connection + b"\r\n"
+        return (
+            answer + body if isinstance(body, bytes) and has_body(status) and not _is_head(head) else answer
+        )
 
     def route(self, head: RequestHead) -> None:
         """Find what answers a head; the head keeps it, and so do the requests that repeat the head."""

@@ -442,6 +442,13 @@ def test_the_client_leaves_while_a_part_is_being_computed(caplog: pytest.LogCapt
 # Failures.
 
 
+class Unfinished(HTTPError):
+    """One whose author has forgotten that its base has something to keep."""
+
+    def __init__(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize("blocking", [False, True])
 @pytest.mark.parametrize(
     ("error", "status"),
@@ -453,6 +460,9 @@ def test_the_client_leaves_while_a_part_is_being_computed(caplog: pytest.LogCapt
         (HTTPError(418, "Short and stout."), 418),
         (HTTPError(503, "Later.", (("Retry-After", "1"),)), 503),
         (HTTPError(400, "bad", (("X", "a\r\nSet-Cookie: b"),)), 500),
+        (HTTPError(503, "busy", (("Retry-After", 5),)), 500),  # type: ignore[arg-type]
+        (HTTPError(400, ValueError("x")), 500),  # type: ignore[arg-type]
+        (Unfinished(), 500),
     ],
     ids=repr,
 )
@@ -599,6 +609,16 @@ def test_the_last_answer_of_a_connection_is_kept_apart(data: bytes) -> None:
     assert not service.replies.answers
     service.turn_second(service.now)
     assert sum(tally[0] for tally in service.counters.requests.values()) == len(talks)
+
+
+def test_a_remembered_farewell_ends_the_connection_as_the_first_one_did() -> None:
+    """At once: it has no body of which more could come, whatever the request before it had."""
+    service = make_service()
+    for body in (b"a", b"of another length"):
+        talk = Talk(service, [post("/echo", body), get("/", "Connection: close")])
+        assert len(talk.answers()) == 2
+        assert talk.connection.state == CLOSED
+    assert service.replies.farewells
 
 
 def test_what_is_refused_behind_a_kept_answer_is_not_kept_with_it() -> None:
@@ -773,6 +793,24 @@ def test_requests_from_memory_are_in_the_access_log(tmp_path: Path) -> None:
     assert len(lines) == 15
     assert sum('"GET / HTTP/1.1" 200 4' in line for line in lines) == 6
     assert sum('"GET /hello/a HTTP/1.1" 200 9' in line for line in lines) == 3
+
+
+class Restless(Response):
+    """A response that somebody is changing all the time: each look finds another body."""
+
+    looks = 0
+
+    @property
+    def body(self) -> bytes:  # type: ignore[override]
+        self.looks += 1
+        return b"x" * self.looks
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_length_and_content_agree_whatever_becomes_of_a_response(blocking: bool) -> None:
+    """What would be left of a longer body would be taken for the beginning of the next answer."""
+    talk = Talk(serve(lambda request: Restless(b"", 201), blocking=blocking), [get("/"), get("/")])
+    assert [answer.body for answer in talk.answers()] == [b"x", b"x"]
 
 
 @pytest.mark.parametrize("blocking", [False, True])

@@ -7,6 +7,7 @@ system calls and completions. Where the kernel can be brought to fail by itself,
 import ctypes
 import errno
 import itertools
+import logging
 import os
 import random
 import re
@@ -398,6 +399,28 @@ def test_a_connection_that_fails_gives_its_buffer_back(
                 client.send(request("/poison"))
                 client.receive_rest()
         check_all_is_well(driver)
+
+
+def test_a_log_that_fails(kind: str, app: App) -> None:
+    """An application's own handler, or standard error that is closed where nothing was configured."""
+
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("no")
+
+    @app.get("/boom")
+    def boom(request: Request) -> str:
+        raise RuntimeError("boom")
+
+    handler = Failing()
+    logging.getLogger("mreactor").addHandler(handler)
+    try:
+        with serve(kind, app) as driver, driver.connect() as client, driver.connect() as other:
+            assert client.ask(request("/boom")).status == 500
+            assert other.ask(GET).status == 200
+            assert client.ask(GET).status == 200
+    finally:
+        logging.getLogger("mreactor").removeHandler(handler)
 
 
 # --- Failures of one client's socket. ---

@@ -256,6 +256,24 @@ def test_no_standard_error_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [handler.lost for handler in log.handlers if isinstance(handler, LineHandler)] == [1]
 
 
+def test_handlers_and_filters_of_the_application_that_fail_harm_nobody() -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.msg)
+            raise RuntimeError("no")
+
+    def fail(record: logging.LogRecord) -> bool:
+        raise RuntimeError("no")
+
+    heard: list[str] = []
+    handler = Failing()
+    log.addHandler(handler)
+    log.error("one")
+    handler.addFilter(fail)
+    log.error("two")
+    assert heard == ["one"]
+
+
 def test_a_full_disk_harms_nobody() -> None:
     full = open("/dev/full", "w")  # noqa: SIM115 - closing it fails as well
     try:

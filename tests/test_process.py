@@ -384,6 +384,39 @@ def test_a_port_that_is_taken(demo: ServerProcess) -> None:
     complains(run("--port", str(demo.address[1])), 1, str(demo.address[1]), "in use")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_start_that_hangs_is_ended_by_a_signal(number: int, tmp_path: Path) -> None:
+    """Nobody is served yet, and waiting for what never comes would leave only SIGKILL."""
+    (tmp_path / "stuck.py").write_text(
+        """
+import time
+
+from mreactor import App
+
+def factory():
+    print("begun", flush=True)
+    time.sleep(600)
+
+app = App()
+app.mount("/", factory)
+"""
+    )
+    command = [sys.executable, "-m", "mreactor", "--port", "0", "--threads", "1", "stuck:app"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            process.send_signal(number)
+            assert process.wait(PATIENCE_SECONDS) == -number
+        finally:
+            process.kill()
+
+
+def test_an_application_that_ends_the_program(tmp_path: Path) -> None:
+    (tmp_path / "quits.py").write_text("raise SystemExit(7)")
+    complains(run("quits:app", cwd=tmp_path), 2, "quits:app", "it ended the program (7)")
+
+
 def test_a_host_that_is_not_here() -> None:
     complains(run("--port", "0", "--host", "192.0.2.1"), 1, "192.0.2.1")
 

@@ -9,6 +9,7 @@ from mreactor.metrics import Counters
 from mreactor.replies import (
     ANSWER_BYTES_MAX,
     BYTES_MAX,
+    CALL_BYTES_MAX,
     ELSEWHERE,
     ENTRIES_MAX,
     IN_LOOP,
@@ -184,6 +185,23 @@ def test_uploads_are_bounded_in_number_and_size(replies: Replies) -> None:
     for number in range(ENTRIES_MAX + 10):
         replies.keep(b"POST %d12345" % number, b"answer", asked, 1, None)
     assert len(replies.uploads) == ENTRIES_MAX
+
+
+def test_calls_and_uploads_are_bounded_in_bytes_together(replies: Replies) -> None:
+    """What a head leads to takes many times its bytes."""
+    key, asked = b"P" * KEY_BYTES_MAX, head(body=True)
+    for number in range(CALL_BYTES_MAX // KEY_BYTES_MAX):
+        half = key[: KEY_BYTES_MAX // 2 - 4] + b"%04d" % number
+        keep_call(replies, half)
+        replies.keep(half + b"12345", b"answer", asked, 1, None)
+    held = len(replies.calls) + len(replies.uploads)
+    assert held == CALL_BYTES_MAX // (KEY_BYTES_MAX // 2)
+    keep_call(replies, b"k")
+    replies.keep(b"P12345", b"answer", asked, 1, None)
+    assert len(replies.calls) + len(replies.uploads) == held
+    replies.turn_second()
+    keep_call(replies, b"k")
+    assert list(replies.calls) == [b"k"]
 
 
 # --- Seconds. ---

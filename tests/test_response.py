@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,36 @@ def test_no_content_has_no_type(status: int) -> None:
     assert encode_fields(Response("a", status, {"X": "y"})) == b"X: y\r\n"
 
 
+class Label(str, Enum):  # noqa: UP042 - a StrEnum is a plain string when it is formatted, and this is not
+    """Text that is checked as one thing and prints as another."""
+
+    A = "text/a"
+
+    def __str__(self) -> str:
+        return "text/a\r\nSet-Cookie: b"
+
+    __format__ = Enum.__format__
+
+
+def test_what_was_checked_is_what_is_sent() -> None:
+    assert encode_fields(Response("a", content_type=Label.A)) == b"Content-Type: text/a\r\n"
+    fields = encode_fields(Response(None, headers={"X": Label.A}))
+    assert fields == b"X: text/a\r\n"
+
+
+class Code(int, Enum):
+    TEA = 418
+
+
+def test_a_status_is_a_number() -> None:
+    response = Response("a", Code.TEA)
+    assert type(response.status) is int
+    assert response.status == 418
+    for status in (404.0, "404", None):
+        with pytest.raises(TypeError):
+            Response("a", status)  # type: ignore[arg-type]
+
+
 # --- Framing. ---
 
 
@@ -283,12 +314,12 @@ def test_no_content_has_no_type(status: int) -> None:
     ],
 )
 def test_length(response: Response, framing: bytes, chunks: bool) -> None:
-    assert encode_length(response, chunks=chunks) == framing
+    assert encode_length(response.status, response.body, chunks=chunks) == framing
 
 
 def test_a_stream_is_chunked_or_ends_with_the_connection() -> None:
-    assert encode_length(Response(iter([b"a"])), chunks=True) == b"Transfer-Encoding: chunked\r\n"
-    assert encode_length(Response(iter([b"a"])), chunks=False) == b""
+    assert encode_length(200, iter([b"a"]), chunks=True) == b"Transfer-Encoding: chunked\r\n"
+    assert encode_length(200, iter([b"a"]), chunks=False) == b""
 
 
 @pytest.mark.parametrize(
@@ -391,6 +422,17 @@ def test_what_is_set_later_is_checked(name: str, value: object) -> None:
     with pytest.raises(ValueError):
         setattr(response, name, value)
     assert (response.status, response.headers, response.content_type) == (200, (), TEXT)
+
+
+@pytest.mark.parametrize("content", ["abc", b"abc", bytearray(b"abc"), memoryview(b"abc")])
+def test_a_body_that_is_set_later_is_whatever_content_may_be(content: Any) -> None:
+    response = Response({"a": 1})
+    response.body = content
+    assert type(response.body) is bytes
+    assert (response.body, response.content_type) == (b"abc", "application/json")
+    with pytest.raises(TypeError):
+        response.body = object()  # type: ignore[assignment]
+    assert response.body == b"abc"
 
 
 def test_the_content_type_is_not_set_twice() -> None:

@@ -1,6 +1,7 @@
 """Responses: what handlers return, and how it becomes bytes (RFC 9112 sections 4 to 7)."""
 
 import json
+import operator
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -68,7 +69,8 @@ class Response:
         headers: further header fields. Framing fields (Content-Length, Connection, ...) are the server's to set.
         content_type: the media type; by default it follows from the content's type.
 
-    `status`, `headers`, `content_type` and `body` may be set later; all but `body` are checked then as well.
+    `status`, `headers`, `content_type` and `body` may be set later and are checked then as well; `body` takes whatever
+    `content` does, and the media type stays as it is.
 
     Attributes:
         plain: the body and its type, where nothing else distinguishes the response and the body is bytes; else None.
@@ -76,7 +78,7 @@ class Response:
 
     Raises:
         ValueError: a field name or value that cannot be sent, a status out of range, or JSON that is none (NaN).
-        TypeError: content of another type.
+        TypeError: content of another type, or a status that is no integer.
     """
 
     __slots__ = ("_body", "_content_type", "_headers", "_status", "plain")
@@ -112,10 +114,11 @@ class Response:
     @property
     def body(self) -> Body:
         """The content as it is sent."""
-        return self.plain[0] if self.plain else self._body
+        return plain[0] if (plain := self.plain) else self._body
 
     @body.setter
-    def body(self, body: Body) -> None:
+    def body(self, content: Content) -> None:
+        body, _ = _encode_content(content)
         self._unfold()
         self._body = body
 
@@ -126,10 +129,11 @@ class Response:
 
     @status.setter
     def status(self, status: int) -> None:
-        if not 200 <= status <= 599:
-            raise ValueError(f"{status} is not the status of an answer")
+        code = operator.index(status)  # a member of an Enum prints as its name
+        if not 200 <= code <= 599:
+            raise ValueError(f"{code} is not the status of an answer")
         self._unfold()
-        self._status = status
+        self._status = code
 
     @property
     def headers(self) -> Fields:
@@ -147,7 +151,7 @@ class Response:
     @property
     def content_type(self) -> str:
         """The media type; empty where there is none, or where it stands among the header fields."""
-        return self.plain[1] if self.plain else self._content_type
+        return plain[1] if (plain := self.plain) else self._content_type
 
     @content_type.setter
     def content_type(self, content_type: str) -> None:
@@ -199,23 +203,25 @@ def respond(result: Any) -> Response:
 
 def encode_fields(response: Response) -> bytes:
     """The fields of a response that do not depend on connection or time, each with its CRLF."""
-    lines = [f"{name}: {value}\r\n" for name, value in response.headers]
+    # Joined, not formatted: what has been checked goes out, not what a subclass of str makes of itself.
+    lines = [name + ": " + value + "\r\n" for name, value in response.headers]
     if response.content_type and has_body(response.status):
-        lines.append(f"Content-Type: {response.content_type}\r\n")
+        lines.append("Content-Type: " + response.content_type + "\r\n")
     return "".join(lines).encode("latin-1")
 
 
-def encode_length(response: Response, *, chunks: bool) -> bytes:
+def encode_length(status: int, body: Body, *, chunks: bool) -> bytes:
     """The framing field of a response, with its CRLF (RFC 9112 section 6).
 
     Args:
-        response: its body may be bytes, a file or an iterator.
+        status: the status code.
+        body: bytes, a file or an iterator.
         chunks: the peer understands chunked coding; otherwise a stream ends with the connection.
     """
-    if not has_body(response.status):
-        return b"Content-Length: 0\r\n" if response.status == 205 else b""
-    if isinstance(response.body, bytes | FileBody):
-        return b"Content-Length: %d\r\n" % len(response.body)
+    if not has_body(status):
+        return b"Content-Length: 0\r\n" if status == 205 else b""
+    if isinstance(body, bytes | FileBody):
+        return b"Content-Length: %d\r\n" % len(body)
     return b"Transfer-Encoding: chunked\r\n" if chunks else b""
 
 
