@@ -44,6 +44,9 @@ class Limits:
         10.0, "a request head must be complete this long after it began; past it 408"
     )
     body_grace_seconds: float = setting(5.0, "a slow body is borne with for this long, whatever its rate")
+    body_stall_seconds: float = setting(
+        30.0, "between two pieces of a body, however fast it was; past it 408"
+    )
     body_rate_min: int = setting(
         500, "bytes a second that a body must keep up on average; below it 408", minimum=1
     )

@@ -152,7 +152,7 @@ class Connection:
             self._unstarted = job.disposal() or self._unstarted
             return
         self._job = None
-        if self._service.draining and not self._buffer:
+        if self._service.draining and not self._buffer and job.stream is None:  # a stream's head is long gone
             self._keep_alive = False
         self._enter(SENDING)
         if job.stream is None:
@@ -364,11 +364,11 @@ class Connection:
             self._take_part(job)
 
     def _take_part(self, job: Job) -> None:
-        """Send a stream's next part; one that fails ends the connection, so that the peer sees the answer cut off."""
+        """Send a stream's next part; one that fails is the last one, so that the peer sees the answer cut off."""
         error = self._owing().take_part(job)
         if error is not None and self._head is not None:
             failure(self._service, self._head, error)
-            self.abort()
+            self._keep_alive, self._unstarted = False, self._owing().end_stream(False)
 
     def _wait_for(self, job: Job) -> None:
         self._job = self._unstarted = job

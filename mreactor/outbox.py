@@ -72,7 +72,12 @@ class Outbox:
             self.in_pieces = True
 
     def give_up(self, is_running: bool) -> Job | None:
-        """Drop everything.
+        """Drop everything; see `end_stream`."""
+        self.output = b""
+        return self.end_stream(is_running)
+
+    def end_stream(self, is_running: bool) -> Job | None:
+        """Drop what follows, whoever has to close it.
 
         Args:
             is_running: another thread computes the stream's next part, so it cannot be closed now.
@@ -80,7 +85,6 @@ class Outbox:
         Returns:
             the work of closing a blocking stream, which may wait.
         """
-        self.output = b""
         stream = self.stream
         if not isinstance(stream, Stream) or not stream.blocking:
             self.drop_stream()

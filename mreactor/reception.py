@@ -74,10 +74,11 @@ class Reception:
 
     @property
     def body_deadline(self) -> float:
-        """Monotonic seconds by which the next of the body has to come, at the least rate that is borne with."""
-        limits = self._service.limits
+        """Monotonic seconds by which more of the body has to come: soon after the last of it, and at a rate."""
+        limits, now = self._service.limits, self._service.now
         received = self._body.received if self._body is not None else 0
-        return self._since + limits.body_grace_seconds + received / limits.body_rate_min
+        grace_ends = self._since + limits.body_grace_seconds
+        return min(now + limits.body_stall_seconds, grace_ends + received / limits.body_rate_min)
 
     def take_body(self) -> bytes:
         """The body of the request that has been read; empty where it has none."""

@@ -1,9 +1,10 @@
 """Static files: a handler that answers from a directory, and with nothing from outside of it.
 
 A reactor makes a `StaticFiles` for itself, in its own thread, and nobody else touches it. Files are opened and read on
-that thread: a directory on a slow or remote disk delays the reactor's other clients. Small files stay in memory and are
-looked at again once a second, so that a change on disk is seen a second later; a hit makes no system call. Large ones
-are handed over open: whoever sends the answer closes them. Nothing here knows of sockets or connections.
+that thread: a directory on a slow or remote disk delays the reactor's other clients. Mounted as blocking, one is used
+by many threads. Small files stay in memory; a hit makes no system call, but for a look at the disk twenty times a
+second. Where answers are remembered for their second (`constant`), a change on disk is so seen a second later. Large
+files are handed over open: whoever sends the answer closes them. Nothing here knows of sockets or connections.
 
 What keeps it inside: no name with a slash, backslash or NUL in it, or with a dot in front, reaches the file system.
 What has been opened is asked where it really is before a byte of it is read, so that a symbolic link, however late it
@@ -17,6 +18,7 @@ import errno
 import logging
 import os
 import re
+import threading
 import time
 from mimetypes import MimeTypes
 from stat import S_ISDIR, S_ISREG
@@ -36,7 +38,7 @@ INDEX = "index.html"
 
 CACHE_ENTRIES_MAX = 256
 CACHE_BYTES_MAX = 16 * 1024 * 1024
-RECHECK_SECONDS = 1.0
+RECHECK_SECONDS = 0.05  # comes on top of the second for which the answer of a constant route is remembered
 
 # Time stamps of files move in ticks: 4 ms on most kernels, 2 s on the coarsest file systems. A file read so soon after
 # a change may change again within the tick, and no stamp would tell; so it is read anew until the change is this old.
@@ -237,16 +239,18 @@ class StaticFiles:
 class FileCache:
     """Small files by path as requested, bounded in entries and bytes; the ones looked at longest ago go first.
 
-    Each look at the disk takes a file out and puts it in again, so the order of entry is nearly the order of use.
+    Each look at the disk takes a file out and puts it in again, so the order of entry is nearly the order of use. Any
+    thread may use it: finding takes no lock, keeping and dropping do.
     """
 
-    __slots__ = ("_bytes", "_bytes_max", "_entries_max", "_files")
+    __slots__ = ("_bytes", "_bytes_max", "_entries_max", "_files", "_lock")
 
     def __init__(self, entries_max: int, bytes_max: int) -> None:
         self._entries_max = entries_max
         self._bytes_max = bytes_max
         self._files: dict[str, _File] = {}
         self._bytes = 0
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._files)
@@ -257,20 +261,22 @@ class FileCache:
 
     def put(self, path: str, file: "_File") -> None:
         """Keep a file, if it fits at all, at the expense of the oldest."""
-        self.drop(path)
         size = _size(path, file)
-        if size > self._bytes_max:
-            return
-        while len(self._files) >= self._entries_max or self._bytes + size > self._bytes_max:
-            self.drop(next(iter(self._files)))
-        self._files[path] = file
-        self._bytes += size
+        with self._lock:
+            self.drop(path)
+            if size > self._bytes_max:
+                return
+            while len(self._files) >= self._entries_max or self._bytes + size > self._bytes_max:
+                self.drop(next(iter(self._files)))
+            self._files[path] = file
+            self._bytes += size
 
     def drop(self, path: str) -> None:
         """Forget a path, if it is known."""
-        file = self._files.pop(path, None)
-        if file is not None:
-            self._bytes -= _size(path, file)
+        with self._lock:
+            file = self._files.pop(path, None)
+            if file is not None:
+                self._bytes -= _size(path, file)
 
 
 class _File:

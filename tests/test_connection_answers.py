@@ -20,7 +20,7 @@ from mreactor.http1.response import FileBody, Response
 from mreactor.http1.status import HTTPError
 from mreactor.job import Job
 from mreactor.service import Service
-from mreactor.state import CLOSED, IDLE, READY, SENDING, WAITING
+from mreactor.state import CLOSED, IDLE, LINGERING, READY, SENDING, WAITING
 
 PEER = ("192.0.2.1", 1)
 
@@ -154,7 +154,9 @@ def test_a_stream_that_fails_is_cut_off(target: str, version: str, caplog: pytes
     head, _, body = talk.output.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert body == (b"6\r\nfirst;\r\n7\r\nsecond;\r\n" if version == "1.1" else b"first;second;")
-    assert talk.connection.state == CLOSED, "so that the peer sees that something is missing"
+    assert talk.connection.state == LINGERING, (
+        "the peer sees that something is missing, and loses nothing before it"
+    )
     assert calls.ended == ["failing parts"]
     assert calls.paths == []
     assert "ZeroDivisionError: in the middle of a stream" in caplog.text
@@ -163,7 +165,7 @@ def test_a_stream_that_fails_is_cut_off(target: str, version: str, caplog: pytes
 def test_a_part_of_a_type_that_cannot_be_sent_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     talk = Talk(make_service(), [get("/stream/odd")])
     assert talk.output.endswith(b"\r\n\r\n6\r\nbefore\r\n")
-    assert talk.connection.state == CLOSED
+    assert talk.connection.state == LINGERING
     assert "TypeError" in caplog.text
 
 
@@ -403,6 +405,38 @@ def test_a_blocking_stream_fetches_each_part_in_a_job_of_its_own() -> None:
             job = None
     assert b"".join(fetched[1:]) == b"7\r\npart 0;\r\n7\r\npart 2;\r\n0\r\n\r\n"
     assert connection.state == IDLE
+
+
+def test_a_stream_that_has_begun_persists_while_the_server_drains() -> None:
+    """Its head has said so. The next answer is the one that says `close`."""
+    service = make_service()
+    connection = Connection(service, PEER)
+    first = start_job(connection, "/slow/stream/3")
+    first.run()
+    connection.complete(first)
+    take_all(connection)
+    service.drain()
+    while (job := connection.take_job()) is not None:
+        job.run()
+        connection.complete(job)
+        take_all(connection)
+    assert connection.state == IDLE
+    last = connection.receive(get("/hello/a"))
+    if last is None:
+        last = take_all(connection)
+    assert read_answers(last)[0].headers["connection"] == "close"
+
+
+def test_what_was_answered_before_a_stream_fails_arrives() -> None:
+    """A connection that is closed over unread bytes is reset, and takes along what the client has not read yet."""
+    connection = connect()
+    requests = get("/hello/a") + get("/stream/fails") + get("/hello/b")
+    assert connection.receive(requests) is None
+    assert connection.state == SENDING
+    said = take_all(connection, 10)
+    assert b"Hello, a!" in said
+    assert said.endswith(b"second;\r\n")
+    assert connection.state == LINGERING
 
 
 def test_the_client_leaves_while_a_part_is_being_computed(caplog: pytest.LogCaptureFixture) -> None:

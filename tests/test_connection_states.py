@@ -20,6 +20,7 @@ TIMES = replace(
     LIMITS,
     head_seconds=10.0,
     body_grace_seconds=5.0,
+    body_stall_seconds=20.0,
     body_rate_min=10,
     keepalive_seconds=75.0,
     write_stall_seconds=30.0,
@@ -300,6 +301,16 @@ def test_a_body_must_keep_up_its_rate() -> None:
     connection.receive(b"x" * 30)
     assert connection.state == IDLE
     assert connection.deadline == NOW + 8 + 75
+
+
+def test_a_fast_body_may_not_stall_for_what_its_rate_has_saved() -> None:
+    """Else its last byte could be held back for hours, and all that came before it with it."""
+    service, connection = start()
+    connection.receive(post("/echo", b"x" * 1000)[:-1])
+    assert connection.deadline == NOW + 20
+    service.turn(NOW + 20)
+    connection.expire(NOW + 20)
+    assert [answer.status for answer in say_all(connection)] == [408]
 
 
 def test_framing_does_not_count_towards_the_rate() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from answers import read_answers
-from drivers import SOCKET_KINDS, Client, Driver, open_driver
+from drivers import SOCKET_KINDS, Client, SocketDriver, open_driver
 
 from mreactor.app import App
 from mreactor.config import Limits
@@ -20,8 +20,9 @@ from mreactor.http1.request import Request
 from mreactor.http1.response import FileBody, Response
 
 LARGE = 3 << 20
+UPLOADERS, UPLOADS = 20, 20
 WINDOW = 4096
-EVENT_SECONDS = 60.0
+EVENT_SECONDS = 20.0  # less than a client that says nothing more is waited for
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -89,6 +90,7 @@ def get(target: str) -> bytes:
 
 
 HALF_BODY = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"
+LONG_HALF_BODY = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n" + bytes(200_000)
 HALF_CHUNK = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"
 EXPECTS = b"POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
 REFUSED = b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n"
@@ -148,13 +150,13 @@ def make_app() -> App:
 
 
 @pytest.fixture(scope="module", params=SOCKET_KINDS)
-def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+def driver(request: pytest.FixtureRequest) -> Iterator[SocketDriver]:
     with open_driver(request.param, make_app(), Limits(), threads=1) as driver:
         yield driver
 
 
 @pytest.fixture
-def client(driver: Driver, caplog: pytest.LogCaptureFixture) -> Iterator[Client]:
+def client(driver: SocketDriver, caplog: pytest.LogCaptureFixture) -> Iterator[Client]:
     """A client that takes little without reading. In the end nothing of it is left, and nothing was logged."""
     with driver.connect(window=WINDOW) as client:
         yield client
@@ -230,3 +232,20 @@ def test_half_close_and_then_reset(client: Client, state: State) -> None:
     client.reset()
     if state.waits:
         GATE.let_go()
+
+
+def test_resets_in_the_middle_of_uploads(driver: SocketDriver) -> None:
+    """Where bytes and a reset come together, an event may tell of the bytes alone; and the deadline is far away."""
+
+    def upload_and_leave() -> None:
+        for _ in range(UPLOADS):
+            with driver.connect() as client:
+                client.sock.sendall(GET + LONG_HALF_BODY)
+                client.close()  # over the unread answer to GET: that is a reset
+
+    threads = [threading.Thread(target=upload_and_leave) for _ in range(UPLOADERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    await_closed(driver)

@@ -817,7 +817,7 @@ def test_hit_does_not_open_the_file(site: Site, clock: Clock, opened: list[bytes
     site.write("a.txt", "x")
     for _ in range(3):
         assert site.get("/a.txt").body == b"x"
-        clock.advance(0.3)
+        clock.advance(0.3 * static.RECHECK_SECONDS)
     assert opened == [b"a.txt"]
 
 
@@ -960,6 +960,29 @@ def test_cache_counts_what_it_holds() -> None:
     for path in ("/f", "/g", "/h"):
         cache.put(path, kept(b"x" * 70))
     assert len(cache) == 3  # nothing is left of what the others took
+
+
+def test_threads_lose_no_count() -> None:
+    """Mounted as blocking, one handler is used by all threads of the pool."""
+    cache = FileCache(entries_max=4, bytes_max=8 * 1100)
+    begin = threading.Barrier(8)
+
+    def work() -> None:
+        begin.wait()
+        for number in range(2000):
+            cache.put(f"/{number % 8}", kept(b"x" * 70))
+            if number % 16 == 0:
+                cache.drop(f"/{number % 8}")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(8):
+        cache.drop(f"/{number}")
+    assert len(cache) == 0
+    assert cache._bytes == 0
 
 
 def test_long_names_count_too() -> None:

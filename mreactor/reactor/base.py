@@ -134,9 +134,7 @@ class Reactor(threading.Thread, ABC):
             self._fd_highest = 0
             self._again: list[Client] = []  # there is more to do for them, and no event will say so
             self._has_mail = False
-            self._quiet_since = (
-                0.0  # when draining began; there has been time to adopt what was handed over before
-            )
+            self._quiet_since = 0.0  # when draining has begun and what was handed over before is adopted
             # Copies of its own, as of everything: see `sharing`.
             self._bounds = [own(bound) for bound in BUCKETS]
             self._open()
@@ -334,11 +332,15 @@ class Reactor(threading.Thread, ABC):
                     # Not left to an event: a read ends at urgent data, and not each backend hears of what is behind it.
                     self._again.append(client)
                     continue
+                self._look_at(client)
                 client.connection.expire(now)
                 self._drive(client)
             except Exception as error:
                 self._fail(client, error)
         self._bury()
+
+    def _look_at(self, client: Client) -> None:
+        """See for ourselves how a client is whose time has come, where events do not tell all; raises OSError."""
 
     def _is_late(self, client: Client, now: float) -> bool:
         """Whether an idle client's next request was in time, and this thread too busy to see it: it will next round."""

@@ -34,6 +34,14 @@ class Client:
         finally:
             sock.detach()
 
+    def take_error(self) -> int:
+        """The number of the error that the socket has failed with, of which nobody was told; else 0."""
+        sock = self._borrow_socket()
+        try:
+            return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        finally:
+            sock.detach()
+
     def shut(self, how: int) -> None:
         """Shut the write side, or both, by socket's constants; raises OSError."""
         sock = self._borrow_socket()
