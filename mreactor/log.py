@@ -32,9 +32,8 @@ class HarmlessLogger(logging.Logger):
             pass
 
 
-log.__class__ = (
-    HarmlessLogger  # in place: an application may have fetched it, and set it up, before this is imported
-)
+# In place: an application may have fetched it, and set it up, before this is imported.
+log.__class__ = HarmlessLogger
 
 LEVELS = {
     "off": logging.CRITICAL + 1,

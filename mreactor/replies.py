@@ -19,9 +19,8 @@ ENTRIES_MAX = 1024
 KEY_BYTES_MAX = 4096
 ANSWER_BYTES_MAX = 64 * 1024
 BYTES_MAX = 8 * 1024 * 1024
-CALL_BYTES_MAX = (
-    256 * 1024
-)  # of the keys of calls and uploads; what they lead to takes up to thirty times as much
+# Of the keys of calls and uploads together. What they lead to takes up to thirty times as much.
+CALL_BYTES_MAX = 256 * 1024
 
 # What the access log says of a request: its head, the status, the bytes of content.
 type Note = tuple[RequestHead, int, int]
@@ -55,16 +54,8 @@ class Replies:
     """
 
     __slots__ = (
-        "_bytes",
-        "_call_bytes",
-        "_counters",
-        "_counts",
-        "answers",
-        "calls",
-        "farewells",
-        "is_closed",
-        "uploads",
-    )
+        "_bytes", "_call_bytes", "_counters", "_counts", "answers", "calls", "farewells", "is_closed", "uploads",
+    )  # fmt: skip
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters

@@ -148,9 +148,9 @@ class Service:
         )
         start = self._status_line(status) + self.common + fields
         answer = start + encode_length(status, body, chunks=is_11) + connection + b"\r\n"
-        return (
-            answer + body if isinstance(body, bytes) and has_body(status) and not _is_head(head) else answer
-        )
+        if isinstance(body, bytes) and has_body(status) and not _is_head(head):
+            answer += body
+        return answer
 
     def route(self, head: RequestHead) -> None:
         """Find what answers a head; the head keeps it, and so do the requests that repeat the head."""

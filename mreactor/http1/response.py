@@ -161,8 +161,8 @@ class Response:
 
     def _unfold(self) -> None:
         """Take a plain response apart: one of its parts is to change."""
-        if self.plain:
-            self._body, self._content_type = self.plain
+        if plain := self.plain:
+            self._body, self._content_type = plain
             self._status, self._headers, self.plain = 200, (), None
 
 
