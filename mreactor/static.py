@@ -1,10 +1,10 @@
 """Static files: a handler that answers from a directory, and with nothing from outside of it.
 
-A reactor makes a `StaticFiles` for itself, in its own thread, and nobody else touches it. Files are opened and read on
-that thread: a directory on a slow or remote disk delays the reactor's other clients. Mounted as blocking, one is used
-by many threads. Small files stay in memory; a hit makes no system call, but for a look at the disk twenty times a
-second. Where answers are remembered for their second (`constant`), a change on disk is so seen a second later. Large
-files are handed over open: whoever sends the answer closes them. Nothing here knows of sockets or connections.
+A reactor makes a `StaticFiles` for itself. Files are opened and read in its thread, where a directory on a slow disk
+delays its other clients; or, mounted as blocking, in the pool's threads, which share it. Small files stay in memory; a
+hit makes no system call, but for a look at the disk twenty times a second. Where answers are remembered for their
+second (`constant`), a change on disk is so seen a second later. Large files are handed over open: whoever sends the
+answer closes them. Nothing here knows of sockets or connections.
 
 What keeps it inside: no name with a slash, backslash or NUL in it, or with a dot in front, reaches the file system.
 What has been opened is asked where it really is before a byte of it is read, so that a symbolic link, however late it
