@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+from . import names as names  # before all others, which bring their own names: see there
 from .app import App
 from .config import Config, ConfigError, Limits
 from .http1.request import Request

@@ -6,15 +6,17 @@ and each time the lock of all types is taken. With four reactors one process of 
 path: it made 5 to 90 calls of futex and sched_yield in 1,000 requests, where others made none, and served up to a tenth
 fewer requests.
 
-The addresses are as the process got them. But a class that is changed gets a new version, and with it other places for
-all its names: so classes are given new versions until no two of them share a place. Names of one class that share a
-place share it under each version, which nothing can be done about but to have few of them.
+A class that is changed gets a new version, and with it other places for all its names: so classes are given new
+versions until no two of them share a place (`settle`). Names of one class that share a place share it under each
+version: so names are interned at addresses that differ where it matters, before anything brings them (`spread`, for
+`names`).
 
 The layout is that of one version of the interpreter (Objects/typeobject.c, MCACHE_HASH). It is tried out before it is
 relied upon. Python 3.14 looks up elsewhere.
 """
 
 import ctypes
+import gc
 import sys
 import sysconfig
 from collections.abc import Collection, Iterator, Mapping
@@ -22,6 +24,7 @@ from types import FunctionType
 
 PLACES = 4096
 VERSION_OFFSET = 400  # of PyTypeObject.tp_version_tag, on 64 bits
+COPIES_MAX = 200  # of a name, of which one lies well; 1 or 2 are the rule
 RENEWALS_MAX = 400  # of the 1000 versions that a class may have in its life
 
 # Types of the interpreter, whose versions are fixed: the others go round their names.
@@ -29,6 +32,45 @@ FIXED = (bytes, bytearray, memoryview, str, int, list, dict, type, type(None))
 
 # What is looked up without being written: by a call of a class, and by isinstance.
 UNWRITTEN = ("__init__", "__class__")
+
+
+def spread(names: Collection[str]) -> list[str]:
+    """Intern names at addresses that keep them clear of each other in the cache, whatever the class.
+
+    A name that was interned before stays where it lies, and that it was is known only when it is interned. So those
+    come first that are likely to be known, and the others go round them.
+
+    Returns:
+        the names that were not interned before; none where the interpreter's ways are not known.
+    """
+    if not is_known():
+        return []
+    taken: set[int] = set()
+    passed_over = []  # and kept, so that the next copy lies elsewhere
+    placed = []
+    mentioned = mentioned_so_far()
+    for name in sorted(names, key=lambda name: (name not in mentioned, name.startswith("_"), len(name))):
+        for _ in range(COPIES_MAX):
+            copy = "".join(list(name))
+            if address_part(copy) not in taken:
+                break
+            passed_over.append(copy)
+        interned = sys.intern(copy)
+        taken.add(address_part(interned))
+        if interned is copy:
+            placed.append(interned)
+    return placed
+
+
+def mentioned_so_far() -> set[str]:
+    """Names of the functions and classes that there are: most of the names that are interned already."""
+    names: set[str] = set()
+    for known in gc.get_objects():
+        if isinstance(known, FunctionType):
+            names.update(known.__code__.co_names)
+        elif isinstance(known, type):
+            names.update(vars(known))
+    return names
 
 
 def settle(path: Mapping[type, Collection[str]]) -> int | None:
@@ -76,7 +118,12 @@ def attributes(cls: type) -> Iterator[str]:
 
 def place(cls: type, name: str) -> int:
     """Where a type and a name meet in the cache."""
-    return (version(cls) ^ (id(sys.intern(name)) >> 3)) % PLACES
+    return (version(cls) ^ address_part(sys.intern(name))) % PLACES
+
+
+def address_part(name: str) -> int:
+    """What a name contributes to its places."""
+    return (id(name) >> 3) % PLACES
 
 
 def version(cls: type) -> int:

@@ -16,7 +16,7 @@ FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 # One row a floor, from the ground up. The modules of a folder in WHOLE stand here as one, under the folder's name.
 FLOORS = (
-    "config log metrics timers mailbox sharing scheduling allocator typecache addresses iouring",
+    "config log metrics timers mailbox sharing scheduling allocator typecache names addresses iouring",
     "http1 http1.grammar http1.headers http1.dates http1.status",
     "http1.request http1.response",
     "http1.parser http1.body router accesslog state job stream heads",
@@ -32,6 +32,7 @@ WHOLE = {"iouring", "reactor", "acceptor"}
 # Neighbours on one floor of whom the first may import the second.
 NEIGHBOURS = {
     ("iouring", "sharing"),
+    ("names", "typecache"),
     ("config", "scheduling"),
     ("connection", "service"),
     ("connection", "reception"),

@@ -1,16 +1,31 @@
 """The interpreter's type cache: that it works as `typecache` says, and that the request path's names keep clear."""
 
+import subprocess
 import sys
 import sysconfig
 import timeit
 from collections.abc import Iterator
+from pathlib import Path
 from types import FunctionType
 
 import pytest
 
 from mreactor import typecache
+from mreactor.names import attribute_names, in_sources
 from mreactor.requestpath import REQUEST_PATH
-from mreactor.typecache import FIXED, UNWRITTEN, attributes, is_known, mentions, place, renew, settle, version
+from mreactor.typecache import (
+    FIXED,
+    UNWRITTEN,
+    address_part,
+    attributes,
+    is_known,
+    mentions,
+    place,
+    renew,
+    settle,
+    spread,
+    version,
+)
 
 IS_KNOWN_HERE = sys.version_info[:2] == (3, 13) and bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 NAMES = [f"name_{number}" for number in range(40)]
@@ -28,6 +43,7 @@ def test_where_nothing_is_known_nothing_is_done(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(typecache, "is_known", lambda: False)
     monkeypatch.setattr(typecache, "renew", pytest.fail)
     assert settle(REQUEST_PATH) is None
+    assert spread(["never_interned", "nor_this"]) == []
 
 
 def test_an_interpreter_with_another_layout_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +66,29 @@ def test_attributes_are_methods_slots_and_what_methods_assign() -> None:
         __slots__ = ("slot",)
 
     assert {"set_up", "assigned", "slot"} <= set(attributes(Derived))
+
+
+def test_attribute_names_stand_after_a_dot(tmp_path: Path) -> None:
+    assert attribute_names("self.first = other.second(third) + 1.5") == {"first", "second"}
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "module.py").write_text("a.fourth  # \N{EURO SIGN}", "utf-8")
+    assert in_sources(tmp_path) == {"fourth"}
+
+
+def test_where_no_sources_can_be_read_no_names_are_found(tmp_path: Path) -> None:
+    assert in_sources(tmp_path / "archive.zip" / "mreactor") == set()
+
+
+# What a fresh process has of the request path's names, of which pytest has interned some before.
+SPREAD_AT_THE_START = """
+from mreactor.names import SPREAD
+from mreactor.requestpath import REQUEST_PATH
+from mreactor.typecache import address_part, attributes, mentions
+
+names = set(mentions(REQUEST_PATH)) & {name for cls in REQUEST_PATH for name in attributes(cls)}
+parts = {address_part(name) for name in SPREAD}
+print(len(SPREAD) - len(parts), len(names & set(SPREAD)) / len(names))
+"""
 
 
 if IS_KNOWN_HERE:  # elsewhere there is nothing to be tested, and a skip is a failure
@@ -98,6 +137,27 @@ if IS_KNOWN_HERE:  # elsewhere there is nothing to be tested, and a skip is a fa
             assert left <= len(pairs)
             # No version parts the names of one class, and nobody those of the interpreter's own types.
             assert all(one == other or {one, other} <= set(FIXED) for one, other in pairs)
+
+        def test_spread_names_lie_clear_of_each_other_and_of_those_interned_before(self) -> None:
+            early = [sys.intern(f"early_{number}") for number in range(200)]
+            late = [f"_late_{number}" for number in range(400)]
+            assert set(spread([*late, *early])) == set(late)
+            parts = {address_part(sys.intern(name)) for name in late}
+            assert len(parts) == len(late)
+            assert parts.isdisjoint(map(address_part, early))
+            assert spread(late) == []
+
+        def test_the_package_brings_its_names_spread(self) -> None:
+            process = subprocess.run(
+                [sys.executable, "-c", SPREAD_AT_THE_START],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+            )
+            meeting, share = process.stdout.split()
+            assert int(meeting) == 0
+            assert float(share) > 0.7
 
         def test_settling_again_changes_nothing(self) -> None:
             settle(REQUEST_PATH)
