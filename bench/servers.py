@@ -194,6 +194,22 @@ def floor(site: Site) -> Launch:
     return Launch((sys.executable, "-m", "bench.floor", "--port", str(site.port)), environment())
 
 
+def ceiling(site: Site) -> Launch:
+    """The ceiling, compiled on the spot; Missing where there is no compiler, or it says no."""
+    binary = os.fspath(site.directory / "ceiling")
+    command = [program("cc"), "-O2", "-o", binary, os.fspath(ROOT / "bench" / "ceiling.c")]
+    compiled = subprocess.run(command, capture_output=True, text=True)
+    if compiled.returncode:
+        raise Missing(f"does not compile: {last_line(compiled.stderr)}")
+    return Launch((binary, str(site.port)), environment())
+
+
+def compiler_version() -> str:
+    """Such as `cc 12`."""
+    told = subprocess.run([program("cc"), "-dumpversion"], capture_output=True, text=True).stdout
+    return f"cc {told.strip()}"
+
+
 def competitor_version(name: str) -> Callable[[], str]:
     return lambda: venv.versions().get(name, "")
 
@@ -221,6 +237,11 @@ FILES_ONLY = dict.fromkeys(
     ("root64", "root1000", "computed", "pipeline", "close"), "the same as nginx where no file is opened"
 )
 CANNED_ONLY = dict.fromkeys(("hello_html", "computed", "echo", "file1m"), "has one canned reply only")
+NO_FILES = {
+    "hello_html": "has no files",
+    "file1m": "has no files",
+    "close": "keeps its connections",
+}
 SERVERS = (
     Server(EPOLL, mreactor("epoll"), python, rings=False),
     Server(IO_URING, mreactor("io_uring"), python, rings=True),
@@ -231,5 +252,6 @@ SERVERS = (
     Server("gunicorn", GUNICORN, competitor_version("gunicorn")),
     Server("waitress", WAITRESS, competitor_version("waitress")),
     Server("floor", floor, python, CANNED_ONLY),
+    Server("ceiling", ceiling, compiler_version, NO_FILES),
 )
 BY_NAME = {server.name: server for server in SERVERS}

@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -516,6 +517,34 @@ class TestServers:
                 assert clients.lost() == 20
                 assert clients.clients != []
             assert clients.clients == []
+
+
+if shutil.which("cc"):  # elsewhere it cannot be compiled, which the race says
+
+    class TestCeiling:
+        def test_the_ceiling_answers_the_cases_that_it_is_asked(self, docroot: Docroot) -> None:
+            with servers.running(servers.BY_NAME["ceiling"], docroot, 1, frozenset()) as own:
+                for name in sorted(set(cases.BY_NAME) - set(servers.BY_NAME["ceiling"].unable)):
+                    case = cases.BY_NAME[name]
+                    body = b"x" * case.load.body_bytes
+                    status, answered = own.answer(case.load.method, case.load.path, body)
+                    assert status == 200
+                    assert cases.expected_bytes(case, docroot) in answered
+                with socket.create_connection(("127.0.0.1", own.port), timeout=5) as client:
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+                    received = b""
+                    while received.count(WELCOME) < 3:
+                        received += client.recv(4096)
+                    assert received.count(b"HTTP/1.1 200 OK\r\n") == 3
+
+        def test_the_ceiling_is_skipped_where_it_cannot_be_compiled(
+            self, docroot: Docroot, monkeypatch: pytest.MonkeyPatch
+        ) -> None:
+            monkeypatch.setattr(servers, "program", lambda name: "false")
+            plan = race.Plan((cases.BY_NAME["root64"],), (servers.BY_NAME["ceiling"],), 1, 0.1, 0.0, ())
+            (one,), _ = race.run(plan, Placement())
+            assert list(one.skipped) == ["ceiling"]
+            assert "does not compile" in one.skipped["ceiling"]
 
 
 class TestIdleClients:
