@@ -16,15 +16,12 @@ from .http1.request import Request, RequestHead
 from .http1.response import CONTINUE, TEXT, FileBody, Response, respond
 from .http1.status import HTTPError
 from .job import Job
-from .outbox import Outbox
-from .reception import Reception, borrow
+from .outbox import ANSWERS_BYTES_MAX, Outbox
+from .reception import CUT_OFF, Reception, borrow
 from .replies import ELSEWHERE, UPLOADS, Call, Kept, Reply
 from .service import DRAIN_GRACE_SECONDS, Service
 from .state import BODY, CLOSED, HEAD, IDLE, LINGERING, NEXT_STATES, READY, SENDING, WAITING, State
 from .stream import Stream
-
-ANSWERS_BYTES_MAX = 256 * 1024  # of one turn: a client that asks for more before it reads waits for the rest
-CUT_OFF = "The request ended before it was complete."
 
 
 class Connection:
@@ -104,24 +101,27 @@ class Connection:
 
     def call(self, call: Call, body: bytes) -> bytes | None:
         """While idle: answer a request that has been read and routed before; returns what `receive` returns."""
-        (handler, params, head, tally), service = call, self._service
-        content: bytes
+        handler, argument, named, head, tally, heads, access = call
         try:
-            result = handler(Request(head, body, self.peer), **params)
-            if (kind := type(result)) is str:
-                content, content_type = result.encode(), TEXT
+            request = Request(head, body, self.peer)
+            if argument is not None:  # 0.15 µs cheaper than by name
+                result = handler(request, argument)
             else:
+                result = handler(request, **named) if named else handler(request)
+            if (kind := type(result)) is not str:
                 response = result if kind is Response else respond(result)
                 if (plain := response.plain) is None:
                     return self._finish(self._encode(head, response), b"")
                 content, content_type = plain
+            else:
+                content, content_type = result.encode(), TEXT
         except BaseException as error:
-            return self._finish(self._encode(head, failure(service, head, error)), b"")
+            return self._finish(self._encode(head, failure(self._service, head, error)), b"")
         tally[0] += 1
-        self.deadline = service.idle_deadline
-        if service.access is not None:
-            service.access.note(self.peer, head, 200, len(content))
-        return service.plain_heads[content_type][len(content)] + content
+        self.deadline = self._service.idle_deadline
+        if access is not None:
+            access.note(self.peer, head, 200, len(content))
+        return heads[content_type][len(content)] + content
 
     def receive_eof(self) -> bytes | None:
         """The peer has shut its write side. What it has asked for in full is still answered; returns as `receive`."""

@@ -6,6 +6,8 @@ from .job import Job
 from .service import Service
 from .stream import Stream
 
+ANSWERS_BYTES_MAX = 256 * 1024  # of one turn: a client that asks for more before it reads waits for the rest
+
 
 class Outbox:
     """One connection's unsent answers, used by the connection alone.

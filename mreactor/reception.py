@@ -6,6 +6,9 @@ from .http1.request import RequestHead
 from .http1.status import HTTPError
 from .service import Service
 
+# What a client is told that stops in the middle of one.
+CUT_OFF = "The request ended before it was complete."
+
 
 def borrow(service: Service) -> "Reception":
     """One for a connection that begins to receive. The service has a spare one, which does for whole messages."""

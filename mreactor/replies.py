@@ -7,6 +7,8 @@ find no room once the bounds are reached, and can do no more.
 
 from typing import Any
 
+from .accesslog import AccessBuffer
+from .heads import PlainHeads
 from .http1.parser import END_OF_HEAD
 from .http1.request import RequestHead
 from .metrics import Counters, Tally
@@ -38,8 +40,9 @@ type Reply = tuple[bytes, int, list[int], Noted | None]
 IN_LOOP = 0
 ELSEWHERE = 1
 
-# Where a request leads: handler, path parameters, head, and what counts it.
-type Call = tuple[Handler, dict[str, Any], RequestHead, Tally]
+# Where a request leads: handler, the path parameter that it takes by position, those that it takes by name, head, what
+# counts it, and what is the service's but costs less here: the heads of its answers and its access log.
+type Call = tuple[Handler, Any, dict[str, Any], RequestHead, Tally, PlainHeads, AccessBuffer | None]
 
 
 class Replies:
@@ -54,11 +57,12 @@ class Replies:
     """
 
     __slots__ = (
-        "_bytes", "_call_bytes", "_counters", "_counts", "answers", "calls", "farewells", "is_closed", "uploads",
+        "_access", "_bytes", "_call_bytes", "_counters", "_counts", "_heads", "answers", "calls", "farewells",
+        "is_closed", "uploads",
     )  # fmt: skip
 
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
+    def __init__(self, counters: Counters, heads: PlainHeads, access: AccessBuffer | None = None) -> None:
+        self._counters, self._heads, self._access = counters, heads, access
         # Hits, requests for each hit, what counts them, bytes received and sent for each hit.
         self._counts: list[tuple[list[int], int, Tally, int, int]] = []
         self._bytes = self._call_bytes = 0
@@ -85,7 +89,8 @@ class Replies:
             if head.keep_alive or not head.has_body:
                 self._keep_answer(answers, key, answer, count, *kept)
         elif match.plain and count == 1 and not head.chunked and not head.expects_continue:
-            call = (match.handler, match.params, head, match.tally)
+            named = match.params if match.argument is None else {}
+            call = (match.handler, match.argument, named, head, match.tally, self._heads, self._access)
             size = len(key)
             key = key[: size - head.content_length]
             if len(key) > KEY_BYTES_MAX or self._call_bytes + len(key) > CALL_BYTES_MAX:

@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from types import FunctionType, MethodType
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -81,6 +82,8 @@ class Match:
     Attributes:
         tally: counts the requests that are answered with 200; the connection's memo.
         plain: the shortest way of encoding will do, see `PlainHeads`; the connection's memo.
+        argument: the only path parameter, where the handler takes it by position, behind the request, as is cheapest to
+            call; otherwise None.
     """
 
     handler: Handler
@@ -89,10 +92,12 @@ class Match:
     constant: bool
     tally: Tally = field(default_factory=list)
     plain: bool = False
+    argument: Any = None
 
 
-# Endpoints by method, each with the names that its own pattern gives to the parameters on the way.
-type _Endpoints = dict[str, tuple[Endpoint, tuple[str, ...]]]
+# Endpoints by method, each with the names that its own pattern gives to the parameters on the way, and whether there is
+# one that the handler takes by position.
+type _Endpoints = dict[str, tuple[Endpoint, tuple[str, ...], bool]]
 
 # The endpoints that a path leads to, the values of the parameters on the way, and whether they are a mount's.
 type _Found = tuple[_Endpoints, tuple[Any, ...], bool]
@@ -119,7 +124,9 @@ class Router:
                 own[route.endpoint] = _own(route.endpoint)
             node = _plant(self._root, route)
             names = tuple(name for name, _ in _parameters(route.pattern))
-            (node.mounted if route.mount else node.endpoints)[route.method] = own[route.endpoint], names
+            endpoint = own[route.endpoint]
+            leaf = endpoint, names, _takes_by_position(endpoint.handler, names)
+            (node.mounted if route.mount else node.endpoints)[route.method] = leaf
 
     def match(self, head: RequestHead) -> Match:
         """Find what answers a head.
@@ -138,9 +145,12 @@ class Router:
                 continue  # a path that has routes of its own is not the mount's, whatever their methods
             leaf = endpoints.get(head.method) or (endpoints.get("GET") if head.method == "HEAD" else None)
             if leaf is not None:
-                endpoint, names = leaf
+                endpoint, names, by_position = leaf
                 params = dict(zip(names, values, strict=True))
-                return Match(endpoint.handler, params, endpoint.blocking, endpoint.constant)
+                argument = values[0] if by_position else None
+                return Match(
+                    endpoint.handler, params, endpoint.blocking, endpoint.constant, argument=argument
+                )
             allowed.update(endpoints)
         if not allowed:
             raise HTTPError(404, "There is nothing at this address.")
@@ -181,6 +191,16 @@ def _shape(route: Route) -> str:
     """The pattern without its parameters' names, and for a mount without the final slash."""
     shape = PARAMETER.sub(lambda match: "{:%s}" % (match[2] or "str"), route.pattern)
     return shape.rstrip("/") if route.mount else shape
+
+
+def _takes_by_position(handler: Handler, names: tuple[str, ...]) -> bool:
+    """Whether `handler(request, value)` is `handler(request, name=value)`, for one name: read off the code itself."""
+    function = handler.__func__ if isinstance(handler, MethodType) else handler
+    if len(names) != 1 or not isinstance(function, FunctionType):
+        return False  # whatever else can be called may do anything with its arguments
+    positions = function.__code__.co_varnames[: function.__code__.co_argcount]
+    first = 1 if function is handler else 2  # behind the request, and behind `self`
+    return positions[first : first + 1] == names
 
 
 def _own(endpoint: Endpoint) -> Endpoint:

@@ -70,8 +70,8 @@ class Service:
         self.spare: Any = None
         self._phase = phase
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
-        self.replies = Replies(self.counters)
         self.plain_heads = PlainHeads()
+        self.replies = Replies(self.counters, self.plain_heads, access)
         # All of them, before anybody asks: the table that they are made from is shared, and reading it takes its lock.
         self._status_lines = {status: status_line(status) for status in REASONS}
         # Seconds that each state may last, or between two signs of life in it; infinite for none.

@@ -563,6 +563,47 @@ def test_every_lane_gives_the_same_bytes(vector: Vector) -> None:
     assert set(outputs) == {outputs[0]}
 
 
+def by_name(request: Request, *, name: str) -> str:
+    return f"{name!r}"
+
+
+def by_position(request: Request, name: object) -> str:
+    return f"{name!r}"
+
+
+def two(request: Request, name: str, other: str = "none") -> str:
+    return f"{name!r} {other!r}"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "target", "handler", "text"),
+    [
+        ("/{name}", "/a", by_position, b"'a'"),
+        ("/{name:int}", "/0", by_position, b"0"),
+        ("/{name:float}", "/0", by_position, b"0.0"),
+        ("/{name}", "/a", by_name, b"'a'"),
+        ("/{name}", "/a", two, b"'a' 'none'"),
+        ("/{name}/{other}", "/a/b", two, b"'a' 'b'"),
+        ("/{other}/{name}", "/a/b", two, b"'b' 'a'"),
+    ],
+)
+def test_every_lane_calls_a_handler_with_its_parameters(
+    pattern: str, target: str, handler: Callable[..., str], text: bytes
+) -> None:
+    app = App()
+    app.get(pattern)(handler)
+    app.post(pattern)(handler)
+    service = Service(LIMITS, app.routes)
+    service.turn(1000.0)
+    talk = Talk(service)
+    for _ in range(3):
+        talk.send(get(target))
+        talk.send(post(target, b"body"))
+    assert [answer.body for answer in talk.answers()] == [text] * 6
+    assert service.replies.calls
+    assert service.replies.uploads
+
+
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_an_answer_is_kept_for_a_second(count: int) -> None:
     made: list[str] = []

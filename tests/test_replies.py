@@ -3,6 +3,7 @@
 import pytest
 
 from mreactor.config import Limits
+from mreactor.heads import PlainHeads
 from mreactor.http1.parser import Parser
 from mreactor.http1.request import RequestHead
 from mreactor.metrics import Counters
@@ -29,6 +30,9 @@ def head(*, plain: bool = True, body: bool = False, framing: str = "") -> Reques
     return made
 
 
+HEADS = PlainHeads()
+
+
 def keep_answer(replies: Replies, key: bytes, answer: bytes = b"answer", count: int = 1) -> list[int]:
     """Have an answer kept; returns what counts its requests."""
     tally = [0]
@@ -52,7 +56,7 @@ def counters() -> Counters:
 
 @pytest.fixture
 def replies(counters: Counters) -> Replies:
-    return Replies(counters)
+    return Replies(counters, HEADS)
 
 
 # --- What is kept. ---
@@ -76,8 +80,16 @@ def test_the_way_to_an_answer_that_is_computed_is_kept(replies: Replies) -> None
     asked = head()
     replies.keep(b"key", b"answer", asked, 1, None)
     match = asked.match
-    assert replies.calls == {b"key": (match.handler, match.params, asked, match.tally)}
+    assert replies.calls == {b"key": (match.handler, None, {"name": "x"}, asked, match.tally, HEADS, None)}
     assert not replies.answers
+
+
+@pytest.mark.parametrize("argument", ["x", 0, 0.0])
+def test_a_parameter_that_is_taken_by_position_is_not_named(replies: Replies, argument: object) -> None:
+    asked = head()
+    asked.match.argument = argument
+    replies.keep(b"key", b"answer", asked, 1, None)
+    assert replies.calls[b"key"][1:3] == (argument, {})
 
 
 @pytest.mark.parametrize(
@@ -108,7 +120,7 @@ def test_the_way_of_a_body_is_kept_by_its_head(replies: Replies) -> None:
     assert not replies.calls
     found = replies.find_upload(known + b"abcde")
     assert found is not None
-    (_, _, found_head, _), body = found
+    (_, _, _, found_head, *_), body = found
     assert found_head is asked
     assert body == b"abcde"
     for other in (known, known + b"1234", known + b"123456", known[:-1], b"", b"\r\n\r\n" + known + b"12345"):

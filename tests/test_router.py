@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 from uuid import UUID
 
@@ -141,6 +142,94 @@ def test_parameters(pattern: str, target: str, params: dict[str, Any]) -> None:
 
 def test_parameters_come_in_the_order_of_the_path() -> None:
     assert list(Router([route("/{b}/{a}/{c}")]).match(head("/1/2/3")).params) == ["b", "a", "c"]
+
+
+class Callables:
+    """Handlers of other kinds than functions."""
+
+    def method(self, request: Request, a: str) -> str:
+        return a
+
+    def by_name(self, request: Request, *, a: str) -> str:
+        return a
+
+    def __call__(self, request: Request, a: str) -> str:
+        return a
+
+    @staticmethod
+    def static(request: Request, a: str) -> str:
+        return a
+
+
+def by_position(request: Request, a: Any) -> str:
+    return str(a)
+
+
+def with_default(request: Request, a: str = "") -> str:
+    return a
+
+
+def by_name(request: Request, *, a: str) -> str:
+    return a
+
+
+def behind_another(request: Request, b: str = "", a: str = "") -> str:
+    return a
+
+
+def all_names(request: Request, **a: str) -> str:
+    return a["a"]
+
+
+def all_positions(request: Request, *b: str, a: str = "") -> str:
+    return a
+
+
+@wraps(by_position)
+def wrapped(request: Request, **names: Any) -> str:
+    return by_position(request, **names)
+
+
+@pytest.mark.parametrize(
+    ("handler", "taken"),
+    [
+        (by_position, True),
+        (with_default, True),
+        (Callables().method, True),
+        (Callables.static, True),
+        (by_name, False),
+        (behind_another, False),
+        (all_names, False),
+        (all_positions, False),
+        (wrapped, False),
+        (partial(by_position), False),
+        (Callables().by_name, False),
+        (Callables(), False),
+    ],
+)
+def test_the_only_parameter_is_taken_by_position_where_that_is_the_same(
+    handler: Callable[..., str], taken: bool
+) -> None:
+    route = Route("GET", "/{a}", Endpoint(handler))
+    check_route(route)
+    match = Router([route]).match(head("/value"))
+    assert match.argument == ("value" if taken else None)
+    assert match.params == {"a": "value"}
+    request = Request(head("/value"), b"", ())
+    assert handler(request, **match.params) == "value"
+    assert not taken or handler(request, match.argument) == "value"
+
+
+def test_of_several_parameters_none_is_taken_by_position() -> None:
+    def handler(request: Request, a: str, b: str) -> str:
+        return a + b
+
+    assert Router([Route("GET", "/{a}/{b}", Endpoint(handler))]).match(head("/1/2")).argument is None
+
+
+def test_a_parameter_of_zero_is_taken_by_position() -> None:
+    match = Router([Route("GET", "/{a:int}", Endpoint(by_position))]).match(head("/0"))
+    assert match.argument == 0
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 BINARY = "application/octet-stream"
+_USUAL = frozenset({"", TEXT, HTML, JSON, BINARY})
 
 # Fields that follow from the message itself; a handler that sets them would make the message ambiguous.
 FRAMING_FIELDS = frozenset(
@@ -91,8 +92,8 @@ class Response:
         *,
         content_type: str = "",
     ) -> None:
-        # True of nearly every type, and 0.4 µs cheaper than the whole test.
-        if not (content_type.isascii() and content_type.isprintable()):
+        # True of nearly every type, and cheaper than the whole test by 0.4 µs.
+        if content_type not in _USUAL and not (content_type.isascii() and content_type.isprintable()):
             _check_content_type(content_type, ())
         self.plain: tuple[bytes, str] | None
         if type(content) is bytes and status == 200 and not headers:
