@@ -6,7 +6,7 @@ import sysconfig
 import timeit
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -24,11 +24,14 @@ from mreactor.typecache import (
     renew,
     settle,
     spread,
+    through_types,
     version,
 )
 
 IS_KNOWN_HERE = sys.version_info[:2] == (3, 13) and bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 NAMES = [f"name_{number}" for number in range(40)]
+# Their addresses differ in more than the last bits, as old and new versions do.
+FAR = [sys.intern(f"far_{number}") for number in range(600)][::15]
 
 
 def make(name: str) -> type:
@@ -127,16 +130,29 @@ if IS_KNOWN_HERE:  # elsewhere there is nothing to be tested, and a skip is a fa
             settle({first: ("method",), second: ()})
             assert all(one == other for one, other in shared({first: NAMES, second: NAMES}))
 
+        def test_settling_parts_a_class_from_what_is_mentioned_of_modules(self) -> None:
+            module = ModuleType("module")
+            vars(module).update(dict.fromkeys(FAR, 0))
+            code = version.__code__.replace(co_names=("module", *FAR))
+            method = FunctionType(code, {"module": module})
+            cls = type("First", (), {**dict.fromkeys(FAR, 0), "method": method})
+            next(clashes(ModuleType, cls, FAR))
+            settle({cls: ("method",)})
+            assert {place(ModuleType, name) for name in FAR}.isdisjoint(place(cls, name) for name in FAR)
+
         def test_the_request_path_is_settled(self) -> None:
             left = settle(REQUEST_PATH)
             mentioned = {*UNWRITTEN, *mentions(REQUEST_PATH)}
             names = {cls: sorted(mentioned & set(attributes(cls))) for cls in REQUEST_PATH}
-            names |= {cls: sorted(mentioned & {"__class__", *vars(cls)}) for cls in FIXED}
+            fixed = {cls: mentioned & {"__class__", *vars(cls)} for cls in FIXED}
+            for cls, name in through_types(REQUEST_PATH):
+                fixed.setdefault(cls, set()).add(name)
+            names |= {cls: sorted(mentioned) for cls, mentioned in fixed.items()}
             pairs = shared(names)
             assert left is not None
             assert left <= len(pairs)
             # No version parts the names of one class, and nobody those of the interpreter's own types.
-            assert all(one == other or {one, other} <= set(FIXED) for one, other in pairs)
+            assert all(one == other or {one, other} <= set(fixed) for one, other in pairs)
 
         def test_spread_names_lie_clear_of_each_other_and_of_those_interned_before(self) -> None:
             early = [sys.intern(f"early_{number}") for number in range(200)]
@@ -166,11 +182,11 @@ if IS_KNOWN_HERE:  # elsewhere there is nothing to be tested, and a skip is a fa
             assert [version(cls) for cls in REQUEST_PATH] == before
 
 
-def clashes(first: type, second: type) -> Iterator[tuple[str, str]]:
+def clashes(first: type, second: type, names: list[str] = NAMES) -> Iterator[tuple[str, str]]:
     """Names of two classes that share a place, after as many new versions of the second as it takes."""
     for _ in range(900):
-        places = {place(first, name): name for name in NAMES}
-        for name in NAMES:
+        places = {place(first, name): name for name in names}
+        for name in names:
             if place(second, name) in places:
                 yield places[place(second, name)], name
         renew(second)

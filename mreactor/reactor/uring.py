@@ -18,8 +18,8 @@ from collections import deque
 
 from ..http1.parser import END_OF_HEAD
 from ..http1.response import FileBody
-from ..iouring import BASE_OFFSET, BufferRing, Ring, abi, address_of, base_of
-from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE
+from ..iouring import BASE_OFFSET, BufferRing, Ring, address_of, base_of
+from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE, OP_SEND, SQE_CQE_SKIP_SUCCESS
 from ..replies import UPLOADS
 from ..sharing import own, own_bytes
 from ..state import BODY, HEAD, IDLE
@@ -133,7 +133,7 @@ class UringReactor(Reactor):
             end_of_head,
         ) = self._tools  # fmt: skip
         missed_bit, buffer_bytes, size_max, fd_mask, attempt_flags = ints
-        send, skip, base, base_offset = abi.OP_SEND, abi.SQE_CQE_SKIP_SUCCESS, base_of, BASE_OFFSET
+        send, skip, base, base_offset = OP_SEND, SQE_CQE_SKIP_SUCCESS, base_of, BASE_OFFSET
         this_round, wanted, shift, uploads, size_of = self._round, RECEIVED, CQE_BUFFER_SHIFT, UPLOADS, len
         received = sent = answered = used = 0
         for user_data, res, flags in completions():
@@ -254,7 +254,7 @@ class UringReactor(Reactor):
         if client.in_flight is None:
             self._drive(client)
         if client.held_bytes > HELD_BYTES_MAX and client.is_armed:
-            self._ring.prepare_cancel_user_data(client.fd, IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
+            self._ring.prepare_cancel_user_data(client.fd, IGNORED, SQE_CQE_SKIP_SUCCESS)
 
     def _drive(self, client: Client) -> None:
         """Send and take in what is held, until something is in flight or nothing is left, or the turn is over."""
@@ -373,7 +373,7 @@ class UringReactor(Reactor):
             self._dead.append(client)
             return
         self._forget(client)
-        self._ring.prepare_close(client.fd, IGNORED, abi.SQE_CQE_SKIP_SUCCESS)
+        self._ring.prepare_close(client.fd, IGNORED, SQE_CQE_SKIP_SUCCESS)
 
     def _bury(self) -> None:
         """Close those that had an attempt on its way when they were given up."""
