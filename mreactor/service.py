@@ -100,8 +100,8 @@ class Service:
         self.next_second = now + 1.0 - (wall - self._phase) % 1.0
         if self.access is not None:
             self.access.turn_second(wall)
-        self.common = SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
-        self.plain_heads.turn_second(self._status_line(200) + self.common)
+        self.common_fields = SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
+        self.plain_heads.turn_second(self._status_line(200) + self.common_fields)
         self.replies.turn_second()
         return self.next_second
 
@@ -146,7 +146,7 @@ class Service:
             if keep_alive
             else b"Connection: close\r\n"
         )
-        start = self._status_line(status) + self.common + fields
+        start = self._status_line(status) + self.common_fields + fields
         answer = start + encode_length(status, body, chunks=is_11) + connection + b"\r\n"
         if isinstance(body, bytes) and has_body(status) and not _is_head(head):
             answer += body

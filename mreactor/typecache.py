@@ -46,10 +46,8 @@ def spread(names: Collection[str]) -> list[str]:
     come first that are likely to be known, and the others go round them.
 
     Returns:
-        the names that were not interned before; none where the interpreter's ways are not known.
+        the names that were not interned before.
     """
-    if not is_known():
-        return []
     taken: set[int] = set()
     passed_over = []  # and kept, so that the next copy lies elsewhere
     placed = []
@@ -68,12 +66,12 @@ def spread(names: Collection[str]) -> list[str]:
 
 
 def mentioned_so_far() -> set[str]:
-    """Names of the functions and classes that there are: most of the names that are interned already."""
+    """Names in the modules, classes and functions that there are: most of those that are interned already."""
     names: set[str] = set()
     for known in gc.get_objects():
         if isinstance(known, FunctionType):
             names.update(known.__code__.co_names)
-        elif isinstance(known, type):
+        elif isinstance(known, ModuleType | type):
             names.update(vars(known))
     return names
 

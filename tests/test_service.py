@@ -57,7 +57,7 @@ def test_the_next_second_begins_with_the_clock_on_the_wall(
     monkeypatch.setattr(time, "time", lambda: wall)
     service.turn_second(50.0)
     assert service.next_second == 50.0 + rest
-    assert service.common == b"Server: mreactor\r\nDate: %b\r\n" % format_date(wall).encode()
+    assert service.common_fields == b"Server: mreactor\r\nDate: %b\r\n" % format_date(wall).encode()
 
 
 def test_a_new_service_knows_the_time() -> None:

@@ -1,5 +1,6 @@
 """The interpreter's type cache: that it works as `typecache` says, and that the request path's names keep clear."""
 
+import importlib
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ from types import FunctionType, ModuleType
 
 import pytest
 
+from mreactor import names as own_names
 from mreactor import typecache
 from mreactor.names import attribute_names, in_sources
 from mreactor.requestpath import REQUEST_PATH
@@ -46,7 +48,7 @@ def test_where_nothing_is_known_nothing_is_done(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(typecache, "is_known", lambda: False)
     monkeypatch.setattr(typecache, "renew", pytest.fail)
     assert settle(REQUEST_PATH) is None
-    assert spread(["never_interned", "nor_this"]) == []
+    assert importlib.reload(own_names).SPREAD == []
 
 
 def test_an_interpreter_with_another_layout_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +77,7 @@ def test_attribute_names_stand_after_a_dot(tmp_path: Path) -> None:
     assert attribute_names("self.first = other.second(third) + 1.5") == {"first", "second"}
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / "module.py").write_text("a.fourth  # \N{EURO SIGN}", "utf-8")
+    (tmp_path / "part" / "unreadable.py").mkdir()
     assert in_sources(tmp_path) == {"fourth"}
 
 
@@ -112,11 +115,10 @@ if IS_KNOWN_HERE:  # elsewhere there is nothing to be tested, and a skip is a fa
                 name for name in NAMES if place(second, name) not in {place(first, name) for name in NAMES}
             )
             names = {"a": first(), "b": second()}
-
-            def cost(mentioned: str) -> float:
-                return min(timeit.repeat(f"a.{one}; b.{mentioned}", globals=names, number=20_000, repeat=9))
-
-            assert cost(other) > 1.3 * cost(free)
+            sharing, clear = (timeit.Timer(f"a.{one}; b.{name}", globals=names) for name in (other, free))
+            # In turns and in short pieces: both find the same machine, and some of them an undisturbed one.
+            costs = [(sharing.timeit(4000), clear.timeit(4000)) for _ in range(50)]
+            assert min(cost for cost, _ in costs) > 1.3 * min(cost for _, cost in costs)
 
         def test_settling_parts_two_classes(self) -> None:
             def method(self: object) -> None:
