@@ -69,10 +69,16 @@ def mentioned_so_far() -> set[str]:
     """Names in the modules, classes and functions that there are: most of those that are interned already."""
     names: set[str] = set()
     for known in gc.get_objects():
-        if isinstance(known, FunctionType):
-            names.update(known.__code__.co_names)
-        elif isinstance(known, ModuleType | type):
-            names.update(vars(known))
+        kind = type(
+            known
+        )  # isinstance would ask objects what they are, and some of a program's do much to answer
+        try:
+            if kind is FunctionType:
+                names.update(known.__code__.co_names)
+            elif kind is ModuleType or issubclass(kind, type):
+                names.update(vars(known))
+        except RuntimeError:
+            continue  # another thread is changing it
     return names
 
 

@@ -1,5 +1,6 @@
 """The interpreter's type cache: that it works as `typecache` says, and that the request path's names keep clear."""
 
+import gc
 import importlib
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from mreactor.typecache import (
     address_part,
     attributes,
     is_known,
+    mentioned_so_far,
     mentions,
     place,
     renew,
@@ -71,6 +73,20 @@ def test_attributes_are_methods_slots_and_what_methods_assign() -> None:
         __slots__ = ("slot",)
 
     assert {"set_up", "assigned", "slot"} <= set(attributes(Derived))
+
+
+def test_what_is_known_is_found_without_asking_a_programs_objects() -> None:
+    class Proxy:
+        @property
+        def __class__(self) -> type:  # type: ignore[override]
+            raise AssertionError("asked")
+
+        def a_method_of_the_proxy(self) -> object:
+            return sys.an_attribute_of_sys  # type: ignore[attr-defined]
+
+    proxies = [Proxy()]
+    assert gc.is_tracked(proxies[0])
+    assert {"a_method_of_the_proxy", "an_attribute_of_sys", "pytest", "is_known"} <= mentioned_so_far()
 
 
 def test_attribute_names_stand_after_a_dot(tmp_path: Path) -> None:
