@@ -84,9 +84,11 @@ def test_what_is_known_is_found_without_asking_a_programs_objects() -> None:
         def a_method_of_the_proxy(self) -> object:
             return sys.an_attribute_of_sys  # type: ignore[attr-defined]
 
-    proxies = [Proxy()]
-    assert gc.is_tracked(proxies[0])
-    assert {"a_method_of_the_proxy", "an_attribute_of_sys", "pytest", "is_known"} <= mentioned_so_far()
+    proxy, module = Proxy(), ModuleType("module")
+    vars(module)["a_name_of_the_module"] = 0
+    assert gc.is_tracked(proxy)
+    names = {"a_method_of_the_proxy", "an_attribute_of_sys", "a_name_of_the_module"}
+    assert names <= mentioned_so_far()
 
 
 def test_attribute_names_stand_after_a_dot(tmp_path: Path) -> None:
