@@ -25,12 +25,16 @@ class Client:
         self.is_gone = False
 
     def has_unread(self) -> bool:
-        """Whether bytes wait in the kernel, of which the connection does not know."""
+        """Whether bytes wait in the kernel, of which the connection does not know.
+
+        Raises:
+            OSError: the socket has failed. That is told once: no event and no other look would find it any more.
+        """
         sock = self._borrow_socket()
         try:
             return bool(sock.recv(1, socket.MSG_PEEK))
-        except OSError:
-            return False  # there are none; or the socket has failed, of which an event tells
+        except BlockingIOError:
+            return False
         finally:
             sock.detach()
 
