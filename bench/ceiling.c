@@ -2,8 +2,9 @@
 
        ceiling PORT
 
-   Nothing that answers over epoll does less for a request, so what this one reaches is what the load generator and the
-   kernel allow on a machine. It is no HTTP server: it looks at the first letters of what came, counts blank lines, and
+   Nothing that answers over epoll does less for a request: where its core idles, the load generator is the limit, and
+   rates tell servers apart no more. Another server may still be a few per cent above it there, if its answers come in
+   batches that suit the load generator better. It is no HTTP server: it looks at the first letters of what came, counts blank lines, and
    has everybody wait for a body that did not come with its head, as wrk's do. */
 
 #define _GNU_SOURCE

@@ -126,15 +126,19 @@ def mreactor(backend: str) -> Callable[[Site], Launch]:
 @functools.cache
 def options() -> str:
     """What `python -m mreactor --help` prints; Missing with its last words where it does not."""
-    command = [sys.executable, "-m", "mreactor", "--help"]
+    return told([sys.executable, "-m", "mreactor", "--help"], "start")
+
+
+def told(command: list[str], purpose: str) -> str:
+    """What a short command prints; Missing with its last words where it fails, or does not end."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, env=environment(), timeout=HELP_SECONDS
         )
     except subprocess.TimeoutExpired as error:
-        raise Missing(f"--help does not end within {HELP_SECONDS:.0f} s") from error
+        raise Missing(f"{command[-1]} does not end within {HELP_SECONDS:.0f} s") from error
     if done.returncode:
-        raise Missing(f"does not start: {last_line(done.stderr)}")
+        raise Missing(f"does not {purpose}: {last_line(done.stderr)}")
     return done.stdout
 
 
@@ -172,10 +176,10 @@ def nginx_configuration(site: Site, cache: str) -> str:
 
 def nginx_version() -> str:
     """Such as `1.22.1`; nginx prints it on its error stream."""
-    told = subprocess.run(
+    spoken = subprocess.run(
         [program("nginx"), "-v"], capture_output=True, text=True, timeout=HELP_SECONDS
     ).stderr
-    return told.strip().rpartition("/")[2]
+    return spoken.strip().rpartition("/")[2]
 
 
 def python_server(*arguments: str) -> Callable[[Site], Launch]:
@@ -197,17 +201,13 @@ def floor(site: Site) -> Launch:
 def ceiling(site: Site) -> Launch:
     """The ceiling, compiled on the spot; Missing where there is no compiler, or it says no."""
     binary = os.fspath(site.directory / "ceiling")
-    command = [program("cc"), "-O2", "-o", binary, os.fspath(ROOT / "bench" / "ceiling.c")]
-    compiled = subprocess.run(command, capture_output=True, text=True)
-    if compiled.returncode:
-        raise Missing(f"does not compile: {last_line(compiled.stderr)}")
+    told([program("cc"), "-O2", "-o", binary, os.fspath(ROOT / "bench" / "ceiling.c")], "compile")
     return Launch((binary, str(site.port)), environment())
 
 
 def compiler_version() -> str:
     """Such as `cc 12`."""
-    told = subprocess.run([program("cc"), "-dumpversion"], capture_output=True, text=True).stdout
-    return f"cc {told.strip()}"
+    return f"cc {told([program('cc'), '-dumpversion'], 'tell its version').strip()}"
 
 
 def competitor_version(name: str) -> Callable[[], str]:
@@ -237,7 +237,7 @@ FILES_ONLY = dict.fromkeys(
     ("root64", "root1000", "computed", "pipeline", "close"), "the same as nginx where no file is opened"
 )
 CANNED_ONLY = dict.fromkeys(("hello_html", "computed", "echo", "file1m"), "has one canned reply only")
-NO_FILES = {
+REPLIES_ONLY = {
     "hello_html": "has no files",
     "file1m": "has no files",
     "close": "keeps its connections",
@@ -252,6 +252,6 @@ SERVERS = (
     Server("gunicorn", GUNICORN, competitor_version("gunicorn")),
     Server("waitress", WAITRESS, competitor_version("waitress")),
     Server("floor", floor, python, CANNED_ONLY),
-    Server("ceiling", ceiling, compiler_version, NO_FILES),
+    Server("ceiling", ceiling, compiler_version, REPLIES_ONLY),
 )
 BY_NAME = {server.name: server for server in SERVERS}

@@ -69,9 +69,8 @@ def mentioned_so_far() -> set[str]:
     """Names in the modules, classes and functions that there are: most of those that are interned already."""
     names: set[str] = set()
     for known in gc.get_objects():
-        kind = type(
-            known
-        )  # isinstance would ask objects what they are, and some of a program's do much to answer
+        # Not by isinstance: that asks objects what they are, and some of a program's do much to answer.
+        kind = type(known)
         try:
             if kind is FunctionType:
                 names.update(known.__code__.co_names)

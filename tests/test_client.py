@@ -25,6 +25,11 @@ def ends() -> Iterator[tuple[Client, socket.socket, socket.socket]]:
         yield Client(own.fileno(), Connection(make_service(), address)), own, peer
 
 
+def reset(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
 def await_event(own: socket.socket) -> None:
     poll = select.poll()
     poll.register(own, select.POLLIN)
@@ -46,8 +51,7 @@ def test_who_looks_for_unread_bytes_is_told_of_a_failure(
 ) -> None:
     """The look takes the error away, and its event may have been missed: then a drain waited its whole time."""
     client, own, peer = ends
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()  # by a reset
+    reset(peer)
     await_event(own)
     with pytest.raises(ConnectionResetError):
         client.has_unread()
@@ -57,8 +61,7 @@ def test_who_looks_for_unread_bytes_is_told_of_a_failure(
 def test_an_error_is_taken_once(ends: tuple[Client, socket.socket, socket.socket]) -> None:
     client, own, peer = ends
     assert client.take_error() == 0
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()
+    reset(peer)
     await_event(own)
     assert client.take_error() != 0
     assert client.take_error() == 0
