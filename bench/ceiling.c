@@ -1,11 +1,12 @@
 /* The ceiling: recv, send of a canned reply or of the body received, and edge-triggered epoll, in C.
 
-       ceiling PORT
+       ceiling PORT [LOOKS]
 
    Nothing that answers over epoll does less for a request: where its core idles, the load generator is the limit, and
    rates tell servers apart no more. Another server may still be a few per cent above it there, if its answers come in
-   batches that suit the load generator better. It is no HTTP server: it looks at the first letters of what came, counts blank lines, and
-   has everybody wait for a body that did not come with its head, as wrk's do. */
+   batches that suit the load generator better, or if it does not sleep, so that the load generator need not wake it: with
+   LOOKS it looks that often for events before it sleeps. It is no HTTP server: it looks at the first letters of what came,
+   counts blank lines, and has everybody wait for a body that did not come with its head, as wrk's do. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -90,10 +91,13 @@ static int answer(int client) {
 
 int main(int count, char **arguments) {
     int listener = listen_on(count > 1 ? atoi(arguments[1]) : 0), poller = epoll_create1(0);
+    int looks = count > 2 ? atoi(arguments[2]) : 0;
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, events[EVENTS];
     epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
-        int ready = epoll_wait(poller, events, EVENTS, -1);
+        int ready = 0;
+        for (int look = 0; look < looks && !ready; look++) ready = epoll_wait(poller, events, EVENTS, 0);
+        if (!ready) ready = epoll_wait(poller, events, EVENTS, -1);
         for (int i = 0; i < ready; i++) {
             int number = events[i].data.fd;
             if (number == listener)

@@ -198,11 +198,18 @@ def floor(site: Site) -> Launch:
     return Launch((sys.executable, "-m", "bench.floor", "--port", str(site.port)), environment())
 
 
-def ceiling(site: Site) -> Launch:
-    """The ceiling, compiled on the spot; Missing where there is no compiler, or it says no."""
-    binary = os.fspath(site.directory / "ceiling")
-    told([program("cc"), "-O2", "-o", binary, os.fspath(ROOT / "bench" / "ceiling.c")], "compile")
-    return Launch((binary, str(site.port)), environment())
+def ceiling(looks: int) -> Callable[[Site], Launch]:
+    """The ceiling, compiled on the spot, with its looks for events before it sleeps.
+
+    Launching it raises Missing where there is no compiler, or it says no.
+    """
+
+    def launch(site: Site) -> Launch:
+        binary = os.fspath(site.directory / "ceiling")
+        told([program("cc"), "-O2", "-o", binary, os.fspath(ROOT / "bench" / "ceiling.c")], "compile")
+        return Launch((binary, str(site.port), str(looks)), environment())
+
+    return launch
 
 
 def compiler_version() -> str:
@@ -252,6 +259,7 @@ SERVERS = (
     Server("gunicorn", GUNICORN, competitor_version("gunicorn")),
     Server("waitress", WAITRESS, competitor_version("waitress")),
     Server("floor", floor, python, CANNED_ONLY),
-    Server("ceiling", ceiling, compiler_version, REPLIES_ONLY),
+    Server("ceiling", ceiling(looks=0), compiler_version, REPLIES_ONLY),
+    Server("ceiling-awake", ceiling(looks=300), compiler_version, REPLIES_ONLY),
 )
 BY_NAME = {server.name: server for server in SERVERS}

@@ -522,10 +522,12 @@ class TestServers:
 if shutil.which("cc"):  # elsewhere it cannot be compiled, which the race says
 
     class TestCeiling:
-        def test_the_ceiling_answers_the_cases_that_it_is_asked(self, docroot: Docroot) -> None:
-            with servers.running(servers.BY_NAME["ceiling"], docroot, 1, frozenset()) as own:
-                for name in sorted(set(cases.BY_NAME) - set(servers.BY_NAME["ceiling"].unable)):
-                    case = cases.BY_NAME[name]
+        @pytest.mark.parametrize("name", ["ceiling", "ceiling-awake"])
+        def test_the_ceiling_answers_the_cases_that_it_is_asked(self, name: str, docroot: Docroot) -> None:
+            server = servers.BY_NAME[name]
+            with servers.running(server, docroot, 1, frozenset()) as own:
+                for case_name in sorted(set(cases.BY_NAME) - set(server.unable)):
+                    case = cases.BY_NAME[case_name]
                     body = b"x" * case.load.body_bytes
                     status, answered = own.answer(case.load.method, case.load.path, body)
                     assert status == 200
