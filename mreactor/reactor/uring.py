@@ -21,7 +21,6 @@ from ..http1.response import FileBody
 from ..iouring import BASE_OFFSET, BufferRing, Ring, address_of, base_of
 from ..iouring.abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE, OP_SEND, SQE_CQE_SKIP_SUCCESS
 from ..replies import UPLOADS
-from ..scheduling import Line
 from ..sharing import own, own_bytes
 from ..state import BODY, HEAD, IDLE
 from .base import HANDED, TICK_NANOSECONDS, Reactor
@@ -43,7 +42,6 @@ SEND_BYTES_MAX = 256 * 1024
 SENDFILE_BYTES_MAX = 1024 * 1024
 STEPS_A_TURN_MAX = 16  # pieces sent or taken in for one client; then the others have their turn
 END_SECONDS_MAX = 1.0
-GATHER_NANOSECONDS = 5_000_000  # at most, for as many requests as the last round had; see `Line`
 LOOK_SECONDS = 1.0  # between two looks at a client of which something is missing
 
 # Longer answers of handlers that compute are owed at once: a client keeps the last one that was attempted.
@@ -79,7 +77,6 @@ class UringReactor(Reactor):
             self._clients, self._buffers.pool, replies.answers.get, replies.calls.get, replies.uploads.get,
             self.service.note, ring.put, ring.pack_send, ring.completions, ints, own_bytes(END_OF_HEAD),
         )  # fmt: skip
-        self._line = Line()
         self._round = 1  # counts submissions
         self._is_new = True  # the round is
         self._used = 0  # buffers taken and not yet given back
@@ -90,12 +87,12 @@ class UringReactor(Reactor):
         # All that a round needs lies in local variables; see `EpollReactor._serve`.
         service, again, starved, dead = self.service, self._again, self._starved, self._dead
         enter, clock, tick = self._enter, time.monotonic_ns, own(TICK_NANOSECONDS)
-        attend, recycle, brief = self._attend_completions, self._buffers.recycle, own(GATHER_NANOSECONDS)
+        attend, recycle = self._attend_completions, self._buffers.recycle
         counts, bounds = service.counters.service_time.counts, self._bounds
-        next_second, wanted, is_crowded = service.next_second, 1, False
+        next_second = service.next_second
         next_tick = received = sent = spent = longest = 0
         while not self._is_stopped:
-            enter(0 if again or starved or dead else wanted, tick if wanted == 1 else brief)
+            enter(0 if again or starved or dead else 1, tick)
             begun = clock()
             now = begun / 1e9
             if now >= next_second:
@@ -119,11 +116,9 @@ class UringReactor(Reactor):
             if answered:
                 counts[bisect_left(bounds, took)] += answered
                 spent += took * answered
-            wanted = (is_crowded and answered) or 1
             if ended >= next_tick:
                 next_tick = self._tick(ended, received, sent, spent, longest)
                 received = sent = spent = longest = 0
-                is_crowded = self._gives_way and self._line.is_long()
 
     def _enter(self, min_complete: int, timeout_ns: int) -> None:
         """Begin a round, unless the kernel could not take all of the last one's: then that one goes on."""
