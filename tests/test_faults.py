@@ -764,6 +764,30 @@ def test_a_connection_that_cannot_be_posted_goes_another_way(
     os.close(no_ring)
 
 
+def test_a_connection_whose_post_fails_at_the_very_end_is_served(
+    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server stops accepting in the round that accepts it: its post goes with the acceptor's last submission."""
+    real_post, real_attend, no_ring = (
+        Ring.prepare_msg_ring,
+        acceptor_uring.UringAcceptor._attend,
+        os.eventfd(0),
+    )
+
+    def prepare_msg_ring(ring: Ring, ring_fd: int, *args: Any) -> None:
+        real_post(ring, no_ring, *args)
+
+    def attend(acceptor: acceptor_uring.UringAcceptor, ring: Ring, res: int, flags: int) -> None:
+        real_attend(acceptor, ring, res, flags)
+        acceptor.is_stopping, acceptor._is_armed = True, False
+
+    monkeypatch.setattr(Ring, "prepare_msg_ring", prepare_msg_ring)
+    monkeypatch.setattr(acceptor_uring.UringAcceptor, "_attend", attend)
+    with serve(ring_kind, app) as driver, driver.connect() as client:
+        assert client.ask(GET).status == 200
+    os.close(no_ring)
+
+
 # --- The thread pool. ---
 
 

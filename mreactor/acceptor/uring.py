@@ -43,7 +43,7 @@ class UringAcceptor(Acceptor):
                 ring.prepare_cancel_fd(self.listener.fileno(), CANCELLED)
                 while self._is_armed:
                     self._round(ring)
-                ring.submit_and_wait(0)  # the posts of the last round
+                self._round(ring, 0)  # the posts of the last round, which may fail as well
             finally:
                 self._ring = None
 
@@ -60,9 +60,9 @@ class UringAcceptor(Acceptor):
         ring.prepare_accept_multishot(self.listener.fileno(), ACCEPTED, flags)
         self._is_armed = True
 
-    def _round(self, ring: Ring) -> None:
+    def _round(self, ring: Ring, min_complete: int = 1) -> None:
         try:
-            ring.submit_and_wait(1, int(WAKE_SECONDS * 1e9))
+            ring.submit_and_wait(min_complete, int(WAKE_SECONDS * 1e9))
             self._failures = 0
         except OSError as error:
             # What was queued is still there, and what has completed is read: only a ring that is lost is given up.
