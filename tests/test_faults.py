@@ -764,15 +764,17 @@ def test_a_connection_that_cannot_be_posted_goes_another_way(
     os.close(no_ring)
 
 
+@pytest.mark.parametrize("fails", [False, True])
 def test_a_connection_whose_post_fails_at_the_very_end_is_served(
-    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
+    ring_kind: str, fails: bool, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server stops accepting in the round that accepts it: its post goes with the acceptor's last submission."""
-    real_post, real_attend, no_ring = (
-        Ring.prepare_msg_ring,
-        acceptor_uring.UringAcceptor._attend,
-        os.eventfd(0),
-    )
+    """The server stops accepting in the round that accepts it: its post goes with the acceptor's last submission.
+
+    Which may fail at first.
+    """
+    real_post, real_submit = Ring.prepare_msg_ring, Ring.submit_and_wait
+    real_attend = acceptor_uring.UringAcceptor._attend
+    no_ring, tries = os.eventfd(0), itertools.count()
 
     def prepare_msg_ring(ring: Ring, ring_fd: int, *args: Any) -> None:
         real_post(ring, no_ring, *args)
@@ -781,10 +783,19 @@ def test_a_connection_whose_post_fails_at_the_very_end_is_served(
         real_attend(acceptor, ring, res, flags)
         acceptor.is_stopping, acceptor._is_armed = True, False
 
+    def submit_and_wait(ring: Ring, min_complete: int, timeout_ns: int | None = None) -> bool:
+        is_last = min_complete == 0 and threading.current_thread() is driver.server._acceptor
+        if is_last and next(tries) == 0 and fails:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return real_submit(ring, min_complete, timeout_ns)
+
     monkeypatch.setattr(Ring, "prepare_msg_ring", prepare_msg_ring)
     monkeypatch.setattr(acceptor_uring.UringAcceptor, "_attend", attend)
-    with serve(ring_kind, app) as driver, driver.connect() as client:
-        assert client.ask(GET).status == 200
+    with serve(ring_kind, app) as driver:
+        monkeypatch.setattr(Ring, "submit_and_wait", submit_and_wait)
+        with driver.connect() as client:
+            assert client.ask(GET).status == 200
+    assert next(tries) == (2 if fails else 1)
     os.close(no_ring)
 
 

@@ -43,7 +43,8 @@ class UringAcceptor(Acceptor):
                 ring.prepare_cancel_fd(self.listener.fileno(), CANCELLED)
                 while self._is_armed:
                     self._round(ring)
-                self._round(ring, 0)  # the posts of the last round, which may fail as well
+                while not self._round(ring, 0):
+                    pass  # the posts of the last round are not all on their way
             finally:
                 self._ring = None
 
@@ -60,9 +61,11 @@ class UringAcceptor(Acceptor):
         ring.prepare_accept_multishot(self.listener.fileno(), ACCEPTED, flags)
         self._is_armed = True
 
-    def _round(self, ring: Ring, min_complete: int = 1) -> None:
+    def _round(self, ring: Ring, min_complete: int = 1) -> bool:
+        """Submit, wait, and act on what has completed; returns whether the kernel has taken all that was queued."""
+        is_taken = False
         try:
-            ring.submit_and_wait(min_complete, int(WAKE_SECONDS * 1e9))
+            is_taken = ring.submit_and_wait(min_complete, int(WAKE_SECONDS * 1e9))
             self._failures = 0
         except OSError as error:
             # What was queued is still there, and what has completed is read: only a ring that is lost is given up.
@@ -75,6 +78,7 @@ class UringAcceptor(Acceptor):
                 self._attend(ring, res, flags)
             elif user_data >= UNDELIVERED:
                 self._retry(self.reactors[user_data >> INDEX_SHIFT], user_data & FD_MASK, res)
+        return is_taken
 
     def _attend(self, ring: Ring, res: int, flags: int) -> None:
         if res >= 0:
