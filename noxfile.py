@@ -128,11 +128,9 @@ TESTED = [nox.param(FREE_THREADED, id="3.13t")] + [
 ]
 
 # Tests of the live page drive a browser for a minute; they have a session of their own, which installs it.
-PAGE = "tests/test_page.py"
+PAGE = "tests/system/test_page.py"
 # Tests of what surrounds the package, of which they run no line that others do not.
-SURROUNDINGS = [
-    f"tests/test_{name}.py" for name in ("bench", "docs", "provisioning", "provisioning_build", "tidy")
-]
+SURROUNDINGS = "tests/project"
 
 
 # --- The sessions. ---
@@ -159,7 +157,7 @@ def types(session: nox.Session) -> None:
 def tidy(session: nox.Session) -> None:
     """The house rules: floors, lengths, names."""
     install(session, "test")
-    session.run("python", "-m", "pytest", "tests/test_tidy.py", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/project/test_tidy.py", *session.posargs)
 
 
 @nox.session(tags=["second-part"])
@@ -180,7 +178,7 @@ def coverage(session: nox.Session) -> None:
     install(session, "coverage")
     session.run("coverage", "erase")
     try:
-        ignored = [f"--ignore={path}" for path in (PAGE, *SURROUNDINGS)]
+        ignored = [f"--ignore={path}" for path in (PAGE, SURROUNDINGS)]
         session.run("coverage", "run", "-m", "pytest", *ignored, *session.posargs)
     finally:  # the figure is worth seeing beside a failed test, too
         session.run("coverage", "combine", "--quiet")
@@ -197,7 +195,7 @@ def observability(session: nox.Session) -> None:
             "apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium",
             external=True, silent=True, success_codes=[0, 100], env={"DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
-    session.run("python", "-m", "pytest", "tests/test_exposition.py", PAGE, *session.posargs)
+    session.run("python", "-m", "pytest", "tests/metrics/test_exposition.py", PAGE, *session.posargs)
 
 
 @nox.session(python=FREE_THREADED)

@@ -69,7 +69,7 @@ def serve(backend: str, policy: str) -> None:
     """Be the server: print the port, then at each line of standard input the pauses since the last, until it ends."""
     from mreactor.config import Config
     from mreactor.demo import make_demo
-    from mreactor.server import Server
+    from mreactor.server.server import Server
 
     config = Config(port=0, threads=1, backend=backend)
     server = Server(config, make_demo(config))

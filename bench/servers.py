@@ -22,7 +22,7 @@ from bench.machine import python
 from bench.process import HOST, Launch, Missing, Process, free_port, program
 
 # What would steer mreactor; and what keeps Python from storing compiled modules, without which their constants are
-# objects that threads count references to, see `mreactor.sharing`.
+# objects that threads count references to, see `mreactor.runtime.unshared`.
 LEFT_OUT = ("WORKER_BACKEND", "HTTP_SERVER_LOG", "HTTP_SERVER_LOGS", "PYTHONDONTWRITEBYTECODE")
 RING_LINK = "anon_inode:[io_uring]"
 HELP_SECONDS = 20.0

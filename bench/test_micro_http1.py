@@ -3,7 +3,7 @@
     python -m pytest bench/test_micro_http1.py --benchmark-only
 
 One round of each is a single call, or a single pass over inputs that are all different. No second passes while they run
-(`Service.turn_second` is the reactor's to call), so what is kept for a second is kept throughout.
+(`ReactorContext.begin_second` is the reactor's to call), so what is kept for a second is kept throughout.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from mreactor.app.router import Router
 from mreactor.config import Config, Limits
-from mreactor.connection import Connection
 from mreactor.demo import make_demo
-from mreactor.http1.parser import MEMO_ENTRIES_MAX, Parser
-from mreactor.http1.request import RequestHead
-from mreactor.http1.response import TEXT, Response
-from mreactor.router import Router
-from mreactor.service import Service
+from mreactor.http.request import RequestHead
+from mreactor.http.response import TEXT, Response
+from mreactor.http1.connection import Connection
+from mreactor.http1.context import ReactorContext
+from mreactor.http1.head_parser import MEMO_ENTRIES_MAX, Parser
 
 PEER = ("127.0.0.1", 50_000)
 
@@ -46,15 +46,15 @@ def get(target: bytes, fields: bytes = SHORT) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+def context(tmp_path_factory: pytest.TempPathFactory) -> ReactorContext:
     """The demo application's, with an empty static directory."""
     root: Path = tmp_path_factory.mktemp("static")
-    return Service(Limits(), make_demo(Config(static=str(root))).freeze())
+    return ReactorContext(Limits(), make_demo(Config(static=str(root))).freeze())
 
 
 @pytest.fixture
-def connection(service: Service) -> Connection:
-    return Connection(service, PEER)
+def connection(context: ReactorContext) -> Connection:
+    return Connection(context, PEER)
 
 
 def each_of(inputs: list[bytes], call: Callable[[bytes], Any]) -> Callable[[], Any]:
@@ -113,9 +113,9 @@ def test_read_head_in_pieces(benchmark: Any) -> None:
 
 
 @pytest.mark.parametrize("target", ["/", "/hello/world", "/style/site.css"])
-def test_match(benchmark: Any, service: Service, target: str) -> None:
-    head = service.parser.parse(get(target.encode()))
-    match = benchmark(service.router.match, head)
+def test_match(benchmark: Any, context: ReactorContext, target: str) -> None:
+    head = context.parser.parse(get(target.encode()))
+    match = benchmark(context.router.match, head)
     assert callable(match.handler)
 
 
@@ -133,19 +133,19 @@ def test_build_router(benchmark: Any) -> None:
 # --- Encoding. ---
 
 
-def test_encode_plain(benchmark: Any, service: Service) -> None:
+def test_encode_plain(benchmark: Any, context: ReactorContext) -> None:
     content = b"Hello, world!"
-    answer = benchmark(lambda: service.plain_heads[TEXT][len(content)] + content)
+    answer = benchmark(lambda: context.plain_heads[TEXT][len(content)] + content)
     assert answer.endswith(b"\r\n\r\nHello, world!")
 
 
-def test_encode(benchmark: Any, service: Service) -> None:
+def test_encode(benchmark: Any, context: ReactorContext) -> None:
     """The general way, with two fields; `Response` is made anew each time, as handlers do."""
-    head = service.parser.parse(get(b"/"))
+    head = context.parser.parse(get(b"/"))
 
     def encode() -> bytes:
         response = Response("Hello, world!", headers={"Cache-Control": "no-store", "X-Frame-Options": "DENY"})
-        return service.encode(response, head, True)
+        return context.encode(response, head, True)
 
     assert benchmark(encode).endswith(b"\r\n\r\nHello, world!")
 
@@ -155,8 +155,8 @@ def test_encode(benchmark: Any, service: Service) -> None:
 
 def answered(benchmark: Any, connection: Connection, raw: bytes) -> bytes:
     """Benchmark the same request in one piece again and again, on an idle connection; returns the last answer."""
-    assert connection.receive(raw) is not None
-    answer: bytes = benchmark(connection.receive, raw)
+    assert connection.receive_data(raw) is not None
+    answer: bytes = benchmark(connection.receive_data, raw)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     return answer
 
@@ -171,15 +171,17 @@ def test_receive_computed(benchmark: Any, connection: Connection) -> None:
     assert answered(benchmark, connection, get(b"/hello/world")).endswith(b"Hello, world!")
 
 
-def test_receive_computed_another_each_time(benchmark: Any, service: Service, connection: Connection) -> None:
+def test_receive_computed_another_each_time(
+    benchmark: Any, context: ReactorContext, connection: Connection
+) -> None:
     """`/hello/{name}`, another name each time: parsed and routed anew, over a known header block."""
     names = cycle(get(b"/hello/%d" % number, BROWSER) for number in range(DIFFERENT))
 
     def forget() -> tuple[tuple[bytes], dict[str, Any]]:
-        service.replies.turn_second()
+        context.cache.begin_second()
         return (next(names),), {}
 
-    answer = benchmark.pedantic(connection.receive, setup=forget, rounds=2 * DIFFERENT)
+    answer = benchmark.pedantic(connection.receive_data, setup=forget, rounds=2 * DIFFERENT)
     assert b"\r\n\r\nHello, " in answer
 
 
@@ -204,13 +206,13 @@ def test_receive_pipelined(benchmark: Any, connection: Connection, target: bytes
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == 16
 
 
-def test_receive_refused(benchmark: Any, service: Service) -> None:
+def test_receive_refused(benchmark: Any, context: ReactorContext) -> None:
     """A malformed request, on a connection of its own: what an attacker's attempt costs."""
     raw = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     def refuse() -> Connection:
-        connection = Connection(service, PEER)
-        connection.receive(raw)
+        connection = Connection(context, PEER)
+        connection.receive_data(raw)
         return connection
 
     assert bytes(benchmark(refuse).pending()).startswith(b"HTTP/1.1 400 Bad Request\r\n")

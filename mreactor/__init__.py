@@ -2,13 +2,11 @@
 
 __version__ = "0.1.0"
 
-from . import names as names  # before all others, which bring their own names: see there
-from .app import App
+# Before all others: it interns the package's attribute names, see `runtime.interned_names`.
+from . import runtime as runtime
+from .app import App, RouteError
 from .config import Config, ConfigError, Limits
-from .http1.request import Request
-from .http1.response import Response
-from .http1.status import HTTPError
-from .router import RouteError
+from .http import HTTPError, Request, Response
 from .server import Server, StartError
 
 __all__ = [

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import __version__, log
+from . import __version__
 from .app import App
 from .config import Config, ConfigError, Limits, option, size
 from .demo import make_demo
+from .logs import configure
 from .server import Server, StartError, url
 
 START_ERROR = 1
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         config, target = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
-        log.configure(config.log_level, config.log_format)
+        configure(config.log_level, config.log_format)
         app = load(target) if target else make_demo(config)
     except ConfigError as error:
         return _complain(f"{error} (--help tells more)", USAGE_ERROR)

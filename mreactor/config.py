@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .scheduling import usable_cpus
+from .runtime import hot, usable_cpus
 
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
 BACKENDS = ("epoll", "io_uring", "auto")
@@ -30,6 +30,7 @@ def setting(default: Any, why: str, **metadata: Any) -> Any:
     return field(default=default, metadata={"why": why, **metadata})
 
 
+@hot()
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on what one peer may cost. Sizes are in bytes, times in seconds."""

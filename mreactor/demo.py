@@ -2,11 +2,9 @@
 
 from functools import partial
 
-from .app import App
+from .app import App, StaticFiles, check_root
 from .config import Config
-from .http1.request import Request
-from .http1.response import BINARY, Response
-from .static import StaticFiles, check_root
+from .http import BINARY, Request, Response
 
 
 def make_demo(config: Config) -> App:

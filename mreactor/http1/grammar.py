@@ -5,8 +5,7 @@ Patterns use possessive quantifiers, so that none of them can backtrack: their c
 
 import re
 
-# token = 1*tchar (RFC 9110 section 5.6.2)
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+from ..http import TOKEN
 
 # field-line = field-name ":" OWS field-value OWS (RFC 9112 section 5). Values hold VCHAR, obs-text, SP and HTAB.
 FIELD_LINE = re.compile(rb"(%b):[\t ]*+([\t\x20-\x7e\x80-\xff]*+)" % TOKEN)

@@ -6,27 +6,33 @@ Linux 6.1, 64-bit, little endian; each ring belongs to the thread that made it.
 """
 
 from . import abi
+from .abi import CQE_BUFFER, CQE_BUFFER_SHIFT, CQE_MORE, OP_SEND, SQE_CQE_SKIP_SUCCESS
 from .buffers import BufferRing
-from .memory import BASE_OFFSET, Memory, address_of, base_of
+from .errors import RingUnavailable
+from .memory import BASE_OFFSET, Memory, buffer_address, object_address
 from .operations import NO_OFFSET, Operations, encode_timespec
-from .refusal import RingUnavailable
+from .probe import ProbeResult, probe
 from .ring import Ring
-from .support import Support, probe
 from .syscalls import SystemCalls
 
 __all__ = [
     "BASE_OFFSET",
+    "CQE_BUFFER",
+    "CQE_BUFFER_SHIFT",
+    "CQE_MORE",
     "NO_OFFSET",
+    "OP_SEND",
+    "SQE_CQE_SKIP_SUCCESS",
     "BufferRing",
     "Memory",
     "Operations",
+    "ProbeResult",
     "Ring",
     "RingUnavailable",
-    "Support",
     "SystemCalls",
     "abi",
-    "address_of",
-    "base_of",
+    "buffer_address",
     "encode_timespec",
+    "object_address",
     "probe",
 ]

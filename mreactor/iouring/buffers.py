@@ -7,16 +7,17 @@ what is received.
 import errno
 import struct
 
-from ..sharing import own
+from ..runtime import hot, private_int
 from . import abi
-from .memory import Memory, address_of
-from .refusal import refusal
+from .errors import refusal
+from .memory import Memory, buffer_address
 from .ring import Ring
 
 COUNT_MAX = 32768
 GROUP_MAX = 0xFFFF
 
 
+@hot("recycle")
 class BufferRing:
     """`count` buffers of `size` bytes, offered to the receives of `group`.
 
@@ -65,7 +66,7 @@ class BufferRing:
         entries, count, group = self._entries.address, self.count, self.group
         argument = struct.pack(abi.BUFFER_REGISTRATION_LAYOUT, entries, count, group, 0)
         try:
-            self._ring.register(abi.REGISTER_PBUF_RING, address_of(argument), 1)
+            self._ring.register(abi.REGISTER_PBUF_RING, buffer_address(argument), 1)
         except OSError as error:
             self._release_memory()
             raise refusal(error.errno or errno.EINVAL, "IORING_REGISTER_PBUF_RING") from error
@@ -78,7 +79,7 @@ class BufferRing:
         tail = memoryview(self._entries.pages)[abi.BUFFER_TAIL_OFFSET : abi.BUFFER_TAIL_OFFSET + 2]
         self._shared_tail = tail.cast("H")
         self._tail = 0
-        self._tail_mask = own(0xFFFF)
+        self._tail_mask = private_int(0xFFFF)
         self.recycle(self.count)
 
     def take(self, buffer_id: int, length: int) -> bytes:
@@ -110,7 +111,7 @@ class BufferRing:
             return
         if not self._ring.closed:
             argument = struct.pack(abi.BUFFER_REGISTRATION_LAYOUT, 0, 0, self.group, 0)
-            self._ring.register(abi.UNREGISTER_PBUF_RING, address_of(argument), 1)
+            self._ring.register(abi.UNREGISTER_PBUF_RING, buffer_address(argument), 1)
         self._shared_tail.release()
         self._release_memory()
 

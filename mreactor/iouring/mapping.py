@@ -10,8 +10,8 @@ import os
 import struct
 
 from . import abi
+from .errors import RingUnavailable, refusal
 from .memory import Memory
-from .refusal import RingUnavailable, refusal
 from .syscalls import SystemCalls, pointer
 
 _FLAGS = abi.SETUP_CQSIZE | abi.SETUP_SUBMIT_ALL | abi.SETUP_SINGLE_ISSUER | abi.SETUP_DEFER_TASKRUN

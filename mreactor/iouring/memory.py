@@ -23,15 +23,15 @@ def _arithmetic_holds() -> bool:
     return all(id(sample) + _PAYLOAD_OFFSET == _address_by_ctypes(sample) for sample in samples)
 
 
-# `base_of(data) + BASE_OFFSET` is the address of the first byte. An address that is off by a few bytes sends somebody
+# `object_address(data) + BASE_OFFSET` is the address of the first byte. An address that is off by a few bytes sends somebody
 # else's memory: so the shortcut is checked once, here.
-base_of: Callable[[bytes], int]
-base_of, BASE_OFFSET = (id, _PAYLOAD_OFFSET) if _arithmetic_holds() else (_address_by_ctypes, 0)
+object_address: Callable[[bytes], int]
+object_address, BASE_OFFSET = (id, _PAYLOAD_OFFSET) if _arithmetic_holds() else (_address_by_ctypes, 0)
 
 
-def address_of(data: bytes) -> int:
+def buffer_address(data: bytes) -> int:
     """The address of the first byte of `data`, valid as long as `data` lives. No object is converted."""
-    return base_of(data) + BASE_OFFSET
+    return object_address(data) + BASE_OFFSET
 
 
 class Memory:

@@ -15,7 +15,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from ..sharing import own
+from ..runtime import private_int
 from . import abi
 from .abi import (
     ACCEPT_MULTISHOT,
@@ -61,8 +61,8 @@ class Operations:
     def __init__(self) -> None:
         self._queue: list[bytes] = []
         # This ring's own: to a Struct shared by all reactors every core would count references.
-        self._nosignal = own(abi.MSG_NOSIGNAL)
-        self.attempt_flags = own(abi.MSG_NOSIGNAL | socket.MSG_DONTWAIT | socket.MSG_WAITALL)
+        self._nosignal = private_int(abi.MSG_NOSIGNAL)
+        self.attempt_flags = private_int(abi.MSG_NOSIGNAL | socket.MSG_DONTWAIT | socket.MSG_WAITALL)
         self._pack = struct.Struct(abi.SQE_LAYOUT).pack
         #: pack_send(OP_SEND, sqe_flags, fd, address, length, flags, user_data): a send as bytes for `put`.
         self.pack_send = struct.Struct(abi.SQE_SEND_LAYOUT).pack

@@ -23,13 +23,13 @@ from threading import get_ident
 from types import TracebackType
 from typing import Self
 
-from ..sharing import own
+from ..runtime import hot, private_int
 from . import abi
 from .abi import CQE_SIZE, SQE_SIZE
+from .errors import refusal
 from .mapping import Mapping
 from .memory import Memory
 from .operations import Operations, encode_timespec
-from .refusal import refusal
 from .syscalls import SystemCalls, pointer, size
 
 ENTRIES_MAX = 32768
@@ -47,6 +47,7 @@ _WAIT = abi.ENTER_REGISTERED_RING | abi.ENTER_EXT_ARG | abi.ENTER_GETEVENTS
 _BREATH_NS = 1_000_000
 
 
+@hot("submit_and_wait", "completions", "_fill", "prepare_recv_multishot")
 class Ring(Operations):
     """One io_uring instance of the thread that made it.
 
@@ -58,7 +59,7 @@ class Ring(Operations):
         "_arguments",
         "_calls",
         "_cq",
-        "_entrance",
+        "_enter_args",
         "_index",
         "_mapping",
         "_owner",
@@ -92,8 +93,8 @@ class Ring(Operations):
         waits = self._lay_out_arguments()
         self._index = self._register_descriptor()
         # The call's number and the ring's index are bound in C: cheaper than reading two more attributes.
-        enter = partial(calls.syscall, own(abi.NR_ENTER), self._index)
-        self._entrance = (self._queue, self._owner, enter, *waits)
+        enter = partial(calls.syscall, private_int(abi.NR_ENTER), self._index)
+        self._enter_args = (self._queue, self._owner, enter, *waits)
 
     def _copy_hot_fields(self, mapping: Mapping) -> None:
         """What each round reads and does not change lies in tuples: an attribute costs 0.04 µs (see `typecache`)."""
@@ -105,7 +106,14 @@ class Ring(Operations):
         self._sq_offset = 0  # where in the SQ the next entry goes, in bytes
         self._pending = 0  # entries in the SQ that the kernel has not taken
         sq_size = mapping.sq_entries * SQE_SIZE
-        self._sq = (self._queue, mapping.sq_entries, mapping.sqes, sq_size, mapping.sq_tail, own(0xFFFFFFFF))
+        self._sq = (
+            self._queue,
+            mapping.sq_entries,
+            mapping.sqes,
+            sq_size,
+            mapping.sq_tail,
+            private_int(0xFFFFFFFF),
+        )
         unpack: Callable[[bytes], Iterator[tuple[int, int, int]]] = struct.Struct(abi.CQE_LAYOUT).iter_unpack
         cq_mask = mapping.cq_entries - 1
         self._cq = (mapping.cq_head, mapping.cq_tail, mapping.cqes, cq_mask, mapping.rings, unpack)
@@ -144,7 +152,7 @@ class Ring(Operations):
         time-out is no error either: look at `completions()`. With min_complete 0 it submits, collects what is
         done and does not wait. Raises OSError: EEXIST from another thread than the ring's maker.
         """
-        queue, owner, enter, forever, argument, argument_size = self._entrance
+        queue, owner, enter, forever, argument, argument_size = self._enter_args
         if get_ident() != owner:
             # The kernel's own check needs the real descriptor. The registered index would mean, in another
             # thread, that thread's own ring.
@@ -228,7 +236,7 @@ class Ring(Operations):
 
     def _submit_backlog(self) -> bool:
         """Submit full rings until the rest of the queue fits. False if the kernel takes no more for now."""
-        queue, _, enter, forever, _, argument_size = self._entrance
+        queue, _, enter, forever, _, argument_size = self._enter_args
         while queue:
             pending = self._pending
             taken = enter(pending, 0, _SUBMIT, forever, argument_size)
@@ -246,17 +254,17 @@ class Ring(Operations):
             return
         error = self._calls.errno()
         if error == errno.EAGAIN:
-            self._breathe()
-        elif error not in _PASSING:
+            self._wait_for_memory()
+        elif error not in _TRANSIENT_ERRORS:
             raise OSError(error, f"io_uring_enter: {os.strerror(error)}")
 
-    def _breathe(self) -> None:
+    def _wait_for_memory(self) -> None:
         """The kernel had no memory for one more request: submit nothing, and give completions a moment.
 
         They free some. Without the pause the caller, who calls again at once, would make a busy loop of it.
         """
         self._set_timeout(_BREATH_NS)
-        _, _, enter, _, limited, argument_size = self._entrance
+        _, _, enter, _, limited, argument_size = self._enter_args
         enter(0, 1, _WAIT, limited, argument_size)
 
     def _set_timeout(self, timeout_ns: int) -> None:
@@ -302,4 +310,4 @@ class Ring(Operations):
 #   EBUSY  completions wait outside the full CQ and could not all be moved in: reading the CQ makes room
 #   EBADR  completions had to be dropped for want of memory; `dropped` counts them, also where this errno is
 #          hidden behind a successful submission
-_PASSING = frozenset({errno.ETIME, errno.EINTR, errno.EBUSY, errno.EBADR})
+_TRANSIENT_ERRORS = frozenset({errno.ETIME, errno.EINTR, errno.EBUSY, errno.EBADR})

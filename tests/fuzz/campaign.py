@@ -1,7 +1,7 @@
 """A campaign: makes messages from a seed, checks them, and watches the process while it does.
 
 The message of a number follows from the seed and the number alone, so a finding can be made again without all that went
-before it; but for findings that need what a service remembers of earlier messages: then repeat the run of messages.
+before it; but for findings that need what a context remembers of earlier messages: then repeat the run of messages.
 """
 
 import faulthandler

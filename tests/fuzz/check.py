@@ -5,17 +5,17 @@ import time
 from pathlib import Path
 from random import Random
 
-from tests.answers import Malformed, read_answers
+from tests.support.responses import Malformed, read_responses
 
 from .play import WHOLE, Hang, Manner, Outcome, essence, everything, play
-from .target import make_app, make_service
+from .target import make_app, make_context
 
 CPU_SECONDS_MAX = 2.0  # for one message; the longest legitimate one takes some 20 ms, byte by byte
 BYTEWISE_MAX = 600  # longer messages are not played byte by byte: the time is better spent on others
 REQUEST = re.compile(rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) ")  # what may be the start of one
 AFTERWARDS = b"GET /report HTTP/1.1\r\nHost: afterwards\r\n\r\n"
 
-# A service is used for so many messages, so that its memos meet many; and its second turns so often.
+# A context is used for so many messages, so that its memos meet many; and its second turns so often.
 MESSAGES_A_SERVICE = 1000
 MESSAGES_A_SECOND = 100
 KNOWN_MAX = 2000
@@ -36,7 +36,7 @@ class Checker:
 
     def __init__(self, files: Path) -> None:
         self._app = make_app(files)
-        self._service = make_service(self._app)
+        self._service = make_context(self._app)
         self._count = 0
         self._known: set[bytes] = set()  # outputs that have been read and found good
 
@@ -65,9 +65,9 @@ class Checker:
     def _turn(self) -> None:
         self._count += 1
         if self._count % MESSAGES_A_SERVICE == 0:
-            self._service = make_service(self._app)
+            self._service = make_context(self._app)
         elif self._count % MESSAGES_A_SECOND == 0:
-            self._service.turn_second(self._service.now)
+            self._service.begin_second(self._service.now)
             self._known.clear()
 
     def _compare(self, message: bytes, random: Random) -> None:
@@ -92,7 +92,7 @@ class Checker:
         if output in self._known or b"HEAD" in message or b"/broken/stream" in message:
             return
         try:
-            read_answers(output)
+            read_responses(output)
         except Malformed as error:
             raise Wrong(f"the output is malformed: {error}") from error
         if len(self._known) < KNOWN_MAX:

@@ -10,11 +10,12 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from mreactor.connection import Connection
-from mreactor.http1.response import CONTINUE, FileBody
-from mreactor.job import Job
-from mreactor.service import Service
-from mreactor.state import CLOSED, LINGERING, READY, State
+from mreactor.concurrency.job import Job
+from mreactor.http.response import CONTINUE
+from mreactor.http1.connection import Connection
+from mreactor.http1.context import ReactorContext
+from mreactor.http1.states import CLOSED, LINGERING, READY, State
+from mreactor.protocol import FileBody
 
 from .target import make_peer
 
@@ -73,9 +74,9 @@ def pieces(message: bytes, cuts: tuple[int, ...]) -> list[bytes]:
     return [message[start:end] for start, end in pairwise(edges) if start < end]
 
 
-def play(service: Service, message: bytes, manner: Manner = WHOLE) -> Outcome:
+def play(context: ReactorContext, message: bytes, manner: Manner = WHOLE) -> Outcome:
     """Bring a message through a new connection."""
-    player = Player(service, manner)
+    player = Player(context, manner)
     for piece in pieces(message, manner.cuts):
         player.give(piece)
     if not manner.ends_early:
@@ -112,8 +113,8 @@ def essence_of(output: bytes) -> bytes:
 class Player:
     """A connection, and what happens to it."""
 
-    def __init__(self, service: Service, manner: Manner) -> None:
-        self.connection = Connection(service, make_peer())
+    def __init__(self, context: ReactorContext, manner: Manner) -> None:
+        self.connection = Connection(context, make_peer())
         self.sent: list[bytes] = []
         self._manner = manner
         self._job: Job | None = None  # taken, and not done yet
@@ -124,12 +125,12 @@ class Player:
             self.rest()
         if self.connection.state == CLOSED:
             return
-        answer = self.connection.receive(piece)
+        answer = self.connection.receive_data(piece)
         if answer is not None:
             count = self._manner.send_bytes_max or len(answer)
             self.sent.append(answer[:count])
             if count < len(answer):
-                self.connection.owe(answer, count)
+                self.connection.queue_remainder(answer, count)
         elif self._manner.hasty:
             self._step()
 
@@ -152,13 +153,13 @@ class Player:
         if self._job is not None:
             job, self._job = self._job, None
             job.run()
-            connection.complete(job)
+            connection.job_done(job)
             return True
-        self._job = connection.take_job()
+        self._job = connection.next_job()
         if self._job is not None:
             return True
-        if output := connection.pending():
-            connection.sent(self._send(output))
+        if output := connection.data_to_send():
+            connection.data_sent(self._send(output))
             return True
         if connection.state == READY:
             connection.resume()

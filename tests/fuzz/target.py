@@ -1,4 +1,4 @@
-"""What is fuzzed: a service with an application that shows every difference, and the clients of it.
+"""What is fuzzed: a context with an application that shows every difference, and the clients of it.
 
 An answer tells all that its handler was given, and how often handlers were called on this connection: a request that is
 read differently, lost, done twice or answered from memory where it should be computed, changes the bytes that go out.
@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mreactor.app import App
+from mreactor.app.application import App
+from mreactor.app.static_files import StaticFiles
 from mreactor.config import Limits
-from mreactor.http1.request import METHODS, Request
-from mreactor.http1.response import Response
-from mreactor.http1.status import HTTPError
-from mreactor.service import Service
-from mreactor.static import StaticFiles
+from mreactor.http.request import METHODS, Request
+from mreactor.http.response import Response
+from mreactor.http.status import HTTPError
+from mreactor.http1.context import ReactorContext
 
 # Small, so that the random messages reach them; otherwise nothing differs from the defaults.
 LIMITS = Limits(
@@ -32,9 +32,9 @@ LIMITS = Limits(
 FILES = {"small.txt": b"small\n" * 20, "large.bin": bytes(range(256)) * 9, "index.html": b"<p>index\n"}
 
 
-def make_service(app: App) -> Service:
-    """A service as a reactor makes one."""
-    return Service(LIMITS, app.freeze())
+def make_context(app: App) -> ReactorContext:
+    """A context as a reactor makes one."""
+    return ReactorContext(LIMITS, app.freeze())
 
 
 _calls: dict[tuple[Any, ...], list[int]] = {}  # of clients with real addresses

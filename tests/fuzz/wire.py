@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 
 from mreactor.config import Config
-from mreactor.server import Server
-from mreactor.service import Service
+from mreactor.http1.context import ReactorContext
+from mreactor.server.server import Server
 
 from .check import Wrong
 from .play import Manner, essence_of, everything, pieces, play
@@ -44,7 +44,9 @@ class WireChecker:
             Wrong: what came back is something else.
         """
         cuts = tuple(random.randint(0, len(message)) for _ in range(random.choice((0, 1, 3))))
-        expected = everything(play(Service(WIRE_LIMITS, self._routes), message, Manner(ends_early=True)))
+        expected = everything(
+            play(ReactorContext(WIRE_LIMITS, self._routes), message, Manner(ends_early=True))
+        )
         try:
             received, was_reset = self._exchange(pieces(message, cuts))
         except TimeoutError as error:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from mreactor.app import App
-from mreactor.http1.request import Request
-from mreactor.http1.response import Response
-from mreactor.static import StaticFiles
+from mreactor.app.application import App
+from mreactor.app.static_files import StaticFiles
+from mreactor.http.request import Request
+from mreactor.http.response import Response
 
 LARGE = 200_000
 FLOOD = 64 << 20

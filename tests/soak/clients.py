@@ -93,7 +93,7 @@ class Control(threading.Thread):
         self.address: Address = self._listener.getsockname()
 
     def run(self) -> None:
-        """Answer until stopped."""
+        """ReceivedResponse until stopped."""
         while True:
             try:
                 sock, _ = self._listener.accept()

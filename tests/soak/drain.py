@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from random import Random
 
-from mreactor.service import DRAIN_GRACE_SECONDS
-from tests.answers import Malformed, read_answer
+from mreactor.http1.context import DRAIN_GRACE_SECONDS
+from tests.support.responses import Malformed, read_response
 
 from .clients import Address, connect, raise_descriptor_limit
 from .kinds import get, post
@@ -168,7 +168,7 @@ class Client:
         self._received += data
         self._heard = time.monotonic()
         try:
-            while read := read_answer(self._received):
+            while read := read_response(self._received):
                 answer, end = read
                 self._received = self._received[end:]
                 self._is_last = self._is_last or answer.says_close

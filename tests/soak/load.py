@@ -16,7 +16,7 @@ from contextlib import suppress
 from random import Random
 from typing import Self
 
-from tests.answers import read_answers
+from tests.support.responses import read_responses
 
 from .kinds import KINDS, Kind
 
@@ -46,7 +46,7 @@ def _learn(address: Address, kind: Kind) -> bytes:
         if kind.half_closes:
             sock.shutdown(socket.SHUT_WR)
         received = b"".join(iter(lambda: sock.recv(READ_BYTES), b""))
-    answers = [answer for answer in read_answers(received, *kind.methods) if answer.status >= 200]
+    answers = [answer for answer in read_responses(received, *kind.methods) if answer.status >= 200]
     statuses = tuple(answer.status for answer in answers)
     if statuses != (kind.statuses if kind.ends else (*kind.statuses, 404)):
         raise Unexpected(f"{kind.name}: the answers are {statuses}")

@@ -1,0 +1,46 @@
+"""HTTP semantics (RFC 9110): requests, responses, header fields, status codes, dates."""
+
+from .dates import MONTHS, format_date, parse_date
+from .grammar import TOKEN
+from .headers import Headers
+from .request import METHODS, Request, RequestHead
+from .response import (
+    BINARY,
+    CONTINUE,
+    HTML,
+    LAST_CHUNK,
+    TEXT,
+    Body,
+    Response,
+    encode_chunk,
+    encode_fields,
+    encode_length,
+    respond,
+)
+from .status import REASONS, HTTPError, has_body, status_line
+
+__all__ = [
+    "BINARY",
+    "CONTINUE",
+    "HTML",
+    "LAST_CHUNK",
+    "METHODS",
+    "MONTHS",
+    "REASONS",
+    "TEXT",
+    "TOKEN",
+    "Body",
+    "HTTPError",
+    "Headers",
+    "Request",
+    "RequestHead",
+    "Response",
+    "encode_chunk",
+    "encode_fields",
+    "encode_length",
+    "format_date",
+    "has_body",
+    "parse_date",
+    "respond",
+    "status_line",
+]

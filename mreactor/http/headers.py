@@ -1,0 +1,53 @@
+"""Header fields of a request: an immutable, case-insensitive view (RFC 9110 section 5)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..runtime import hot
+
+
+@hot("__init__", "get")
+class Headers(Mapping[str, str]):
+    """Header fields by lower-case name; repeated fields are joined with `, ` (RFC 9110 section 5.3).
+
+    Requests whose header bytes are equal share one instance, so it cannot be changed. Names and values are decoded as
+    ISO-8859-1, one character a byte, so that nothing is lost.
+    """
+
+    __slots__ = ("_fields", "_joined")
+
+    def __init__(self, fields: tuple[tuple[str, str], ...] = ()) -> None:
+        self._fields = fields
+        self._joined: dict[str, str] = {}
+        for name, value in fields:
+            joined = self._joined.get(name)
+            self._joined[name] = value if joined is None else f"{joined}, {value}"
+
+    def __getitem__(self, name: str) -> str:
+        """The value of a field, whatever the case of its name.
+
+        Raises:
+            KeyError: the request has no such field.
+        """
+        return self._joined[name.lower()]
+
+    def get(
+        self, name: str, default: Any = None
+    ) -> Any:  # the overloads of Mapping.get need not be told again
+        """The value of a field, or the default: without the exception that `Mapping.get` raises and catches."""
+        value = self._joined.get(name)  # most ask in lower case, and `lower` would be a third of the cost
+        return self._joined.get(name.lower(), default) if value is None else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._joined)
+
+    def __len__(self) -> int:
+        return len(self._joined)
+
+    def get_all(self, name: str) -> list[str]:
+        """The values of every line with this name, in the order received."""
+        wanted = name.lower()
+        return [value for field, value in self._fields if field == wanted]
+
+    def __repr__(self) -> str:
+        return f"Headers({self._fields!r})"

@@ -1,0 +1,197 @@
+"""A request as handlers see it, and its head as the parser leaves it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ..runtime import hot
+from .headers import Headers
+from .status import HTTPError
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+FORM_FIELDS_MAX = 1000  # a query or form of more fields is refused: each costs far more memory than its bytes
+
+
+@hot()
+class RequestHead:
+    """What a request's head says, checked and decoded. Equal heads share one instance; nobody changes it.
+
+    Attributes:
+        method: one of the methods served, in capitals.
+        target: the request target as received.
+        raw_path: the path with its percent-encoding, starting with `/`, or `*`.
+        path: the path decoded (UTF-8).
+        query_string: what follows `?`, as received.
+        version: (1, 0) or (1, 1); later minor versions count as 1.1 (RFC 9110 section 2.5).
+        headers: the header fields.
+        host: the authority asked for, from the target or else the Host field; empty where HTTP/1.0 gives none.
+        content_length: length of the body in bytes, 0 where none is announced.
+        chunked: the body is in chunked coding.
+        keep_alive: the connection persists after the answer (RFC 9112 section 9.3).
+        expects_continue: the client waits for `100 Continue` before it sends the body.
+        has_body: a body follows, chunked or of a length above 0.
+        plain: its answer has content and leaves the connection open: HTTP/1.1, persistent, not HEAD.
+        match: where the router leads this head; the connection's memo, None until looked up.
+    """
+
+    __slots__ = (
+        "chunked",
+        "content_length",
+        "expects_continue",
+        "has_body",
+        "headers",
+        "host",
+        "keep_alive",
+        "match",
+        "method",
+        "path",
+        "plain",
+        "query_string",
+        "raw_path",
+        "target",
+        "version",
+    )
+
+    method: str
+    target: str
+    raw_path: str
+    path: str
+    query_string: str
+    version: tuple[int, int]
+    headers: Headers
+    host: str
+    content_length: int
+    chunked: bool
+    keep_alive: bool
+    expects_continue: bool
+    has_body: bool
+    plain: bool
+    match: Any
+
+
+class Parameters(Mapping[str, str]):
+    """Decoded query or form fields; of a repeated name the first value, all of them by `get_all`."""
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        self._fields = fields
+        self._first: dict[str, str] = {}
+        for name, value in fields:
+            self._first.setdefault(name, value)
+
+    def __getitem__(self, name: str) -> str:
+        return self._first[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._first)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of the name, in order."""
+        return [value for field, value in self._fields if field == name]
+
+    def __repr__(self) -> str:
+        return f"Parameters({self._fields!r})"
+
+
+@hot("__init__")
+class Request:
+    """One request with its whole body.
+
+    It lives as long as the handler uses it; query, form and JSON are decoded when first asked for.
+
+    Attributes:
+        head: the parsed head, see `RequestHead`.
+        body: the body in full, without transfer coding; empty bytes if there is none.
+        peer: the client's address, as the socket reports it.
+    """
+
+    # __dict__ holds what cached_property has computed; it is not created until then.
+    __slots__ = ("__dict__", "body", "head", "peer")
+
+    def __init__(self, head: RequestHead, body: bytes, peer: tuple[Any, ...]) -> None:
+        self.head = head
+        self.body = body
+        self.peer = peer
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        return self.head.method
+
+    @property
+    def target(self) -> str:
+        """The request target as received."""
+        return self.head.target
+
+    @property
+    def path(self) -> str:
+        """The decoded path."""
+        return self.head.path
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields, by name in any case."""
+        return self.head.headers
+
+    @property
+    def host(self) -> str:
+        """The authority asked for, such as `example.org:8080`."""
+        return self.head.host
+
+    @cached_property
+    def query(self) -> Parameters:
+        """The decoded query parameters.
+
+        Raises:
+            HTTPError: 400, more than 1000 fields or not UTF-8.
+        """
+        return _parameters(self.head.query_string)
+
+    @cached_property
+    def form(self) -> Parameters:
+        """The fields of an `application/x-www-form-urlencoded` body.
+
+        Raises:
+            HTTPError: 415, the body is of another type; 400, more than 1000 fields or not UTF-8.
+        """
+        if self.content_type != "application/x-www-form-urlencoded":
+            raise HTTPError(415, "This resource takes application/x-www-form-urlencoded.")
+        return _parameters(self.body)
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type in lower case, without parameters; empty if none is given."""
+        declared: str = self.headers.get("content-type", "")
+        return declared.partition(";")[0].strip().lower()
+
+    def json(self) -> Any:
+        """The body decoded from JSON (RFC 8259), which is UTF-8 and knows no NaN.
+
+        Raises:
+            HTTPError: 400, the body is not JSON.
+        """
+        try:
+            return json.loads(self.body.decode(), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise HTTPError(400, f"The body is not JSON: {error}.") from None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target}>"
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _parameters(encoded: str | bytes) -> Parameters:
+    try:
+        text = encoded if isinstance(encoded, str) else encoded.decode()
+        fields = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS_MAX)
+    except ValueError as error:
+        raise HTTPError(400, f"The form fields cannot be read: {error}.") from None
+    return Parameters(fields)

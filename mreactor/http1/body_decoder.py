@@ -1,0 +1,188 @@
+"""Message bodies: from bytes on the connection to the body's content (RFC 9112 sections 6 and 7).
+
+Each reader is fed what arrives, keeps its place, and says where the body ends. Both judge every byte at the same place
+however the bytes were split.
+"""
+
+from collections.abc import Callable
+
+from ..config import Limits
+from ..http import HTTPError, RequestHead
+from .grammar import CHUNK_LINE, FIELD_LINE, FORBIDDEN
+
+CHUNK_LINE_BYTES_MAX = 1024  # a chunk's size with its extensions
+EXTENSION_BYTES_MAX = (
+    16 * 1024
+)  # all chunk extensions of a body: they are read and thrown away, so they are rationed
+TRAILER_BYTES_MAX = 8 * 1024
+
+
+class ContentLengthDecoder:
+    """A body of announced length (RFC 9112 section 6.2)."""
+
+    __slots__ = ("_missing", "_content", "received")
+
+    def __init__(self, length: int) -> None:
+        self._missing = length
+        self._content: bytes | bytearray = b""
+        self.received = 0
+
+    def feed(self, data: bytes, start: int) -> int | None:
+        """Take the body's bytes from `data[start:]`.
+
+        Returns:
+            the offset past the body, or None while more is needed (then all of `data` is taken).
+        """
+        part = data[start : start + self._missing]
+        self._content = _extended(self._content, part)
+        self.received += len(part)
+        self._missing -= len(part)
+        return None if self._missing else start + len(part)
+
+    def content(self) -> bytes:
+        """The body, once `feed` has returned its end."""
+        return bytes(self._content)
+
+
+class ChunkedDecoder:
+    """A body in chunked coding, trailers included (RFC 9112 section 7.1).
+
+    Trailer fields are checked and dropped: no handler may take them for header fields (RFC 9110 section 6.5.1).
+    """
+
+    __slots__ = (
+        "_extensions",
+        "_limits",
+        "_line",
+        "_missing",
+        "_content",
+        "_step",
+        "_trailer_bytes",
+        "_trailers",
+        "received",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._content: bytes | bytearray = b""
+        self._line = b""  # the part of a line that has come so far
+        self._missing = 0  # bytes of the present chunk still to come
+        self._extensions = 0
+        self._trailers = 0
+        self._trailer_bytes = 0
+        # A plain function, not a bound method: that would tie the reader to itself and leave it to the collector.
+        self._step: Callable[[ChunkedDecoder, bytes, int], int] | None = ChunkedDecoder._read_size
+        self.received = 0  # content only: framing does not count towards a body's rate
+
+    def feed(self, data: bytes, start: int) -> int | None:
+        """Take the body's bytes from `data[start:]`.
+
+        Returns:
+            the offset past the body, or None while more is needed (then all of `data` is taken).
+
+        Raises:
+            HTTPError: 400 malformed coding, 413 content too long, 431 trailers too long.
+        """
+        while self._step is not None:
+            if start >= len(data):
+                return None
+            start = self._step(self, data, start)
+        return start
+
+    def content(self) -> bytes:
+        """The body, once `feed` has returned its end."""
+        return bytes(self._content)
+
+    def _read_size(self, data: bytes, start: int) -> int:
+        start, line = self._read_line(data, start, CHUNK_LINE_BYTES_MAX, 400)
+        if line is None:
+            return start
+        match = CHUNK_LINE.fullmatch(line)
+        if match is None:
+            raise HTTPError(400, "A chunk's size is malformed.")
+        self._extensions += len(line) - len(match[1])
+        if self._extensions > EXTENSION_BYTES_MAX:
+            raise HTTPError(400, "The chunk extensions are too long.")
+        size = int(match[1], 16)
+        if self.received + size > self._limits.body_bytes_max:
+            raise HTTPError(413, "The body is too long.")
+        self._missing = size
+        self._step = ChunkedDecoder._read_content if size else ChunkedDecoder._read_trailer
+        return start
+
+    def _read_content(self, data: bytes, start: int) -> int:
+        part = data[start : start + self._missing]
+        self._content = _extended(self._content, part)
+        self.received += len(part)
+        self._missing -= len(part)
+        if not self._missing:
+            self._step = ChunkedDecoder._read_chunk_end
+        return start + len(part)
+
+    def _read_chunk_end(self, data: bytes, start: int) -> int:
+        expected = b"\r\n"[len(self._line) :]
+        got = data[start : start + len(expected)]
+        if not expected.startswith(got):
+            raise HTTPError(400, "A chunk does not end with CR LF.")
+        self._line += got
+        if self._line == b"\r\n":
+            self._line = b""
+            self._step = ChunkedDecoder._read_size
+        return start + len(got)
+
+    def _read_trailer(self, data: bytes, start: int) -> int:
+        start, line = self._read_line(data, start, TRAILER_BYTES_MAX - self._trailer_bytes, 431)
+        if line is None:
+            return start
+        self._trailer_bytes += len(line) + 2
+        if not line:
+            self._step = None
+            return start
+        self._trailers += 1
+        if self._trailers > self._limits.fields_max:
+            raise HTTPError(431, "The request has too many trailer fields.")
+        if FIELD_LINE.fullmatch(line) is None:
+            raise HTTPError(400, "A trailer line is not NAME: VALUE.")
+        return start
+
+    def _read_line(self, data: bytes, start: int, length_max: int, refusal: int) -> tuple[int, bytes | None]:
+        """The next offset, and the line without its CR LF, or None where it is not all there."""
+        last = start + max(0, length_max - len(self._line))
+        end = data.find(b"\n", start, last)
+        line = self._line + data[start : end if end >= 0 else last]
+        complete = end >= 0
+        # First what is seen first where the line comes in pieces.
+        if FORBIDDEN.search(line.removesuffix(b"\r")):
+            raise HTTPError(400, "The chunked coding holds a control byte.")
+        if complete and not line.endswith(b"\r"):
+            raise HTTPError(400, "A line of the chunked coding does not end with CR LF.")
+        if complete:
+            self._line = b""
+            return end + 1, line[:-1]
+        if len(line) >= length_max:
+            raise HTTPError(refusal, "A line of the chunked coding is too long.")
+        self._line = line
+        return len(data), None
+
+
+def _extended(content: bytes | bytearray, part: bytes) -> bytes | bytearray:
+    """The content with one more part. Parts are not kept apart: tiny ones would cost 30 times their size."""
+    if not content:
+        return part  # most bodies come in one piece, which is then never copied
+    if isinstance(content, bytes):
+        content = bytearray(content)
+    content += part
+    return content
+
+
+def decoder_for(head: RequestHead, limits: Limits) -> ContentLengthDecoder | ChunkedDecoder | None:
+    """A reader for the body that a head announces; None where there is none.
+
+    Raises:
+        HTTPError: 413, the announced length is past the limit: refused before a byte of it is read.
+    """
+    if head.chunked:
+        return ChunkedDecoder(limits)
+    if head.content_length > limits.body_bytes_max:
+        raise HTTPError(413, "The body is too long.")
+    return ContentLengthDecoder(head.content_length) if head.content_length else None

@@ -1,0 +1,565 @@
+"""Routing: which handler a path leads to, what it is given, and what is refused when it is declared."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from mreactor.app.router import Endpoint, Match, Route, RouteError, Router, check_route
+from mreactor.config import Limits
+from mreactor.http.request import METHODS, Request, RequestHead
+from mreactor.http.status import HTTPError
+from mreactor.http1.head_parser import Parser
+
+PARSER = Parser(Limits())
+
+
+def head(target: str, method: str = "GET") -> RequestHead:
+    return PARSER.parse(f"{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+
+
+def handler_named(name: str) -> Callable[..., str]:
+    """A handler that can be told from others."""
+
+    def handler(request: Request, **params: Any) -> str:
+        return name
+
+    handler.__name__ = name
+    return handler
+
+
+def route(pattern: str, name: str = "", method: str = "GET", **properties: bool) -> Route:
+    return Route(method, pattern, Endpoint(handler_named(name or pattern), **properties))
+
+
+def mount(pattern: str, name: str = "") -> Route:
+    handler = handler_named(name or f"mount {pattern}")
+    return Route("GET", pattern, Endpoint(lambda: handler, local=True), mount=True)
+
+
+def found(match: Match) -> str:
+    """The name of the handler found."""
+    return match.handler.__name__
+
+
+def refusal(router: Router, target: str, method: str = "GET") -> HTTPError:
+    with pytest.raises(HTTPError) as caught:
+        router.match(head(target, method))
+    return caught.value
+
+
+# --- Literal paths. ---
+
+
+@pytest.mark.parametrize("pattern", ["/", "/a", "/a/", "/a/b", "/a//b", "//", "/a.b-c_d~e"])
+def test_a_literal_path_leads_to_its_handler(pattern: str) -> None:
+    match = Router([route(pattern)]).match(head(pattern))
+    assert found(match) == pattern
+    assert match.params == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "target"),
+    [
+        ("/", "//"),
+        ("/", "/a"),
+        ("/a", "/"),
+        ("/a", "/a/"),
+        ("/a/", "/a"),
+        ("/a", "/A"),
+        ("/a", "/ab"),
+        ("/a", "/a/b"),
+        ("/a/b", "/a"),
+        ("/a/b", "/a//b"),
+        ("/a/b", "/a%2Fb"),  # an encoded slash separates nothing (RFC 3986 section 2.2)
+        ("/a", "/./a"),
+        ("/a", "/b/../a"),  # dot segments are not resolved: nothing here is a directory
+    ],
+)
+def test_other_paths_are_404(pattern: str, target: str) -> None:
+    assert refusal(Router([route(pattern)]), target).status == 404
+
+
+@pytest.mark.parametrize("target", ["/caf%C3%A9/a%20b", "/caf%c3%a9/%61%20b"])
+def test_patterns_are_written_decoded(target: str) -> None:
+    assert found(Router([route("/caf\xe9/a b")]).match(head(target))) == "/caf\xe9/a b"
+
+
+def test_the_query_plays_no_part() -> None:
+    assert found(Router([route("/a")]).match(head("/a?/b"))) == "/a"
+
+
+def test_the_authority_plays_no_part() -> None:
+    assert found(Router([route("/a")]).match(head("http://b/a"))) == "/a"
+
+
+def test_no_routes_at_all() -> None:
+    assert refusal(Router([]), "/").status == 404
+
+
+# --- Parameters. ---
+
+
+@pytest.mark.parametrize(
+    ("pattern", "target", "params"),
+    [
+        ("/{a}", "/b", {"a": "b"}),
+        ("/{a}/c", "/b/c", {"a": "b"}),
+        ("/{a}/{b}", "/c/d", {"a": "c", "b": "d"}),
+        ("/x/{a}/y/{b}", "/x/c/y/d", {"a": "c", "b": "d"}),
+        ("/{a:str}", "/b", {"a": "b"}),
+        ("/{a}", "/%C3%A9%20%25", {"a": "\xe9 %"}),
+        ("/{a}", "/%2541", {"a": "%41"}),  # decoded once
+        ("/{a}", "/%0a", {"a": "\n"}),
+        ("/{a:int}", "/0", {"a": 0}),
+        ("/{a:int}", "/-17", {"a": -17}),
+        ("/{a:int}", "/007", {"a": 7}),
+        ("/{a:int}", "/%31", {"a": 1}),
+        ("/{a:int}", "/" + "9" * 18, {"a": 10**18 - 1}),
+        ("/{a:float}", "/2.5", {"a": 2.5}),
+        ("/{a:float}", "/-2", {"a": -2.0}),
+        (
+            "/{a:uuid}",
+            "/12345678-1234-5678-1234-567812345678",
+            {"a": UUID("12345678-1234-5678-1234-567812345678")},
+        ),
+        ("/{a:path}", "/b", {"a": "b"}),
+        ("/{a:path}", "/b/c/", {"a": "b/c/"}),
+        ("/x/{a:path}", "/x//b", {"a": "/b"}),
+        ("/x/{b:int}/{a:path}", "/x/1/c/d", {"a": "c/d", "b": 1}),
+        ("/{a:path}", "/b%0a/c", {"a": "b\n/c"}),
+    ],
+)
+def test_parameters(pattern: str, target: str, params: dict[str, Any]) -> None:
+    match = Router([route(pattern)]).match(head(target))
+    assert match.params == params
+    assert list(map(type, match.params.values())) == list(map(type, (params[name] for name in match.params)))
+
+
+def test_parameters_come_in_the_order_of_the_path() -> None:
+    assert list(Router([route("/{b}/{a}/{c}")]).match(head("/1/2/3")).params) == ["b", "a", "c"]
+
+
+class Callables:
+    """Handlers of other kinds than functions."""
+
+    def method(self, request: Request, a: str) -> str:
+        return a
+
+    def by_name(self, request: Request, *, a: str) -> str:
+        return a
+
+    def __call__(self, request: Request, a: str) -> str:
+        return a
+
+    @staticmethod
+    def static(request: Request, a: str) -> str:
+        return a
+
+
+def by_position(request: Request, a: Any) -> str:
+    return str(a)
+
+
+def with_default(request: Request, a: str = "") -> str:
+    return a
+
+
+def by_name(request: Request, *, a: str) -> str:
+    return a
+
+
+def behind_another(request: Request, b: str = "", a: str = "") -> str:
+    return a
+
+
+def all_names(request: Request, **a: str) -> str:
+    return a["a"]
+
+
+def all_positions(request: Request, *b: str, a: str = "") -> str:
+    return a
+
+
+@wraps(by_position)
+def wrapped(request: Request, **names: Any) -> str:
+    return by_position(request, **names)
+
+
+@pytest.mark.parametrize(
+    ("handler", "taken"),
+    [
+        (by_position, True),
+        (with_default, True),
+        (Callables().method, True),
+        (Callables.static, True),
+        (by_name, False),
+        (behind_another, False),
+        (all_names, False),
+        (all_positions, False),
+        (wrapped, False),
+        (partial(by_position), False),
+        (Callables().by_name, False),
+        (Callables(), False),
+    ],
+)
+def test_the_only_parameter_is_taken_by_position_where_that_is_the_same(
+    handler: Callable[..., str], taken: bool
+) -> None:
+    route = Route("GET", "/{a}", Endpoint(handler))
+    check_route(route)
+    match = Router([route]).match(head("/value"))
+    assert match.argument == ("value" if taken else None)
+    assert match.params == {"a": "value"}
+    request = Request(head("/value"), b"", ())
+    assert handler(request, **match.params) == "value"
+    assert not taken or handler(request, match.argument) == "value"
+
+
+def test_of_several_parameters_none_is_taken_by_position() -> None:
+    def handler(request: Request, a: str, b: str) -> str:
+        return a + b
+
+    assert Router([Route("GET", "/{a}/{b}", Endpoint(handler))]).match(head("/1/2")).argument is None
+
+
+def test_a_parameter_of_zero_is_taken_by_position() -> None:
+    match = Router([Route("GET", "/{a:int}", Endpoint(by_position))]).match(head("/0"))
+    assert match.argument == 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "target"),
+    [
+        ("/{a}", "/"),
+        ("/{a}", "/b/"),
+        ("/{a}", "/b/c"),
+        ("/{a}", "/b%2Fc"),  # a segment holds no slash, however it is written
+        ("/x/{a}", "/x"),
+        ("/x/{a}", "/x/"),
+        ("/{a:int}", "/"),
+        ("/{a:int}", "/x"),
+        ("/{a:int}", "/+1"),
+        ("/{a:int}", "/--1"),
+        ("/{a:int}", "/1_0"),
+        ("/{a:int}", "/%201"),
+        ("/{a:int}", "/1%0a"),
+        ("/{a:int}", "/1.0"),
+        ("/{a:int}", "/0x1"),
+        ("/{a:int}", "/%D9%A1"),  # an Arabic one
+        ("/{a:int}", "/%C2%B2"),  # a superscript two
+        ("/{a:int}", "/" + "9" * 19),
+        ("/{a:int}", "/" + "9" * 5000),
+        ("/{a:float}", "/inf"),
+        ("/{a:float}", "/nan"),
+        ("/{a:float}", "/1e5"),
+        ("/{a:float}", "/1."),
+        ("/{a:float}", "/.5"),
+        ("/{a:float}", "/1_0.0"),
+        ("/{a:float}", "/1.0%0a"),
+        ("/{a:uuid}", "/12345678123456781234567812345678"),
+        ("/{a:uuid}", "/%7B12345678-1234-5678-1234-567812345678%7D"),
+        ("/{a:uuid}", "/12345678-1234-5678-1234-56781234567g"),
+        ("/{a:path}", "/"),
+        ("/x/{a:path}", "/x/"),
+        ("/x/{a:path}", "/x"),
+    ],
+)
+def test_segments_that_do_not_fit_their_parameter_are_404(pattern: str, target: str) -> None:
+    assert refusal(Router([route(pattern)]), target).status == 404
+
+
+def test_a_float_is_finite() -> None:
+    value = Router([route("/{a:float}")]).match(head("/" + "9" * 18 + "." + "9" * 18)).params["a"]
+    assert math.isfinite(value)
+
+
+# --- Precedence. ---
+
+ALL_KINDS = ["/x/{a:path}", "/x/{a}", "/x/{a:uuid}", "/x/{a:float}", "/x/{a:int}", "/x/1"]
+
+
+@pytest.mark.parametrize(
+    "patterns", [ALL_KINDS, ALL_KINDS[::-1]], ids=["in this order", "the other way round"]
+)
+@pytest.mark.parametrize(
+    ("target", "pattern"),
+    [
+        ("/x/1", "/x/1"),
+        ("/x/2.5", "/x/{a:float}"),
+        ("/x/12345678-1234-5678-1234-567812345678", "/x/{a:uuid}"),
+        ("/x/y", "/x/{a}"),
+        ("/x/y/z", "/x/{a:path}"),
+        ("/x/1/z", "/x/{a:path}"),
+    ],
+)
+def test_the_narrower_pattern_wins(patterns: list[str], target: str, pattern: str) -> None:
+    assert found(Router(map(route, patterns)).match(head(target))) == pattern
+
+
+def test_a_branch_that_leads_nowhere_is_left_again() -> None:
+    router = Router(map(route, ["/a/b/c", "/a/{x}/d", "/{x}/b/e", "/{x:path}"]))
+    assert found(router.match(head("/a/b/c"))) == "/a/b/c"
+    assert found(router.match(head("/a/b/d"))) == "/a/{x}/d"
+    assert found(router.match(head("/a/b/e"))) == "/{x}/b/e"
+    assert found(router.match(head("/a/b/f"))) == "/{x:path}"
+    assert found(router.match(head("/a"))) == "/{x:path}"
+
+
+def test_parameters_of_a_branch_left_are_not_given() -> None:
+    router = Router([route("/{a}/x/{b}"), route("/{c}/{d}/y")])
+    assert router.match(head("/1/x/y")).params == {"a": "1", "b": "y"}
+    assert router.match(head("/1/2/y")).params == {"c": "1", "d": "2"}
+
+
+def test_many_branches_cost_no_more_than_there_are() -> None:
+    """Each node is visited once at most: alternatives at each of many levels do not multiply."""
+    deep = "/{a:int}/{b:int}/{c:int}/{d:int}/{e:int}/{f:int}/{g:int}/{h:int}"
+    patterns = [deep, deep.replace(":int", ":float"), deep.replace(":int", "")]
+    router = Router(map(route, patterns))
+    begun = time.thread_time()
+    for _ in range(20):
+        refusal(router, "/1" * 1000)
+        refusal(router, "/1/1/1/1/1/1/1/")
+    assert time.thread_time() - begun < 0.5
+
+
+# --- Methods. ---
+
+
+def test_each_method_has_its_handler() -> None:
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+    router = Router([route("/a", method, method) for method in methods])
+    for method in methods:
+        assert found(router.match(head("/a", method))) == method
+
+
+def test_head_goes_to_get() -> None:
+    assert found(Router([route("/{a}")]).match(head("/b", "HEAD"))) == "/{a}"
+
+
+@pytest.mark.parametrize(
+    ("declared", "asked", "allow"),
+    [
+        (["GET"], "POST", "GET, HEAD, OPTIONS"),
+        (["GET", "POST"], "DELETE", "GET, HEAD, OPTIONS, POST"),
+        (["POST"], "GET", "OPTIONS, POST"),
+        (["POST"], "HEAD", "OPTIONS, POST"),
+        (["PUT", "DELETE"], "PATCH", "DELETE, OPTIONS, PUT"),
+        (["HEAD"], "GET", "HEAD, OPTIONS"),
+    ],
+)
+def test_another_method_is_405_with_allow(declared: list[str], asked: str, allow: str) -> None:
+    router = Router([route("/a", method=method) for method in declared])
+    refused = refusal(router, "/a", asked)
+    assert refused.status == 405
+    assert refused.headers == (("Allow", allow),)
+
+
+def test_a_missing_path_is_404_whatever_the_method() -> None:
+    router = Router([route("/a")])
+    for method in METHODS:
+        assert refusal(router, "/b", method).status == 404
+
+
+@pytest.mark.parametrize(
+    ("target", "allow"),
+    [
+        ("/a", {"GET", "HEAD", "OPTIONS", "POST"}),
+        ("*", {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}),
+        ("http://a", {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}),
+    ],
+)
+def test_options_is_answered_here(target: str, allow: set[str]) -> None:
+    router = Router([route("/a"), route("/a", method="POST")])
+    asked = head(target, "OPTIONS")
+    match = router.match(asked)
+    response = match.handler(Request(asked, b"", ()), **match.params)
+    assert response.status == 204
+    ((name, value),) = response.headers
+    assert name == "Allow"
+    assert set(value.split(", ")) == allow
+
+
+def test_methods_of_one_path_may_name_its_parameters_differently() -> None:
+    router = Router([route("/u/{id}", "read"), route("/u/{name}", "write", "POST")])
+    read, write = router.match(head("/u/5")), router.match(head("/u/5", "POST"))
+    assert (found(read), read.params) == ("read", {"id": "5"})
+    assert (found(write), write.params) == ("write", {"name": "5"})
+    assert refusal(router, "/u/5", "PUT").headers == (("Allow", "GET, HEAD, OPTIONS, POST"),)
+
+
+# --- Endpoints. ---
+
+
+def test_a_match_tells_the_endpoints_properties() -> None:
+    router = Router([route("/a"), route("/b", blocking=True), route("/c", constant=True)])
+    properties = [
+        (match.blocking, match.constant) for match in map(router.match, map(head, ("/a", "/b", "/c")))
+    ]
+    assert properties == [(False, False), (True, False), (False, True)]
+
+
+def test_each_match_is_its_own() -> None:
+    """The connection keeps notes in it."""
+    router = Router([route("/a")])
+    assert router.match(head("/a")) is not router.match(head("/a"))
+    assert router.match(head("/a")).counter is not router.match(head("/a")).counter
+
+
+def test_a_local_handler_is_made_once_for_each_router() -> None:
+    made: list[Callable[..., str]] = []
+
+    def make() -> Callable[..., str]:
+        made.append(handler_named(f"number {len(made)}"))
+        return made[-1]
+
+    endpoint = Endpoint(make, local=True)
+    routes = [
+        Route("GET", "/a", endpoint),
+        Route("GET", "/b", endpoint, mount=True),
+        Route("POST", "/a", endpoint),
+    ]
+    one, two = Router(routes), Router(routes)
+    assert len(made) == 2
+    assert [found(one.match(head(path))) for path in ("/a", "/b", "/b/c")] == ["number 0"] * 3
+    assert found(one.match(head("/a", "POST"))) == "number 0"
+    assert found(two.match(head("/a"))) == "number 1"
+
+
+# --- Mounts. ---
+
+
+@pytest.mark.parametrize("prefix", ["/a", "/a/"])
+@pytest.mark.parametrize("target", ["/a", "/a/", "/a/b", "/a/b/c/", "/a//", "/a/..%2f"])
+def test_a_mount_answers_for_all_below(prefix: str, target: str) -> None:
+    match = Router([mount(prefix, "files")]).match(head(target))
+    assert found(match) == "files"
+    assert match.params == {}
+
+
+@pytest.mark.parametrize("target", ["/", "/ab", "/A", "/b/a", "//a", "/a%2Fb"])
+def test_a_mount_does_not_answer_for_others(target: str) -> None:
+    assert refusal(Router([mount("/a")]), target).status == 404
+
+
+@pytest.mark.parametrize("target", ["/", "//", "/a", "/a/b", "/%2F"])
+def test_a_mount_at_the_root_answers_for_everything(target: str) -> None:
+    assert found(Router([mount("/", "files")]).match(head(target))) == "files"
+
+
+def test_routes_win_over_mounts_and_longer_mounts_over_shorter() -> None:
+    router = Router([mount("/"), mount("/a"), mount("/a/b"), route("/a/b/c"), route("/a/{x}/d"), route("/")])
+    expected = {
+        "/": "/",
+        "/x": "mount /",
+        "/a": "mount /a",
+        "/a/x": "mount /a",
+        "/a/x/d": "/a/{x}/d",
+        "/a/b/d": "mount /a/b",  # the literal segment leads into the mount
+        "/a/b/c": "/a/b/c",
+        "/a/b/c/d": "mount /a/b",
+        "/a/b": "mount /a/b",
+        "/ab": "mount /",
+    }
+    assert {target: found(router.match(head(target))) for target in expected} == expected
+
+
+def test_a_mount_refuses_other_methods_with_allow() -> None:
+    router = Router([mount("/a")])
+    refused = refusal(router, "/a/b", "POST")
+    assert refused.status == 405
+    assert refused.headers == (("Allow", "GET, HEAD, OPTIONS"),)
+    assert found(router.match(head("/a/b", "HEAD"))) == "mount /a"
+
+
+# --- Declarations. ---
+
+
+def plain(request: Request) -> str:
+    return ""
+
+
+def with_id(request: Request, id: int) -> str:  # noqa: A002
+    return ""
+
+
+def with_default(request: Request, id: int = 0) -> str:  # noqa: A002
+    return ""
+
+
+def with_any(request: Request, **params: Any) -> str:
+    return ""
+
+
+def keyword_only(request: Request, *, id: int) -> str:  # noqa: A002
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "handler"),
+    [
+        ("/", plain),
+        ("/a/b.c", plain),
+        ("/{id}", with_id),
+        ("/{id:int}", keyword_only),
+        ("/", with_default),
+        ("/{id}", with_default),
+        ("/{a}/{b:path}", with_any),
+        ("/{id}", lambda request, id: ""),  # noqa: A006
+    ],
+)
+def test_a_route_that_can_be(pattern: str, handler: Callable[..., Any]) -> None:
+    check_route(Route("GET", pattern, Endpoint(handler)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "handler", "complaint"),
+    [
+        ("", plain, "does not start with /"),
+        ("a", plain, "does not start with /"),
+        ("{id}", with_id, "does not start with /"),
+        ("*", plain, "does not start with /"),
+        ("/{id}/{id}", with_id, "twice"),
+        ("/{}", plain, "is not {name}"),
+        ("/{id", with_id, "is not {name}"),
+        ("/id}", with_id, "is not {name}"),
+        ("/x{id}", with_id, "is not {name}"),
+        ("/{id}x", with_id, "is not {name}"),
+        ("/{id}{id}", with_id, "is not {name}"),
+        ("/{Id}", with_any, "is not {name}"),
+        ("/{1d}", with_any, "is not {name}"),
+        ("/{id:}", with_id, "is not {name}"),
+        ("/{id: int}", with_id, "is not {name}"),
+        ("/{id:INT}", with_id, "is not {name}"),
+        ("/{id:number}", with_id, "'number'"),
+        ("/{id:path}/x", with_id, "comes last"),
+        ("/{id:path}/", with_id, "comes last"),
+        ("/", with_id, "does not fit"),
+        ("/{id}", plain, "does not fit"),
+        ("/{name}", with_id, "does not fit"),
+        ("/{request}", with_any, "does not fit"),
+        ("/", lambda: "", "does not fit"),
+        ("/", lambda request, more: "", "does not fit"),
+    ],
+)
+def test_a_route_that_cannot_be(pattern: str, handler: Callable[..., Any], complaint: str) -> None:
+    with pytest.raises(RouteError) as caught:
+        check_route(Route("GET", pattern, Endpoint(handler)))
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["", "get", "FETCH", "CONNECT", "TRACE", "GET "])
+def test_a_method_that_no_request_has(method: str) -> None:
+    with pytest.raises(RouteError, match="is not one of GET"):
+        check_route(Route(method, "/", Endpoint(plain)))
+
+
+@pytest.mark.parametrize("pattern", ["a", "/{id", "/{id:path}/x"])
+def test_a_mount_that_cannot_be(pattern: str) -> None:
+    with pytest.raises(RouteError):
+        check_route(Route("GET", pattern, Endpoint(lambda: plain, local=True), mount=True))

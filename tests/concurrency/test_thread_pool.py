@@ -1,0 +1,255 @@
+"""The thread pool: everything submitted is run, in as many threads as are needed and allowed."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from mreactor.concurrency.job import Job
+from mreactor.concurrency.thread_pool import ThreadPool
+
+SECONDS_MAX = 60.0
+
+
+def job(call: Callable[..., Any], *args: Any, **keywords: Any) -> Job:
+    return Job(call, args, keywords)
+
+
+class Pool:
+    """A pool that is closed after the test, and all gates in it opened, so that no thread outlives it."""
+
+    def __init__(self) -> None:
+        self.gates: list[threading.Event] = []
+        self.pools: list[ThreadPool] = []
+
+    def make(self, threads_max: int, queue_max: int = 1000) -> ThreadPool:
+        self.pools.append(ThreadPool(threads_max, queue_max))
+        return self.pools[-1]
+
+    def gate(self) -> threading.Event:
+        self.gates.append(threading.Event())
+        return self.gates[-1]
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    before = set(threading.enumerate())
+    made = Pool()
+    yield made
+    for gate in made.gates:
+        gate.set()
+    for jobs in made.pools:
+        jobs.close()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(SECONDS_MAX)
+        assert not thread.is_alive(), "a closed pool lets its threads end"
+
+
+class Running:
+    """A job that says when it runs, and ends when its gate is opened."""
+
+    def __init__(self, gate: threading.Event) -> None:
+        self.gate = gate
+        self.begun = threading.Event()
+        self.done = threading.Event()
+        self.thread = ""
+        self.job = job(self.run)
+
+    def run(self) -> None:
+        self.thread = threading.current_thread().name
+        self.begun.set()
+        self.gate.wait(SECONDS_MAX)
+
+
+def run_to_the_end(jobs: ThreadPool, one: Job) -> None:
+    done = threading.Event()
+    assert jobs.submit(one, done.set)
+    assert done.wait(SECONDS_MAX)
+
+
+# --- ThreadPool. ---
+
+
+def test_a_job_keeps_its_result() -> None:
+    one = job(lambda a, *, b: a + b, 1, b=2)
+    one.run()
+    assert one.result == 3
+    assert one.error is None
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr
+)
+def test_a_job_keeps_what_it_raised(error: BaseException) -> None:
+    """Whatever it is: a handler's failure is its client's answer and no thread's end."""
+
+    def fail() -> None:
+        raise error
+
+    one = job(fail)
+    one.run()
+    assert one.error is error
+    assert one.result is None
+
+
+# --- The pool. ---
+
+
+def test_a_job_runs_in_another_thread_and_is_done(pool: Pool) -> None:
+    one = job(lambda: threading.current_thread().name)
+    run_to_the_end(pool.make(1), one)
+    assert one.result.startswith("blocking-")
+
+
+def test_done_is_called_after_the_job_in_its_thread(pool: Pool) -> None:
+    events: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+
+    def note(what: str) -> None:
+        events.put((what, threading.current_thread().name))
+
+    assert pool.make(1).submit(job(note, "job"), lambda: note("done"))
+    (first, one), (second, other) = events.get(timeout=SECONDS_MAX), events.get(timeout=SECONDS_MAX)
+    assert (first, second) == ("job", "done")
+    assert one == other != threading.current_thread().name
+
+
+def test_a_job_that_exits_is_done_all_the_same(pool: Pool) -> None:
+    """Else its client would wait for ever, and the pool have a thread less."""
+    jobs = pool.make(1)
+    for _ in range(3):
+        one = job(lambda: (_ for _ in ()).throw(SystemExit(1)))
+        run_to_the_end(jobs, one)
+        assert isinstance(one.error, SystemExit)
+    run_to_the_end(jobs, job(int))
+
+
+def test_jobs_run_at_the_same_time_up_to_the_bound(pool: Pool) -> None:
+    jobs, gate = pool.make(3), pool.gate()
+    running = [Running(gate) for _ in range(5)]
+    for one in running:
+        assert jobs.submit(one.job, one.done.set)
+    for one in running[:3]:
+        assert one.begun.wait(SECONDS_MAX)
+    assert not any(one.begun.is_set() for one in running[3:])
+    gate.set()
+    for one in running:
+        assert one.done.wait(SECONDS_MAX)
+    assert len({one.thread for one in running}) <= 3
+
+
+def test_a_job_that_waits_for_a_later_one_is_not_in_its_way(pool: Pool) -> None:
+    jobs, gate = pool.make(2), pool.gate()
+    first = Running(gate)
+    assert jobs.submit(first.job, first.done.set)
+    assert first.begun.wait(SECONDS_MAX)
+    assert jobs.submit(job(gate.set), lambda: None)
+    assert first.done.wait(SECONDS_MAX)
+
+
+def test_a_worker_about_to_begin_is_not_idle(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has taken its job, and may be busy for long: the next job needs a thread of its own."""
+    taken, go_on = threading.Event(), pool.gate()
+
+    class Slow(queue.Queue[Any]):
+        """A queue whose first taker is held up on its way back."""
+
+        def get(self, *args: Any, **keywords: Any) -> Any:
+            entry = super().get(*args, **keywords)
+            if not taken.is_set():
+                taken.set()
+                go_on.wait(SECONDS_MAX)
+            return entry
+
+    monkeypatch.setattr(queue, "Queue", Slow)
+    jobs = pool.make(2)
+    assert jobs.submit(job(int), lambda: None)
+    assert taken.wait(SECONDS_MAX)
+    run_to_the_end(jobs, job(int))
+
+
+def test_an_idle_thread_is_used_again(pool: Pool) -> None:
+    jobs = pool.make(100, 100)
+    before = threading.active_count()
+    for _ in range(100):
+        run_to_the_end(jobs, job(int))
+    assert threading.active_count() - before < 10  # one, and a few where one was slow to say that it is idle
+
+
+def test_no_thread_runs_before_the_first_job(pool: Pool) -> None:
+    before = threading.active_count()
+    pool.make(8)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("queue_max", [1, 3])
+def test_what_finds_the_queue_full_is_refused(pool: Pool, queue_max: int) -> None:
+    jobs, gate = pool.make(1, queue_max), pool.gate()
+    first = Running(gate)
+    assert jobs.submit(first.job, first.done.set)
+    assert first.begun.wait(SECONDS_MAX)
+    waiting = [Running(gate) for _ in range(queue_max)]
+    for one in waiting:
+        assert jobs.submit(one.job, one.done.set)
+    refused = Running(gate)
+    assert not jobs.submit(refused.job, refused.done.set)
+    gate.set()
+    for one in (first, *waiting):
+        assert one.done.wait(SECONDS_MAX)
+    assert not refused.begun.is_set()
+    run_to_the_end(jobs, job(int))
+
+
+def test_many_threads_may_submit(pool: Pool) -> None:
+    jobs = pool.make(4, 10_000)
+    submitters, each = 4, 500
+    start = threading.Barrier(submitters)
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def submit(first: int) -> None:
+        start.wait(SECONDS_MAX)
+        for number in range(first, first + each):
+            assert jobs.submit(job(int), partial(done.put, number))
+
+    threads = [threading.Thread(target=submit, args=(index * each,)) for index in range(submitters)]
+    for thread in threads:
+        thread.start()
+    numbers = {done.get(timeout=SECONDS_MAX) for _ in range(submitters * each)}
+    for thread in threads:
+        thread.join(SECONDS_MAX)
+    assert numbers == set(range(submitters * each))
+
+
+def test_closing_lets_what_waits_be_done_first(pool: Pool) -> None:
+    jobs, gate = pool.make(1), pool.gate()
+    running = [Running(gate) for _ in range(3)]
+    for one in running:
+        assert jobs.submit(one.job, one.done.set)
+    jobs.close()
+    gate.set()
+    for one in running:
+        assert one.done.wait(SECONDS_MAX)
+
+
+def test_closing_does_not_wait(pool: Pool) -> None:
+    """Not for a job that never ends, and not for room in the queue."""
+    jobs, gate = pool.make(1, 1), pool.gate()
+    first, second = Running(gate), Running(gate)
+    assert jobs.submit(first.job, first.done.set)
+    assert first.begun.wait(SECONDS_MAX)
+    assert jobs.submit(second.job, second.done.set)
+    jobs.close()
+    assert not first.done.is_set()
+    gate.set()
+    assert second.done.wait(SECONDS_MAX)
+
+
+def test_its_threads_do_not_keep_the_process(pool: Pool) -> None:
+    jobs, gate = pool.make(1), pool.gate()
+    one = Running(gate)
+    assert jobs.submit(one.job, one.done.set)
+    assert one.begun.wait(SECONDS_MAX)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == one.thread]
+    assert thread.daemon

@@ -1,0 +1,441 @@
+"""Responses: what handlers may return, what is refused, and the bytes that come of it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mreactor.http.response import (
+    BINARY,
+    FRAMING_FIELDS,
+    HTML,
+    JSON,
+    TEXT,
+    Response,
+    check_fields,
+    encode_chunk,
+    encode_fields,
+    encode_length,
+    respond,
+)
+from mreactor.http.status import REASONS, HTTPError, has_body, status_line
+from mreactor.protocol import FileBody
+
+# --- Content. ---
+
+
+@pytest.mark.parametrize(
+    ("content", "body", "content_type"),
+    [
+        (None, b"", ""),
+        ("", b"", TEXT),
+        ("h\xe9", b"h\xc3\xa9", TEXT),
+        (b"", b"", BINARY),
+        (b"\x00", b"\x00", BINARY),
+        (bytearray(b"ab"), b"ab", BINARY),
+        (memoryview(b"ab"), b"ab", BINARY),
+        ({}, b"{}", JSON),
+        ({"a": [1, None, "\xe9"]}, b'{"a":[1,null,"\xc3\xa9"]}', JSON),
+        ([], b"[]", JSON),
+        ([1, {"b": 2.5}], b'[1,{"b":2.5}]', JSON),
+    ],
+)
+def test_content_becomes_bytes_and_a_type(content: Any, body: bytes, content_type: str) -> None:
+    response = Response(content)
+    assert response.body == body
+    assert type(response.body) is bytes
+    assert response.content_type == content_type
+
+
+def test_a_buffer_is_copied() -> None:
+    """It goes out later; what the handler does to its buffer until then must not go out with it."""
+    buffer = bytearray(b"ab")
+    response = Response(buffer)
+    buffer[:] = b"xy"
+    assert response.body == b"ab"
+
+
+def test_an_iterable_is_streamed() -> None:
+    def parts() -> Iterator[bytes | str]:
+        yield b"a"
+        yield "b"
+
+    response = Response(parts())
+    assert isinstance(response.body, Iterator)
+    assert list(response.body) == [b"a", "b"]
+    assert response.content_type == BINARY
+    assert isinstance(Response((b"a", b"b")).body, Iterator)
+
+
+def test_a_file_stays_a_file() -> None:
+    body = FileBody(-1, 0, 5)
+    assert Response(body).body is body
+
+
+@pytest.mark.parametrize("content", [5, 2.5, True, object(), len])
+def test_other_content_is_refused(content: Any) -> None:
+    with pytest.raises(TypeError, match=type(content).__name__):
+        Response(content)
+
+
+@pytest.mark.parametrize("content", [{"a": float("nan")}, [float("inf")], "\ud800", ["\ud800"]])
+def test_content_that_cannot_be_encoded_is_refused(content: Any) -> None:
+    with pytest.raises(ValueError):
+        Response(content)
+
+
+def test_a_content_type_may_be_given() -> None:
+    assert Response("<p>", content_type=HTML).content_type == HTML
+
+
+def test_respond_takes_a_response_as_it_is() -> None:
+    response = Response("a")
+
+    class Special(Response):
+        pass
+
+    special = Special("b")
+    assert respond(response) is response
+    assert respond(special) is special
+    assert respond("c").body == b"c"
+    assert respond(None).body == b""
+
+
+# --- Status. ---
+
+
+@pytest.mark.parametrize("status", [-1, 0, 100, 101, 199, 600, 1000])
+def test_a_status_that_is_no_answer_is_refused(status: int) -> None:
+    with pytest.raises(ValueError, match=str(status)):
+        Response(None, status)
+
+
+@pytest.mark.parametrize("status", [200, 204, 299, 304, 404, 599])
+def test_a_status_that_is_an_answer_is_taken(status: int) -> None:
+    assert Response(None, status).status == status
+
+
+@pytest.mark.parametrize("status", [-1, 0, 200, 304, 399, 600])
+def test_an_error_with_the_status_of_none_is_refused(status: int) -> None:
+    with pytest.raises(ValueError, match=str(status)):
+        HTTPError(status)
+
+
+def test_an_error_says_what_it_is() -> None:
+    assert HTTPError(404).reason == "Not Found"
+    assert HTTPError(404, "Gone fishing.").reason == "Gone fishing."
+    assert HTTPError(599).reason == "Error"
+    assert HTTPError(405, headers=(("Allow", "GET"),)).headers == (("Allow", "GET"),)
+    assert str(HTTPError(404, "Gone fishing.")) == "(404, 'Gone fishing.')"
+
+
+@pytest.mark.parametrize("status", [status.value for status in HTTPStatus if status >= 200])
+def test_each_known_status_has_a_line(status: int) -> None:
+    assert status_line(status) == f"HTTP/1.1 {status} {REASONS[status]}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (200, b"HTTP/1.1 200 OK\r\n"),
+        (413, b"HTTP/1.1 413 Content Too Large\r\n"),
+        (414, b"HTTP/1.1 414 URI Too Long\r\n"),
+        (422, b"HTTP/1.1 422 Unprocessable Content\r\n"),
+        (299, b"HTTP/1.1 299 \r\n"),  # the space stays where there is no reason (RFC 9112 section 4)
+    ],
+)
+def test_status_line(status: int, line: bytes) -> None:
+    assert status_line(status) == line
+
+
+def test_which_statuses_have_no_content() -> None:
+    """1xx, 204 and 304 cannot (RFC 9112 section 6.3), 205 must not (RFC 9110 section 15.3.6)."""
+    assert [status for status in range(100, 600) if not has_body(status)] == [*range(100, 200), 204, 205, 304]
+
+
+# --- Fields. ---
+
+BAD_NAMES = [
+    "",
+    " ",
+    "X Y",
+    "X:",
+    ":X",
+    "X\r",
+    "X\n",
+    "X\r\nY",
+    "X\x00",
+    "X\t",
+    "X\x7f",
+    "X(",
+    "X\xe9",
+    "\u0130",
+    "X\u2028",
+    "\uff38",
+]
+BAD_VALUES = [
+    "a\r",
+    "a\n",
+    "\r\nSet-Cookie: a=b",
+    "a\r\n\r\nb",
+    "\n b",
+    "a\x00b",
+    "\x00",
+    "a\x0bb",
+    "a\x0cb",
+    "a\x1bb",
+    "a\x7fb",
+    "\u0100",
+    "a\u010ab",  # its low byte is a line feed
+    "a\u010db",
+    "\u560a",
+    "\u2028",
+    "\U0001f600",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_that_is_no_token_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        Response(None, headers={name: "a"})
+
+
+@pytest.mark.parametrize("value", BAD_VALUES)
+def test_a_value_that_could_end_its_line_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="cannot be sent"):
+        Response(None, headers={"X": value})
+    with pytest.raises(ValueError, match="cannot be sent"):
+        Response(None, headers=[("X", "a"), ("Y", value)])
+    with pytest.raises(ValueError, match="cannot be sent"):
+        Response(None, content_type=value)
+
+
+def test_each_control_character_is_refused() -> None:
+    for code in (*range(9), *range(10, 32), 127):
+        with pytest.raises(ValueError):
+            check_fields({"X": f"a{chr(code)}b"})
+
+
+@pytest.mark.parametrize("value", ["", " ", "a", "a\tb", "h\xe9", "\x80\xff", 'a: b; c="d"', "x" * 5000])
+def test_other_values_are_sent_as_they_are(value: str) -> None:
+    assert encode_fields(Response(None, headers={"X": value})) == f"X: {value}\r\n".encode("latin-1")
+
+
+@pytest.mark.parametrize("name", sorted(FRAMING_FIELDS))
+def test_framing_is_the_servers_to_set(name: str) -> None:
+    for spelling in (name, name.upper(), name.title()):
+        with pytest.raises(ValueError, match="set by the server"):
+            Response(None, headers={spelling: "1"})
+
+
+def test_fields_come_as_mapping_or_pairs_and_stay_in_order() -> None:
+    pairs = [("Set-Cookie", "a=b"), ("X", "y"), ("Set-Cookie", "c=d")]
+    assert Response(None, headers=pairs).headers == tuple(pairs)
+    assert Response(None, headers=iter(pairs)).headers == tuple(pairs)
+    mapping: Mapping[str, str] = {"X": "y"}
+    assert Response(None, headers=mapping).headers == (("X", "y"),)
+    assert Response(None).headers == ()
+
+
+def test_fields_are_a_line_each() -> None:
+    response = Response("a", headers=[("X", "y"), ("Set-Cookie", "a=b"), ("Set-Cookie", "c=d")])
+    assert encode_fields(response) == (
+        b"X: y\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "content-type", "CONTENT-TYPE"])
+def test_a_content_type_among_the_headers_is_the_only_one(name: str) -> None:
+    encoded = encode_fields(Response("<p>", headers={name: "text/html"}))
+    assert encoded.lower() == b"content-type: text/html\r\n"
+
+
+def test_a_content_type_given_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        Response("<p>", headers={"Content-Type": HTML}, content_type=HTML)
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_no_content_has_no_type(status: int) -> None:
+    assert encode_fields(Response("a", status, {"X": "y"})) == b"X: y\r\n"
+
+
+class Label(str, Enum):  # noqa: UP042 - a StrEnum is a plain string when it is formatted, and this is not
+    """Text that is checked as one thing and prints as another."""
+
+    A = "text/a"
+
+    def __str__(self) -> str:
+        return "text/a\r\nSet-Cookie: b"
+
+    __format__ = Enum.__format__
+
+
+def test_what_was_checked_is_what_is_sent() -> None:
+    assert encode_fields(Response("a", content_type=Label.A)) == b"Content-Type: text/a\r\n"
+    fields = encode_fields(Response(None, headers={"X": Label.A}))
+    assert fields == b"X: text/a\r\n"
+
+
+class Code(int, Enum):
+    TEA = 418
+
+
+def test_a_status_is_a_number() -> None:
+    response = Response("a", Code.TEA)
+    assert type(response.status) is int
+    assert response.status == 418
+    for status in (404.0, "404", None):
+        with pytest.raises(TypeError):
+            Response("a", status)  # type: ignore[arg-type]
+
+
+# --- Framing. ---
+
+
+@pytest.mark.parametrize("chunks", [True, False])
+@pytest.mark.parametrize(
+    ("response", "framing"),
+    [
+        (Response(None), b"Content-Length: 0\r\n"),
+        (Response("h\xe9"), b"Content-Length: 3\r\n"),
+        (Response(b"x" * 70_000), b"Content-Length: 70000\r\n"),
+        (Response(FileBody(-1, 100, 2**33)), b"Content-Length: 8589934592\r\n"),
+        (Response(None, 404), b"Content-Length: 0\r\n"),
+        (Response("a", 204), b""),
+        (Response("a", 304), b""),
+        (Response("a", 205), b"Content-Length: 0\r\n"),
+        (Response(iter([b"a"]), 204), b""),
+    ],
+)
+def test_length(response: Response, framing: bytes, chunks: bool) -> None:
+    assert encode_length(response.status, response.body, chunks=chunks) == framing
+
+
+def test_a_stream_is_chunked_or_ends_with_the_connection() -> None:
+    assert encode_length(200, iter([b"a"]), chunks=True) == b"Transfer-Encoding: chunked\r\n"
+    assert encode_length(200, iter([b"a"]), chunks=False) == b""
+
+
+@pytest.mark.parametrize(
+    ("part", "chunk"),
+    [
+        (b"", b""),  # an empty chunk would end the body
+        (b"a", b"1\r\na\r\n"),
+        (b"\r\n", b"2\r\n\r\n\r\n"),
+        (b"x" * 255, b"ff\r\n" + b"x" * 255 + b"\r\n"),
+    ],
+)
+def test_chunk(part: bytes, chunk: bytes) -> None:
+    assert encode_chunk(part) == chunk
+
+
+# --- Files. ---
+
+
+def test_a_file_body_keeps_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    body = FileBody(os.open(path, os.O_RDONLY), 2, 6)
+    assert len(body) == 6
+    body.advance(4)
+    assert (body.offset, body.remaining, len(body)) == (6, 2, 2)
+    body.close()
+
+
+def test_a_file_body_is_closed_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    body = FileBody(fd, 0, 0)
+    body.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    body.close()
+    assert body.fd == -1
+
+
+# --- Changing an answer that was made. ---
+
+
+def test_what_is_set_later_is_sent() -> None:
+    response = Response("text")
+    assert response.plain is not None
+    response.status, response.headers, response.content_type = 201, {"X-A": "b"}, "text/x"
+    assert (response.status, response.headers, response.content_type) == (201, (("X-A", "b"),), "text/x")
+    assert response.plain is None
+    response.headers = {"Content-Type": "text/y"}
+    assert response.content_type == "", "it stands among the fields"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("body", b"other"),
+        ("status", 404),
+        ("headers", (("X-A", "b"),)),
+        ("content_type", "text/x"),
+    ],
+)
+def test_one_part_that_is_set_later_leaves_the_others(name: str, value: object) -> None:
+    response = Response("text")
+    parts = {"body": b"text", "status": 200, "headers": (), "content_type": TEXT}
+    setattr(response, name, value)
+    assert response.plain is None
+    assert {part: getattr(response, part) for part in parts} == {**parts, name: value}
+
+
+@pytest.mark.parametrize(
+    ("response", "plain"),
+    [
+        (Response(), (b"", "")),
+        (Response(b"ab"), (b"ab", "application/octet-stream")),
+        (Response("ab", content_type="text/x"), (b"ab", "text/x")),
+        (Response({"a": 1}), (b'{"a":1}', "application/json")),
+        (Response("ab", 201), None),
+        (Response("ab", headers={"X-A": "b"}), None),
+        (Response(iter([b"a"])), None),
+    ],
+    ids=["empty", "bytes", "a type of its own", "json", "a status", "fields", "a stream"],
+)
+def test_which_responses_are_plain(response: Response, plain: tuple[bytes, str] | None) -> None:
+    assert response.plain == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("status", 99),
+        ("status", 600),
+        ("headers", {"X-A": "b\r\nX-C: d"}),
+        ("headers", {"Content-Length": "1"}),
+        ("headers", (("X A", "b"),)),
+        ("content_type", "text/plain\r\nX-C: d"),
+    ],
+)
+def test_what_is_set_later_is_checked(name: str, value: object) -> None:
+    response = Response("text")
+    with pytest.raises(ValueError):
+        setattr(response, name, value)
+    assert (response.status, response.headers, response.content_type) == (200, (), TEXT)
+
+
+@pytest.mark.parametrize("content", ["abc", b"abc", bytearray(b"abc"), memoryview(b"abc")])
+def test_a_body_that_is_set_later_is_whatever_content_may_be(content: Any) -> None:
+    response = Response({"a": 1})
+    response.body = content
+    assert type(response.body) is bytes
+    assert (response.body, response.content_type) == (b"abc", "application/json")
+    with pytest.raises(TypeError):
+        response.body = object()  # type: ignore[assignment]
+    assert response.body == b"abc"
+
+
+def test_the_content_type_is_not_set_twice() -> None:
+    response = Response("text", headers={"Content-Type": "text/x"})
+    with pytest.raises(ValueError, match="twice"):
+        response.content_type = "text/y"

@@ -1,0 +1,274 @@
+"""The documents tell the truth: samples run and answer as shown, tables are those of the code, links lead somewhere."""
+
+import contextlib
+import email.message
+import http.client
+import importlib.machinery
+import importlib.util
+import re
+import shlex
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mreactor.app.application import App
+from mreactor.cli import _parser as make_parser
+from mreactor.config import Config
+from mreactor.demo import make_demo
+from mreactor.http1.states import NEXT_STATES, State
+from mreactor.server.server import Server
+from tests.project import test_tidy
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+GUIDE, ARCHITECTURE, CONFIGURATION = (
+    DOCS / name for name in ("guide.md", "architecture.md", "configuration.md")
+)
+PAGES = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")})
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SECONDS = 60.0
+
+
+# --- Reading documents. ---
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The code blocks of a language, in order."""
+    return [match[2] for match in BLOCK.finditer(text) if match[1] == language]
+
+
+def sections(page: Path) -> dict[str, str]:
+    """The text under each heading of the second level."""
+    _, *parts = re.split(r"^## (.*)$", page.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of all table rows, headings included, without their rulers."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and not set(line) <= set("|-: ")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def quoted(cell: str) -> list[str]:
+    """What stands in backquotes in a cell."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# --- Running samples. ---
+
+
+def run_sample(source: str, name: str) -> dict[str, object]:
+    """Execute a sample as a module of its own; returns its names."""
+    module = types.ModuleType(name)
+    exec(compile(source, name, "exec"), module.__dict__)
+    return module.__dict__
+
+
+@contextlib.contextmanager
+def serving(app: App) -> Iterator[int]:
+    """Serve an application with one reactor; gives the port."""
+    server = Server(Config(port=0, threads=1), app)
+    server.start()
+    try:
+        yield server.address[1]
+    finally:
+        server.stop()
+
+
+class Curl:
+    """A command line of curl, as far as the documents use it."""
+
+    TAKE_VALUE = frozenset({"-X", "-d", "-H", "-A"})
+
+    def __init__(self, command: str) -> None:
+        self.headers: dict[str, str] = {"Host": "127.0.0.1:8080", "Accept": "*/*"}
+        self.method, self.body, self.target = "", b"", ""
+        self.shows_head = False
+        words = iter(shlex.split(command, comments=True)[1:])
+        for word in words:
+            self._take(word, next(words) if word in self.TAKE_VALUE else "")
+        self.method = self.method or "GET"
+
+    def _take(self, word: str, value: str) -> None:
+        match word:
+            case "-i" | "-I":
+                self.shows_head = True
+                self.method = "HEAD" if word == "-I" else self.method
+            case "-X":
+                self.method = value
+            case "-A":
+                self.headers["User-Agent"] = value
+            case "-H":
+                name, _, content = value.partition(":")
+                self.headers[name] = content.strip()
+            case "-d":
+                self.body = value.encode()
+                self.method = self.method or "POST"
+                self.headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+            case "-s" | "--path-as-is":
+                pass
+            case _:
+                assert word.startswith("http://127.0.0.1:8080/"), f"curl's {word} is not known here"
+                self.target = word.removeprefix("http://127.0.0.1:8080")
+
+    def run(self, port: int) -> tuple[int, str, email.message.Message, bytes]:
+        """Ask; returns status, reason, header fields and content."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as link:
+            link.putrequest(self.method, self.target, skip_host=True, skip_accept_encoding=True)
+            if self.body or self.method == "POST":
+                self.headers["Content-Length"] = str(len(self.body))
+            for name, value in self.headers.items():
+                link.putheader(name, value)
+            link.endheaders(self.body)
+            answer = link.getresponse()
+            return answer.status, answer.reason, answer.headers, answer.read()
+
+
+def dialogues(console: str) -> list[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines that it prints."""
+    found: list[tuple[str, list[str]]] = []
+    for line in console.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def check_dialogue(port: int, command: str, shown: list[str]) -> None:
+    """Run a command and compare with what the document shows: of a head any fields, of content all."""
+    curl = Curl(command)
+    status, reason, headers, content = curl.run(port)
+    if not curl.shows_head:
+        assert content.decode().rstrip("\n").splitlines() == shown
+        return
+    head, _, body = "\n".join(shown).partition("\n\n")
+    status_line, *fields = head.splitlines()
+    assert status_line == f"HTTP/1.1 {status} {reason}"
+    for field in fields:
+        if field != "...":
+            name, _, value = field.partition(": ")
+            assert value in headers.get_all(name, [])
+    if body:
+        assert content.decode().rstrip("\n") == body
+
+
+def guide_sections() -> list[tuple[str, str]]:
+    return [(title, text) for title, text in sections(GUIDE).items() if blocks(text, "python")]
+
+
+@pytest.mark.parametrize(("title", "text"), [pytest.param(*one, id=one[0]) for one in guide_sections()])
+def test_the_guide_s_samples_answer_as_shown(title: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # samples name the directory static
+    consoles = blocks(text, "console")
+    talks = [dialogue for console in consoles for dialogue in dialogues(console)]
+    names: dict[str, object] = {}
+    for sample in blocks(text, "python"):
+        names = run_sample(sample, title)
+    app = names["app"]
+    assert isinstance(app, App)
+    if not talks:
+        return
+    with serving(app) as port:
+        for command, shown in talks:
+            check_dialogue(port, command, shown)
+
+
+def test_the_guide_has_samples_with_and_without_dialogues() -> None:
+    found = {title: len(blocks(text, "console")) for title, text in guide_sections()}
+    assert len(found) >= 10
+    assert sum(found.values()) >= 10
+
+
+def test_each_sample_of_the_configuration_page_runs() -> None:
+    (sample,) = blocks(CONFIGURATION.read_text(), "python")
+    assert isinstance(run_sample(sample, "configuration")["config"], Config)
+
+
+def test_the_readme_s_application_works() -> None:
+    (sample,) = blocks(README.read_text(), "python")
+    app = run_sample(sample, "shop")["app"]
+    assert isinstance(app, App)
+    with serving(app) as port:
+        status, _, headers, content = Curl("curl http://127.0.0.1:8080/price/apple").run(port)
+        assert (status, content) == (200, b'{"name":"apple","cents":30}')
+        assert Curl("curl http://127.0.0.1:8080/price/pear").run(port)[0] == 404
+        command = "curl -d '[7]' http://127.0.0.1:8080/orders"
+        status, _, headers, content = Curl(command).run(port)
+        assert (status, headers["Location"], content) == (201, "/orders/1", b'{"ordered":[7]}')
+
+
+def test_the_readme_s_first_requests_are_answered() -> None:
+    commands = re.findall(r"^curl .*$", README.read_text(), re.MULTILINE)
+    assert commands
+    with serving(make_demo(Config(static=str(ROOT / "static")))) as port:
+        answers = {curl.target: curl.run(port) for curl in map(Curl, commands)}
+    assert {status for status, *_ in answers.values()} == {200}
+    assert answers["/"][3] == b"Welcome to mreactor"
+
+
+# --- Tables. ---
+
+
+def load_script(name: str) -> types.ModuleType:
+    """A script without a suffix, as a module."""
+    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), str(ROOT / "scripts" / name))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_settings_is_that_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the script adds to it
+    script = load_script("configuration-table")
+    page = CONFIGURATION.read_text()
+    assert page == script.replaced(page), "run scripts/configuration-table --write"
+
+
+def test_the_table_of_settings_names_every_option() -> None:
+    listed = {quoted(row[0])[0] for row in rows(CONFIGURATION.read_text()) if row[0].startswith("`--")}
+    assert listed == options() - {"--help", "--version"}
+
+
+def test_the_table_of_floors_is_that_of_the_tidy_test() -> None:
+    table = rows(sections(ARCHITECTURE)["Floors"])[1:]
+    modules = {int(row[0]): set(quoted(row[1])) for row in table}
+    present = {test_tidy.listed_as(test_tidy.module_name(path)) for path in test_tidy.FILES}
+    floors = {number: set(floor.split()) & present for number, floor in enumerate(test_tidy.FLOORS)}
+    assert modules == floors
+
+
+def test_the_table_of_states_is_that_of_the_code() -> None:
+    table = rows(sections(ARCHITECTURE)["States of a connection"])[1:]
+    shown = {quoted(row[0])[0]: set(quoted(row[3])) for row in table}
+    assert shown == {
+        State(state).name: {State(one).name for one in following} for state, following in NEXT_STATES.items()
+    }
+
+
+# --- Names and links. ---
+
+
+def options() -> set[str]:
+    return {name for action in make_parser()._actions for name in action.option_strings if name[1] == "-"}
+
+
+@pytest.mark.parametrize("page", [README, GUIDE, ARCHITECTURE, CONFIGURATION], ids=lambda page: page.name)
+def test_options_named_exist(page: Path) -> None:
+    text = BLOCK.sub(lambda match: "" if match[1] == "console" else match[0], page.read_text())
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w>-])", text))
+    assert named <= options()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", BLOCK.sub("", page.read_text()))
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []

@@ -1,0 +1,74 @@
+"""No request is lost that was handed over in full: at SIGTERM under load, or when an idle connection is closed."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from mreactor.app.application import App
+from mreactor.config import Limits
+from mreactor.http.request import Request
+from mreactor.http1 import connection
+from mreactor.net.reactor.base import DRAIN
+from tests.soak.drain import OPTIONS, drain
+from tests.soak.server import serving
+from tests.support.drivers import SOCKET_KINDS, SocketDriver, missing, open_driver
+from tests.support.vectors import get
+
+TIMES = int(os.environ.get("MREACTOR_TEST_DRAINS", "2"))
+CONNECTIONS = 500
+SECONDS_MAX = 60.0
+KEEPALIVE_SECONDS = 1.5
+
+
+@pytest.mark.parametrize("number", range(TIMES))
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_no_request_is_lost(kind: str, number: int) -> None:
+    if reason := missing(kind):
+        pytest.skip(reason)
+    with serving(kind, threads=2, options=OPTIONS) as server:
+        result = drain(server, CONNECTIONS, seed=number)
+        assert not result.faults()
+        assert not server.complaints()
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+@pytest.mark.parametrize("ends", ["by draining", "by its deadline"])
+def test_a_request_is_not_lost_that_comes_while_the_reactor_is_busy(
+    kind: str, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the kernel, and the reactor has not seen it, when the connection is found to have been idle for long."""
+    gates = {name: (threading.Event(), threading.Event()) for name in ("first", "second")}
+    app = App()
+    app.get("/")(lambda request: "here")
+
+    @app.get("/busy/{name}")
+    def busy(request: Request, name: str) -> str:
+        entered, gate = gates[name]
+        entered.set()
+        assert gate.wait(SECONDS_MAX)
+        return "done"
+
+    monkeypatch.setattr(connection, "DRAIN_GRACE_SECONDS", 0.0)
+    limits = Limits(keepalive_seconds=600.0 if ends == "by draining" else KEEPALIVE_SECONDS)
+    with (
+        open_driver(kind, app, limits, drains=False, threads=1) as driver,
+        driver.connect() as idle,
+        driver.connect() as one,
+        driver.connect() as two,
+    ):
+        assert isinstance(driver, SocketDriver)
+        assert idle.ask(get("/")).text == "here"
+        one.send(get("/busy/first"))
+        assert gates["first"][0].wait(SECONDS_MAX)
+        # Both of these wait for the reactor now, and come in one round: the handler first, then the message.
+        two.send(get("/busy/second"))
+        if ends == "by draining":
+            driver.server._reactors[0].post(DRAIN)
+        gates["first"][1].set()
+        assert gates["second"][0].wait(SECONDS_MAX)
+        time.sleep(0.5 if ends == "by draining" else KEEPALIVE_SECONDS + 0.2)
+        idle.send(get("/"))
+        gates["second"][1].set()
+        assert idle.receive().text == "here"

@@ -1,0 +1,311 @@
+"""The live page in a real browser: it loads, moves, is usable by keyboard, and outlives its server."""
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from mreactor import App, Config, Request, Server
+from mreactor.net.reactor.base import STOP, Reactor
+from tests.support.browser import Browser, path_of_browser
+
+PATH = path_of_browser()
+pytestmark = pytest.mark.skipif(PATH is None, reason="Chromium is not installed (Debian: chromium)")
+
+CHARTS = ["requests", "service", "connections", "transfer", "trouble", "lag", "cpu"]
+SECONDS_MAX = 60.0
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+MISSING = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    assert PATH is not None
+    with Browser(PATH, tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Browser]:
+    browser.open("about:blank")
+    browser.look(1280, 900)
+    browser.complaints.clear()
+    yield browser
+    browser.open("about:blank")  # so that it asks the server no more
+
+
+@contextmanager
+def serving(admin_port: int = 0) -> Iterator[Server]:
+    app = App()
+
+    @app.get("/", constant=True)
+    def constant(request: Request) -> str:
+        return "always the same"
+
+    server = Server(Config(port=0, threads=2, admin=f"127.0.0.1:{admin_port}"), app)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def load(server: Server) -> Iterator[None]:
+    """Requests on two connections, one after the other without a pause, until the end of the block."""
+    enough = threading.Event()
+    threads = [threading.Thread(target=ask, args=(server, enough)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join(SECONDS_MAX)
+
+
+def ask(server: Server, enough: threading.Event) -> None:
+    with socket.create_connection(server.address, SECONDS_MAX) as client:
+        while not enough.is_set():
+            for request in (REQUEST, REQUEST, REQUEST, MISSING):
+                client.sendall(request)
+                client.recv(1 << 16)
+
+
+def open_page(page: Browser, server: Server) -> None:
+    assert server.admin_address is not None
+    page.open("http://{}:{}/".format(*server.admin_address))
+    page.wait("document.querySelector('#state').textContent === 'live'")
+
+
+def points(chart: str) -> str:
+    """JavaScript: how many points the longest curve of a chart has."""
+    return (
+        f"Math.max(0, ...[...document.querySelectorAll('#{chart} .plot path')]"
+        ".map((path) => (path.getAttribute('d').match(/,/g) ?? []).length))"
+    )
+
+
+# --- It shows what happens. ---
+
+
+def test_it_loads_without_a_complaint(page: Browser) -> None:
+    with serving() as server:
+        open_page(page, server)
+        assert page.value("[...document.querySelectorAll('#charts section')].map((one) => one.id)") == CHARTS
+        assert page.value("document.querySelector('#notice').hidden") is True
+        assert page.value("document.querySelectorAll('#report li').length") >= 5
+        assert page.value("document.querySelectorAll('#reactors tbody tr').length") == 2
+        assert "GIL o" in page.value("document.querySelector('#what').textContent")
+        assert " 2 reactors, " in page.value("document.querySelector('#what').textContent")
+        assert page.complaints == []
+
+
+def test_numbers_move_and_charts_have_points_under_load(page: Browser) -> None:
+    with serving() as server, load(server):
+        open_page(page, server)
+        for chart in CHARTS:
+            page.wait(f"{points(chart)} >= 6")
+        page.wait("/^[1-9]/.test(document.title)")
+        first = page.value("document.querySelector('#figures').textContent")
+        page.wait(f"document.querySelector('#figures').textContent !== {first!r}")
+        # In a second of which a busy machine leaves nothing to the server, there is nothing to show.
+        page.wait("!document.querySelector('#figures').textContent.includes('\N{EN DASH}')")
+        page.wait("!document.querySelector('#trouble .legend').textContent.includes('4xx0')")
+        page.wait(
+            "document.querySelector('#even').textContent ==="
+            " 'Connections are dealt evenly: each reactor has accepted 1, and has 1 open.'"
+        )
+        assert page.complaints == []
+
+
+def test_rates_are_right(page: Browser) -> None:
+    """What the page has shown, second by second, adds up to what the server has counted meanwhile."""
+    with serving() as server:
+        open_page(page, server)
+        page.wait("samples.length >= 2")
+        before = page.value("[samples.length, last.total.answered, last.total.bytes_out]")
+        with load(server):
+            page.wait(f"samples.length >= 6 && last.total.answered > {before[1]} + 1000")
+        page.wait("samples.slice(-2).every((one) => sum(one.requests) === 0 && sum(one.transfer) === 0)")
+        shown = page.value(
+            f"""samples.slice({before[0]}).reduce(([requests, bytes], one, i) => {{
+                const seconds = one.wall - samples[{before[0]} + i - 1].wall;
+                return [requests + sum(one.requests) * seconds, bytes + one.transfer[0] * seconds];
+            }}, [0, 0])"""
+        )
+        after = page.value("[last.total.answered, last.total.bytes_out]")
+    assert shown[0] == pytest.approx(after[0] - before[1])
+    assert shown[1] == pytest.approx(after[1] - before[2], rel=0.5), (
+        "beats are a quarter second apart, or more"
+    )
+
+
+# --- It says when something is wrong. ---
+
+
+def test_it_says_that_the_server_is_lost_and_goes_on_with_the_next(page: Browser) -> None:
+    with serving() as server:
+        open_page(page, server)
+        assert server.admin_address is not None
+        port = server.admin_address[1]
+        with load(server):
+            page.wait(f"{points('requests')} >= 4")
+    page.wait("!document.querySelector('#notice').hidden")
+    assert page.value("document.querySelector('#notice').textContent").startswith(
+        "The server does not answer."
+    )
+    assert page.value("document.querySelector('#state').textContent") == "lost the server"
+    assert page.value("document.title") == "lost · mreactor"
+    assert float(page.value("getComputedStyle(document.querySelector('#figures')).opacity")) < 1
+    with serving(port) as server, load(server):
+        page.wait("document.querySelector('#state').textContent === 'live'")
+        assert page.value("document.querySelector('#notice').hidden") is True
+        page.wait("document.querySelectorAll('#requests .restart').length === 1")
+        before = page.value(points("requests"))
+        page.wait(f"{points('requests')} > {before} + 4")
+        assert page.value("samples.flatMap((one) => one.requests ?? []).every((rate) => rate >= 0)") is True
+        assert [one for one in page.complaints if "stats.json" not in one] == []
+
+
+def test_it_says_why_the_server_is_not_ready(page: Browser) -> None:
+    threads = set(threading.enumerate())
+    with serving() as server:
+        started = {thread.name: thread for thread in set(threading.enumerate()) - threads}
+        open_page(page, server)
+        reactor = started["reactor-1"]
+        assert isinstance(reactor, Reactor)
+        reactor.post(STOP)
+        page.wait("!document.querySelector('#notice').hidden")
+        assert page.value("document.querySelector('#notice').textContent") == (
+            "The server is not ready. reactor-1 has ended."
+        )
+        assert (
+            page.value("document.querySelector('#reactors tbody tr:last-child .bad').textContent") == " dead"
+        )
+
+
+# --- Everybody can use it. ---
+
+
+def test_it_is_usable_by_keyboard(page: Browser) -> None:
+    with serving() as server, load(server):
+        open_page(page, server)
+        page.wait(f"{points('requests')} >= 8")
+        for chart in CHARTS:
+            page.press("Tab")
+            assert page.value("document.activeElement.closest('section').id") == chart
+        text = "document.activeElement.getAttribute('aria-valuetext')"
+        page.press("ArrowLeft")
+        first = page.value(text)
+        assert "seconds ago: all threads" in first
+        assert page.value("document.querySelectorAll('.cursor line').length") == len(CHARTS)
+        page.press("ArrowLeft")
+        assert page.value(text) != first
+        page.press("Home")
+        latest = page.value("samples.length")
+        page.press("End")
+        assert page.value("samples.indexOf(cursor)") >= latest - 1
+        assert re.search(", [0-9]+ seconds ago: ", page.value(text))
+        page.press("Escape")
+        assert page.value("document.querySelectorAll('.cursor line').length") == 0
+        page.press("Tab")
+        assert page.value("document.activeElement.getAttribute('href')") == "metrics"
+
+
+def test_the_mouse_shows_the_same_moment_in_all_charts(page: Browser) -> None:
+    with serving() as server, load(server):
+        open_page(page, server)
+        page.wait(f"{points('lag')} >= 4")
+        plot = "document.querySelector('#requests .plot').getBoundingClientRect()"
+        x, y = page.value(f"[{plot}.right - 3, {plot}.top + 20]")
+        page.point(x, y)
+        page.wait(f"document.querySelectorAll('.cursor line').length === {len(CHARTS)}")
+        assert (
+            len(
+                set(
+                    page.value("[...document.querySelectorAll('.cursor text')].map((one) => one.textContent)")
+                )
+            )
+            == 1
+        )
+        page.point(1, 1)
+        page.wait("document.querySelectorAll('.cursor line').length === 0")
+
+
+# JavaScript: whether two labels of a chart's axis of time touch.
+DEFINE_COLLISION = """
+globalThis.hasCollision = (plot) => {
+    const spans = [...plot.querySelectorAll(".grid text")].filter((one) => /min|now/.test(one.textContent))
+        .map((one) => one.getBoundingClientRect()).sort((a, b) => a.left - b.left);
+    return spans.some((span, i) => i && span.left < spans[i - 1].right + 2);
+}
+"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_it_fits_the_window(page: Browser, width: int) -> None:
+    with serving() as server, load(server):
+        page.look(width, 800)
+        open_page(page, server)
+        page.wait(f"{points('cpu')} >= 2")
+        assert page.value("document.documentElement.scrollWidth") <= width
+        columns = page.value(
+            "new Set([...document.querySelectorAll('.plot')].map((one) => one.getBoundingClientRect().left)).size"
+        )
+        assert columns == (1 if width < 700 else 2)
+        page.value(DEFINE_COLLISION)
+        assert page.value("[...document.querySelectorAll('.plot')].filter(hasCollision).length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast_in_both_schemes(page: Browser, scheme: str) -> None:
+    """At least 4.5 to 1 (WCAG 2.2, section 1.4.3), and the scheme is the one asked for."""
+    with serving() as server:
+        page.look(1280, 900, scheme)
+        open_page(page, server)
+        colours = {
+            name: page.value(
+                f"""(() => {{
+                    const one = document.createElement("i");
+                    one.style.color = "var(--{name})";
+                    document.body.append(one);
+                    const colour = getComputedStyle(one).color.match(/\\d+/g).map(Number);
+                    one.remove();
+                    return colour;
+                }})()"""
+            )
+            for name in ("paper", "ink", "soft", "red", "blue")
+        }
+    paper = luminance(colours.pop("paper"))
+    assert (paper > 0.5) is (scheme == "light")
+    for name, colour in colours.items():
+        bright, dark = sorted((luminance(colour), paper), reverse=True)
+        assert (bright + 0.05) / (dark + 0.05) >= 4.5, name
+
+
+def luminance(colour: list[int]) -> float:
+    """Of an sRGB colour, 0 to 1 (WCAG 2.2, relative luminance)."""
+    parts = [one / 255 for one in colour]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+    return sum(weight * one for weight, one in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+# --- The browser itself. ---
+
+
+def test_complaints_would_be_noticed(page: Browser) -> None:
+    with serving() as server:
+        open_page(page, server)
+        page.value(
+            "document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">'), console.error('so')"
+        )
+        page.value("Promise.resolve().then(() => { setTimeout(() => { throw new Error('thrown') }) })")
+        page.value("new Promise((resolve) => setTimeout(resolve, 50))")
+    assert any("Content Security Policy" in one for one in page.complaints)
+    assert any(one.startswith("error: so") for one in page.complaints)
+    assert any("thrown" in one for one in page.complaints)
