@@ -306,7 +306,7 @@ class TestResults:
         assert "2,000 · 10.0 µs · 2.00x granian" in results.cases_table([run])
 
     def test_what_was_not_recorded_is_left_out(self) -> None:
-        server = {"name": "nginx", "rate": None, "cpu_us": 9.6, "ratios": {}}
+        server: dict[str, Any] = {"name": "nginx", "rate": None, "cpu_us": 9.6, "ratios": {}}
         assert results.cell({"servers": [server]}, "nginx") == "9.6 µs"
 
     def test_the_command_prints_the_tables_and_puts_them_into_the_page(
