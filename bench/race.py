@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPException
+from pathlib import Path
 
-from bench import cases, report, servers, venv
+from bench import cases, report, results, servers, venv
 from bench.cases import Case, expected_bytes
 from bench.docroot import Docroot, temporary_docroot
 from bench.heat import Heat, Lane
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write(options.markdown, words)
     write(options.json, report.as_json(written))
     write(options.svg, report.svg(written))
+    write(options.save, results.as_json(written))
     return 0 if whole else 130
 
 
@@ -104,6 +106,9 @@ def parser() -> argparse.ArgumentParser:
         "--base", nargs="+", choices=servers.BY_NAME, default=["nginx", "granian"], metavar="SERVER"
     )
     add_outputs(own)
+    own.add_argument(
+        "--save", type=Path, metavar="FILE", help="the medians, as a recorded run for bench/results/"
+    )
     names = f"cases: {', '.join(cases.BY_NAME)}. servers: {', '.join(servers.BY_NAME)}."
     own.epilog = names + " Several are separated by spaces."
     return own

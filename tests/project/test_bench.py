@@ -36,6 +36,7 @@ from bench import (
     race,
     ratios,
     report,
+    results,
     scaling,
     servers,
     syscalls,
@@ -241,6 +242,89 @@ class TestReport:
         assert any(
             "A <fast> & new CPU" in (text.text or "") for text in root.iter() if text.tag.endswith("text")
         )
+
+
+class TestResults:
+    RECORDED = sorted(results.DIRECTORY.glob("*.json"))
+
+    @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+    def test_a_recorded_run_has_the_fields_that_a_race_saves(self, path: Path) -> None:
+        run = results.load(path.stem)
+        saved = results.record(report_of(heat_of("root64", nginx=[1.0])))
+        assert set(run) - {"cases", "tables"} == set(saved) - {"cases"}
+        assert set(run["machine"]) == set(saved["machine"])
+        assert path.stem.startswith(run["machine"]["date"][:10])
+        assert bool(run.get("cases")) != bool(run.get("tables"))
+        for case in run.get("cases", ()):
+            assert set(case) == set(saved["cases"][0])
+            assert case["servers"]
+            for server in case["servers"]:
+                assert set(server) == set(saved["cases"][0]["servers"][0])
+                assert all(set(ratio) == {"median", "low", "high"} for ratio in server["ratios"].values())
+        for one in run.get("tables", ()):
+            assert {len(row) for row in one["rows"]} == {len(one["columns"])}
+
+    def test_there_are_recorded_runs(self) -> None:
+        assert len(self.RECORDED) >= 10
+
+    def test_a_race_is_recorded_by_its_medians(self) -> None:
+        one = heat_of("root64", nginx=[100.0, 110.0, 400.0], granian=[50.0, 44.0, 100.0])
+        saved = json.loads(results.as_json(report_of(one)))
+        assert (saved["benchmark"], saved["rounds"], saved["notes"]) == ("race", 3, [])
+        assert saved["machine"]["date"] == "2030-01-02 03:04"
+        (case,) = saved["cases"]
+        assert (case["name"], case["unit"]) == ("root64", "requests/s")
+        granian = case["servers"][1]
+        assert (granian["rate"], granian["cpu_us"], granian["core"]) == (50.0, 10.0, 0.97)
+        assert granian["ratios"]["nginx"] == {"median": 0.4, "low": 0.25, "high": 0.5}
+
+    def test_a_busy_machine_is_noted_in_the_record(self) -> None:
+        (note,) = results.record(report_of(heat_of("echo", nginx=[1.0]), load_before=2.0))["notes"]
+        assert "do not trust" in note
+
+    def test_a_table_has_a_row_a_case_and_the_first_run_of_a_case_counts(self) -> None:
+        first = results.record(
+            report_of(heat_of("file1m", **{"nginx": [2.0**20], "mreactor-epoll": [2.0**21]}))
+        )
+        other = results.record(report_of(heat_of("file1m", nginx=[1.0]), heat_of("echo", granian=[4_000.0])))
+        lines = results.cases_table([first, other]).splitlines()
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        assert cells[0] == ["case", "mreactor, epoll", "mreactor, io_uring", "nginx", "granian"]
+        assert cells[2] == [
+            "GET /large.bin, 1 MiB, 32 connections (MiB/s)",
+            "200 · 10.0 µs · 2.00x",
+            "-",
+            "100 · 10.0 µs",
+            "-",
+        ]
+        assert cells[3][1:] == ["-", "-", "-", "4,000 · 10.0 µs"]
+        assert len(cells) == 4
+
+    def test_where_nginx_has_no_such_case_granian_is_the_base(self) -> None:
+        one = heat_of("echo", **{"granian": [1_000.0], "mreactor-epoll": [2_000.0]})
+        run = results.record(report_of(one))
+        assert "2,000 · 10.0 µs · 2.00x granian" in results.cases_table([run])
+
+    def test_what_was_not_recorded_is_left_out(self) -> None:
+        server: dict[str, Any] = {"name": "nginx", "rate": None, "cpu_us": 9.6, "ratios": {}}
+        assert results.cell({"servers": [server]}, "nginx") == "9.6 µs"
+
+    def test_the_command_prints_the_tables_and_puts_them_into_the_page(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        page = tmp_path / "page.md"
+        page.write_text("before\n<!-- bench.results: one, two -->\nold\n<!-- bench.results end -->\nafter\n")
+        monkeypatch.setattr(results, "PAGE", page)
+        monkeypatch.setattr(results, "DIRECTORY", tmp_path)
+        (tmp_path / "one.json").write_text(results.as_json(report_of(heat_of("root64", nginx=[7_000.0]))))
+        (tmp_path / "two.json").write_text(results.as_json(report_of(heat_of("echo", granian=[5_000.0]))))
+        assert results.main([]) == 0
+        printed = capsys.readouterr().out
+        assert "7,000" in printed
+        assert "5,000" in printed
+        assert results.main(["--write"]) == 0
+        begin, end = "before\n<!-- bench.results: one, two -->\n", "<!-- bench.results end -->\nafter\n"
+        assert page.read_text() == begin + printed + end
 
 
 class TestChart:
@@ -811,7 +895,7 @@ class TestPauses:
 @needs_wrk
 class TestEndToEnd:
     def test_the_floor_races_itself(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        outputs = {kind: tmp_path / kind for kind in ("json", "svg", "markdown")}
+        outputs = {kind: tmp_path / kind for kind in ("json", "svg", "markdown", "save")}
         arguments = ["--cases", "root64", "--servers", "floor", "--base", "floor", "--rounds", "1"]
         arguments += ["--seconds", "0.3", "--warm-up", "0"]
         for kind, path in outputs.items():
@@ -831,6 +915,11 @@ class TestEndToEnd:
         assert 0.2 < measured["outcome"]["seconds"] < 60
         assert 0 < measured["outcome"]["latency_us"]["50"] <= measured["outcome"]["latency_us"]["99"]
         assert ElementTree.fromstring(outputs["svg"].read_text()).tag.endswith("svg")
+        (server,) = json.loads(outputs["save"].read_text())["cases"][0]["servers"]
+        assert server["rate"] == pytest.approx(
+            measured["outcome"]["requests"] / measured["outcome"]["seconds"], abs=0.1
+        )
+        assert server["cpu_us"] == pytest.approx(measured["cpu_us_per_request"], abs=0.01)
         told = capsys.readouterr()
         assert outputs["markdown"].read_text() in told.out
         assert "[1/1] root64 round 1/1 floor:" in told.err

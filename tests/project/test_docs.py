@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mreactor.app.application import App
+from bench import results
 from mreactor.cli import _parser as make_parser
 from mreactor.config import Config
 from mreactor.demo import make_demo
@@ -28,7 +29,9 @@ DOCS = ROOT / "docs"
 GUIDE, ARCHITECTURE, CONFIGURATION = (
     DOCS / name for name in ("guide.md", "architecture.md", "configuration.md")
 )
-PAGES = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")})
+PERFORMANCE, DECISIONS = DOCS / "performance.md", DOCS / "decisions"
+NOTES = sorted(DECISIONS.glob("[0-9]*.md"))
+PAGES = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *DECISIONS.glob("*.md")})
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS = 60.0
@@ -251,6 +254,32 @@ def test_the_table_of_states_is_that_of_the_code() -> None:
     assert shown == {
         State(state).name: {State(one).name for one in following} for state, following in NEXT_STATES.items()
     }
+
+
+def test_the_tables_of_the_performance_page_are_those_of_the_recorded_runs() -> None:
+    page = PERFORMANCE.read_text()
+    assert list(results.runs_of_tables(page))
+    assert page == results.with_tables(page), "run python -m bench.results --write"
+
+
+def test_the_performance_page_stays_one_page() -> None:
+    assert len(PERFORMANCE.read_text().splitlines()) <= 120
+
+
+def test_the_index_lists_every_decision_by_number_and_title() -> None:
+    listed = re.findall(
+        r"^\| \[(\d{3})\]\(([\w-]+\.md)\) \| (.+?) \|", (DECISIONS / "README.md").read_text(), re.MULTILINE
+    )
+    titles = [note.read_text().splitlines()[0].removeprefix("# ") for note in NOTES]
+    assert listed == [(note.name[:3], note.name, title) for note, title in zip(NOTES, titles, strict=True)]
+    assert [int(number) for number, *_ in listed] == list(range(1, len(NOTES) + 1))
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda note: note.stem)
+def test_a_decision_has_its_four_parts_and_is_one_page(note: Path) -> None:
+    assert list(sections(note)) == ["Context", "Tried", "Figures", "Verdict"]
+    assert all(text.strip() for text in sections(note).values())
+    assert len(note.read_text().splitlines()) <= 60
 
 
 # --- Names and links. ---
