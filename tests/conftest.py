@@ -12,7 +12,7 @@ from functools import cache
 
 import pytest
 
-pytest.register_assert_rewrite("answers", "drivers", "vectors")
+pytest.register_assert_rewrite("answers", "curl", "drivers", "vectors")
 
 VARIABLES = ("WORKER_BACKEND", "HTTP_SERVER_LOG", "HTTP_SERVER_LOGS")
 IO_URING_SETUP = 425  # the same number on every architecture

@@ -1,12 +1,9 @@
 """The documents tell the truth: samples run and answer as shown, tables are those of the code, links lead somewhere."""
 
 import contextlib
-import email.message
-import http.client
 import importlib.machinery
 import importlib.util
 import re
-import shlex
 import sys
 import types
 from collections.abc import Iterator
@@ -14,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import test_tidy
+from curl import Curl, check_dialogue, dialogues
 
 from mreactor.app import App
 from mreactor.cli import _parser as make_parser
@@ -31,7 +29,6 @@ GUIDE, ARCHITECTURE, CONFIGURATION = (
 PAGES = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")})
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SECONDS = 60.0
 
 
 # --- Reading documents. ---
@@ -78,84 +75,6 @@ def serving(app: App) -> Iterator[int]:
         yield server.address[1]
     finally:
         server.stop()
-
-
-class Curl:
-    """A command line of curl, as far as the documents use it."""
-
-    TAKE_VALUE = frozenset({"-X", "-d", "-H", "-A"})
-
-    def __init__(self, command: str) -> None:
-        self.headers: dict[str, str] = {"Host": "127.0.0.1:8080", "Accept": "*/*"}
-        self.method, self.body, self.target = "", b"", ""
-        self.shows_head = False
-        words = iter(shlex.split(command, comments=True)[1:])
-        for word in words:
-            self._take(word, next(words) if word in self.TAKE_VALUE else "")
-        self.method = self.method or "GET"
-
-    def _take(self, word: str, value: str) -> None:
-        match word:
-            case "-i" | "-I":
-                self.shows_head = True
-                self.method = "HEAD" if word == "-I" else self.method
-            case "-X":
-                self.method = value
-            case "-A":
-                self.headers["User-Agent"] = value
-            case "-H":
-                name, _, content = value.partition(":")
-                self.headers[name] = content.strip()
-            case "-d":
-                self.body = value.encode()
-                self.method = self.method or "POST"
-                self.headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
-            case "-s" | "--path-as-is":
-                pass
-            case _:
-                assert word.startswith("http://127.0.0.1:8080/"), f"curl's {word} is not known here"
-                self.target = word.removeprefix("http://127.0.0.1:8080")
-
-    def run(self, port: int) -> tuple[int, str, email.message.Message, bytes]:
-        """Ask; returns status, reason, header fields and content."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as link:
-            link.putrequest(self.method, self.target, skip_host=True, skip_accept_encoding=True)
-            if self.body or self.method == "POST":
-                self.headers["Content-Length"] = str(len(self.body))
-            for name, value in self.headers.items():
-                link.putheader(name, value)
-            link.endheaders(self.body)
-            answer = link.getresponse()
-            return answer.status, answer.reason, answer.headers, answer.read()
-
-
-def dialogues(console: str) -> list[tuple[str, list[str]]]:
-    """The commands of a console block, each with the lines that it prints."""
-    found: list[tuple[str, list[str]]] = []
-    for line in console.splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:], []))
-        else:
-            found[-1][1].append(line)
-    return found
-
-
-def check_dialogue(port: int, command: str, shown: list[str]) -> None:
-    """Run a command and compare with what the document shows: of a head any fields, of content all."""
-    curl = Curl(command)
-    status, reason, headers, content = curl.run(port)
-    if not curl.shows_head:
-        assert content.decode().rstrip("\n").splitlines() == shown
-        return
-    head, _, body = "\n".join(shown).partition("\n\n")
-    status_line, *fields = head.splitlines()
-    assert status_line == f"HTTP/1.1 {status} {reason}"
-    for field in fields:
-        if field != "...":
-            name, _, value = field.partition(": ")
-            assert value in headers.get_all(name, [])
-    if body:
-        assert content.decode().rstrip("\n") == body
 
 
 def guide_sections() -> list[tuple[str, str]]:
