@@ -23,8 +23,8 @@ from mreactor.state import NEXT_STATES, State
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-GUIDE, ARCHITECTURE, CONFIGURATION = (
-    DOCS / name for name in ("guide.md", "architecture.md", "configuration.md")
+GUIDE, ARCHITECTURE, CONFIGURATION, STATES = (
+    DOCS / name for name in ("guide.md", "architecture.md", "configuration.md", "states.md")
 )
 PAGES = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")})
 
@@ -154,6 +154,19 @@ def test_the_table_of_settings_is_that_of_the_code(monkeypatch: pytest.MonkeyPat
 def test_the_table_of_settings_names_every_option() -> None:
     listed = {quoted(row[0])[0] for row in rows(CONFIGURATION.read_text()) if row[0].startswith("`--")}
     assert listed == options() - {"--help", "--version"}
+
+
+def test_the_state_diagram_is_that_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the script adds to it
+    script = load_script("state-diagram")
+    page = STATES.read_text()
+    assert page == script.replaced(page), "run scripts/state-diagram --write"
+    assert page.count(script.diagram()) == 1
+
+
+def test_the_page_of_states_explains_each_state() -> None:
+    names = [quoted(row[0])[0] for row in rows(STATES.read_text())[1:]]
+    assert names == [state.name for state in State]
 
 
 def test_the_table_of_floors_is_that_of_the_tidy_test() -> None:
