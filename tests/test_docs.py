@@ -26,7 +26,7 @@ DOCS = ROOT / "docs"
 GUIDE, ARCHITECTURE, CONFIGURATION, STATES = (
     DOCS / name for name in ("guide.md", "architecture.md", "configuration.md", "states.md")
 )
-PAGES = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")})
+PAGES = sorted({*ROOT.glob("*.md"), ROOT / "bench" / "README.md", *DOCS.rglob("*.md")})
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -199,8 +199,18 @@ def test_options_named_exist(page: Path) -> None:
     assert named <= options()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a page's headings get."""
+    titles = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", BLOCK.sub("", page.read_text()))
-    local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    links = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?[^)]*\)", BLOCK.sub("", page.read_text()))
+    for target, anchor in links:
+        if "://" in target:
+            continue
+        leads_to = page.parent / target if target else page
+        assert leads_to.exists(), target
+        assert not anchor or anchor in anchors(leads_to), anchor
