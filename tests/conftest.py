@@ -12,7 +12,9 @@ from functools import cache
 
 import pytest
 
-pytest.register_assert_rewrite("tests.support.responses", "tests.support.drivers", "tests.support.vectors")
+pytest.register_assert_rewrite(
+    "tests.support.responses", "tests.support.curl", "tests.support.drivers", "tests.support.vectors"
+)
 
 VARIABLES = ("WORKER_BACKEND", "HTTP_SERVER_LOG", "HTTP_SERVER_LOGS")
 IO_URING_SETUP = 425  # the same number on every architecture

@@ -1,12 +1,9 @@
 """The documents tell the truth: samples run and answer as shown, tables are those of the code, links lead somewhere."""
 
 import contextlib
-import email.message
-import http.client
 import importlib.machinery
 import importlib.util
 import re
-import shlex
 import sys
 import types
 from collections.abc import Iterator
@@ -14,27 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from mreactor.app.application import App
 from bench import results
+from mreactor.app.application import App
 from mreactor.cli import _parser as make_parser
 from mreactor.config import Config
 from mreactor.demo import make_demo
 from mreactor.http1.states import NEXT_STATES, State
 from mreactor.server.server import Server
 from tests.project import test_tidy
+from tests.support.curl import Curl, check_dialogue, dialogues
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-GUIDE, ARCHITECTURE, CONFIGURATION = (
-    DOCS / name for name in ("guide.md", "architecture.md", "configuration.md")
+GUIDE, ARCHITECTURE, CONFIGURATION, STATES = (
+    DOCS / name for name in ("guide.md", "architecture.md", "configuration.md", "states.md")
 )
 PERFORMANCE, DECISIONS = DOCS / "performance.md", DOCS / "decisions"
 NOTES = sorted(DECISIONS.glob("[0-9]*.md"))
-PAGES = sorted({README, ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *DECISIONS.glob("*.md")})
+PAGES = sorted({*ROOT.glob("*.md"), ROOT / "bench" / "README.md", *DOCS.rglob("*.md")})
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SECONDS = 60.0
 
 
 # --- Reading documents. ---
@@ -81,84 +78,6 @@ def serving(app: App) -> Iterator[int]:
         yield server.address[1]
     finally:
         server.stop()
-
-
-class Curl:
-    """A command line of curl, as far as the documents use it."""
-
-    TAKE_VALUE = frozenset({"-X", "-d", "-H", "-A"})
-
-    def __init__(self, command: str) -> None:
-        self.headers: dict[str, str] = {"Host": "127.0.0.1:8080", "Accept": "*/*"}
-        self.method, self.body, self.target = "", b"", ""
-        self.shows_head = False
-        words = iter(shlex.split(command, comments=True)[1:])
-        for word in words:
-            self._take(word, next(words) if word in self.TAKE_VALUE else "")
-        self.method = self.method or "GET"
-
-    def _take(self, word: str, value: str) -> None:
-        match word:
-            case "-i" | "-I":
-                self.shows_head = True
-                self.method = "HEAD" if word == "-I" else self.method
-            case "-X":
-                self.method = value
-            case "-A":
-                self.headers["User-Agent"] = value
-            case "-H":
-                name, _, content = value.partition(":")
-                self.headers[name] = content.strip()
-            case "-d":
-                self.body = value.encode()
-                self.method = self.method or "POST"
-                self.headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
-            case "-s" | "--path-as-is":
-                pass
-            case _:
-                assert word.startswith("http://127.0.0.1:8080/"), f"curl's {word} is not known here"
-                self.target = word.removeprefix("http://127.0.0.1:8080")
-
-    def run(self, port: int) -> tuple[int, str, email.message.Message, bytes]:
-        """Ask; returns status, reason, header fields and content."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as link:
-            link.putrequest(self.method, self.target, skip_host=True, skip_accept_encoding=True)
-            if self.body or self.method == "POST":
-                self.headers["Content-Length"] = str(len(self.body))
-            for name, value in self.headers.items():
-                link.putheader(name, value)
-            link.endheaders(self.body)
-            answer = link.getresponse()
-            return answer.status, answer.reason, answer.headers, answer.read()
-
-
-def dialogues(console: str) -> list[tuple[str, list[str]]]:
-    """The commands of a console block, each with the lines that it prints."""
-    found: list[tuple[str, list[str]]] = []
-    for line in console.splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:], []))
-        else:
-            found[-1][1].append(line)
-    return found
-
-
-def check_dialogue(port: int, command: str, shown: list[str]) -> None:
-    """Run a command and compare with what the document shows: of a head any fields, of content all."""
-    curl = Curl(command)
-    status, reason, headers, content = curl.run(port)
-    if not curl.shows_head:
-        assert content.decode().rstrip("\n").splitlines() == shown
-        return
-    head, _, body = "\n".join(shown).partition("\n\n")
-    status_line, *fields = head.splitlines()
-    assert status_line == f"HTTP/1.1 {status} {reason}"
-    for field in fields:
-        if field != "...":
-            name, _, value = field.partition(": ")
-            assert value in headers.get_all(name, [])
-    if body:
-        assert content.decode().rstrip("\n") == body
 
 
 def guide_sections() -> list[tuple[str, str]]:
@@ -240,6 +159,19 @@ def test_the_table_of_settings_names_every_option() -> None:
     assert listed == options() - {"--help", "--version"}
 
 
+def test_the_state_diagram_is_that_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the script adds to it
+    script = load_script("state-diagram")
+    page = STATES.read_text()
+    assert page == script.replaced(page), "run scripts/state-diagram --write"
+    assert page.count(script.diagram()) == 1
+
+
+def test_the_page_of_states_explains_each_state() -> None:
+    names = [quoted(row[0])[0] for row in rows(STATES.read_text())[1:]]
+    assert names == [state.name for state in State]
+
+
 def test_the_table_of_floors_is_that_of_the_tidy_test() -> None:
     table = rows(sections(ARCHITECTURE)["Floors"])[1:]
     modules = {int(row[0]): set(quoted(row[1])) for row in table}
@@ -296,8 +228,18 @@ def test_options_named_exist(page: Path) -> None:
     assert named <= options()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a page's headings get."""
+    titles = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", BLOCK.sub("", page.read_text()))
-    local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    links = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?[^)]*\)", BLOCK.sub("", page.read_text()))
+    for target, anchor in links:
+        if "://" in target:
+            continue
+        leads_to = page.parent / target if target else page
+        assert leads_to.exists(), target
+        assert not anchor or anchor in anchors(leads_to), anchor

@@ -534,7 +534,9 @@ def await_end(client: Client) -> None:
         client.receive_rest()
 
 
-@pytest.mark.parametrize("method", ["data_sent", "data_to_send", "handle_timeout", "next_job", "job_done", "__init__"])
+@pytest.mark.parametrize(
+    "method", ["data_sent", "data_to_send", "handle_timeout", "next_job", "job_done", "__init__"]
+)
 def test_a_failure_anywhere_in_a_connection(
     sturdy: Driver, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
