@@ -1,10 +1,177 @@
-"""What a reactor asks of a connection, and what both share."""
+"""What a reactor asks of a connection, and of the context that all connections of one reactor share.
+
+A reactor owns sockets and knows no protocol. A connection knows its protocol and does no I/O. The reactor feeds events
+in, then acts on what the connection asks for:
+
+    events   receive_data, data_sent, job_done, resume, handle_timeout, drain, abort
+    requests data_to_send, next_job, wants_read, state, deadline
+
+A connection never calls its reactor. So the same connection runs on epoll, on io_uring and in the tests' memory, and a
+protocol that wraps another one (TLS) or replaces it (WebSocket) implements these classes and nothing else.
+
+The classes are structural: they cost nothing when the server runs, and implementations need not inherit from them.
+"""
 
 import os
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+from .concurrency import Job
+from .metrics import Counters
+
+# A client's address, as `getpeername` gives it: (host, port), with two more numbers for IPv6.
+type Peer = tuple[Any, ...]
+
+# The states that a reactor acts on. A protocol has further states of its own, in which the reactor only reads, if
+# `wants_read`, and sends. They are ints, not members of an Enum: see docs/decisions/002.
+IDLE: Final = 0  # between messages; nothing is buffered and nothing is to be sent
+READY: Final = 5  # there is more to do, and the other clients' turn comes first: call `resume` next round
+LINGERING: Final = 6  # the last byte is sent: shut the write side and go on reading until the peer closes
+CLOSED: Final = 7  # close the socket
+
+
+class Connection(Protocol):
+    """One client's conversation. Reactor thread only; does no I/O; never calls the reactor.
+
+    Attributes:
+        state: one of the constants above, or a state of the protocol's own.
+        deadline: monotonic seconds at which `handle_timeout` is due; infinite for none. The fast path sets it.
+        peer: the client's address.
+    """
+
+    state: int
+    deadline: float
+    peer: Peer
+
+    @property
+    def wants_read(self) -> bool:
+        """False: leave further bytes in the kernel. That is backpressure."""
+
+    @property
+    def awaits_rest(self) -> bool:
+        """A message has begun and its rest has not come: a failed socket would be waited for."""
+
+    @property
+    def more_follows(self) -> bool:
+        """A file comes right behind `data_to_send`: the kernel may hold these bytes back for it (MSG_MORE)."""
+
+    def receive_data(self, data: bytes) -> bytes | None:
+        """Take bytes from the peer; `b""` means that it has shut its write side.
+
+        Returns:
+            a whole response that leaves the connection IDLE once it is sent: nothing else needs looking at.
+            None otherwise: look at `data_to_send`, `next_job`, `state` and `deadline`.
+        """
+
+    def receive_uncached(self, data: bytes) -> bytes | None:
+        """Do the same for bytes that the reactor has not found on the fast path."""
+
+    def call_cached_route(self, route: Any, body: bytes) -> bytes | None:
+        """Call the handler of a route that the fast path has found. IDLE only. Returns as `receive_data`."""
+
+    def data_to_send(self) -> "bytes | memoryview | FileBody":
+        """Return what to send now; empty for nothing. Report with `data_sent` what the kernel has taken."""
+
+    def data_sent(self, count: int) -> None:
+        """Note that the kernel has taken `count` bytes of `data_to_send`."""
+
+    def queue_remainder(self, response: bytes, sent: int) -> None:
+        """Queue what the kernel has not taken of a response that `receive_data` returned."""
+
+    def next_job(self) -> Job | None:
+        """Return the job to run in the thread pool, once; None if there is none."""
+
+    def reject_job(self, job: Job) -> None:
+        """Give a job that the pool refuses its error. The reactor then returns it by `job_done`."""
+
+    def job_done(self, job: Job) -> None:
+        """Take a finished job back. One that the connection no longer waits for is disposed of."""
+
+    def resume(self) -> None:
+        """Take the next turn (READY)."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on a deadline that has passed. Does nothing before it."""
+
+    def drain(self) -> None:
+        """Prepare to end: close if idle for long; otherwise make the response to the last request the last one."""
+
+    def abort(self) -> None:
+        """End the connection, whatever it is doing. Idempotent."""
+
+
+class FastPath(NamedTuple):
+    """How a reactor finds the response to known bytes without calling the connection.
+
+    `http1` offers it. A protocol without one offers `no_fast_path()`. The three functions are bound methods of dicts that
+    the reactor's thread owns; each returns None for unknown bytes.
+
+    Attributes:
+        find_response: bytes received to (response, its length, hits, log entry or None).
+        find_route: bytes received to a route for `call_cached_route`.
+        find_body_route: a message's head to (route, length of the whole message).
+        head_end: the bytes that end a message's head.
+        body_methods_after: messages that may have a body compare greater than this.
+        log_request: called with the peer and the log entry's parts.
+    """
+
+    find_response: Callable[[bytes], tuple[bytes, int, list[int], tuple[Any, ...] | None] | None]
+    find_route: Callable[[bytes], Any]
+    find_body_route: Callable[[bytes], tuple[Any, int] | None]
+    head_end: bytes
+    body_methods_after: bytes
+    log_request: Callable[..., None]
+
+
+def no_fast_path() -> FastPath:
+    """Return a fast path that finds nothing, for one reactor: its dict is shared with no other thread."""
+    nothing: dict[bytes, Any] = {}
+    return FastPath(nothing.get, nothing.get, nothing.get, b"\r\n\r\n", b"", lambda *_: None)
+
+
+class Context(Protocol):
+    """What all connections of one reactor share. Created in the reactor's thread and used by no other.
+
+    Attributes:
+        now: monotonic seconds of the present round.
+        idle_deadline: the deadline of connections that fall idle in this round.
+        next_second: monotonic seconds at which `begin_second` is due.
+        counters: what the reactor and its connections count.
+        fast_path: see `FastPath`.
+        slow_path_responses: responses of this round that the reactor has not counted. The reactor resets it.
+    """
+
+    now: float
+    idle_deadline: float
+    next_second: float
+    counters: Counters
+    fast_path: FastPath
+    slow_path_responses: int
+
+    def connect(self, peer: Peer) -> Connection:
+        """Make the connection of a new client."""
+
+    def begin_round(self, now: float) -> float:
+        """Begin a round of the event loop; returns `idle_deadline`."""
+
+    def begin_second(self, now: float) -> float:
+        """Begin a second: render what changes with it. Returns `next_second`."""
+
+    def tick(self, now: float) -> None:
+        """Do what is due a few times a second, such as handing over log lines."""
+
+    def count_write_timeout(self) -> None:
+        """Count a peer that the kernel has given up, because it took no bytes for too long."""
+
+    def drain(self) -> None:
+        """From now on each connection's next response is its last."""
+
+    def close(self) -> None:
+        """Hand over everything that is left, such as log lines. Called once, when the reactor ends."""
 
 
 class FileBody:
-    """A part of an open regular file, to be sent by the kernel. Its owner closes it when the answer is over."""
+    """A region of an open regular file, sent by the kernel. Its owner closes it when the response is over."""
 
     __slots__ = ("fd", "offset", "remaining")
 
@@ -17,12 +184,12 @@ class FileBody:
         return self.remaining
 
     def advance(self, count: int) -> None:
-        """Note that `count` bytes have gone out."""
+        """Note that `count` bytes are sent."""
         self.offset += count
         self.remaining -= count
 
     def close(self) -> None:
-        """Close the file; again does nothing."""
+        """Close the file. Idempotent."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

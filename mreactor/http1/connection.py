@@ -9,19 +9,33 @@ The connection calls nobody. Closing is a state that the driver observes. One th
 """
 
 from math import nextafter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..concurrency import Job
 from ..http import CONTINUE, TEXT, HTTPError, Request, RequestHead, Response, respond
 from ..protocol import FileBody
 from ..runtime import hot
-from .context import DRAIN_GRACE_SECONDS, ReactorContext
 from .dispatch import call_handler, encode_refusal, encode_response, failure, job_response, make_job
 from .request_reader import CUT_OFF, RequestReader, borrow
 from .response_cache import BODY_METHODS_AFTER, OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
 from .response_stream import Stream
 from .send_buffer import ANSWERS_BYTES_MAX, SendBuffer
-from .states import BODY, CLOSED, HEAD, IDLE, LINGERING, NEXT_STATES, READY, SENDING, WAITING, State
+from .states import (
+    BODY,
+    CLOSED,
+    DRAIN_GRACE_SECONDS,
+    HEAD,
+    IDLE,
+    LINGERING,
+    NEXT_STATES,
+    READY,
+    SENDING,
+    WAITING,
+    State,
+)
+
+if TYPE_CHECKING:
+    from .context import ReactorContext
 
 
 @hot(
@@ -57,7 +71,7 @@ class Connection:
         "_reader", "_refused", "_context", "_next_job", "deadline", "peer", "state",
     )  # fmt: skip
 
-    def __init__(self, context: ReactorContext, peer: tuple[Any, ...]) -> None:
+    def __init__(self, context: "ReactorContext", peer: tuple[Any, ...]) -> None:
         self._context, self.peer = context, peer
         self.state = IDLE
         # A fresh connection has as long for its first head as a head may take, and no other deadline is equal to this.
@@ -180,6 +194,10 @@ class Connection:
             self._take_part(job)
         self._advance()
 
+    def reject_job(self, job: Job) -> None:
+        """Give a job that the pool refuses its error: 503."""
+        job.error = HTTPError(503, "Too many requests are waiting.")
+
     def resume(self) -> None:
         """It is this connection's turn again (state READY)."""
         data, self._buffer = self._buffer, b""
@@ -228,6 +246,11 @@ class Connection:
     def data_to_send(self) -> bytes | memoryview | FileBody:
         """What to send now; empty for nothing. Report what was taken with `sent`."""
         return b"" if self._send_buffer is None else self._send_buffer.data_to_send()
+
+    @property
+    def awaits_rest(self) -> bool:
+        """A message has begun and its rest has not come."""
+        return self.state in (HEAD, BODY)
 
     @property
     def more_follows(self) -> bool:

@@ -26,16 +26,26 @@ from ..http import (
 )
 from ..logs import AccessBuffer
 from ..metrics import Counters
-from ..runtime import hot
+from ..protocol import FastPath, Peer
+from ..runtime import hot, private_bytes
+from .connection import Connection
 from .head_cache import HeadCache
-from .head_parser import Parser
-from .response_cache import ResponseCache
-from .states import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, TIMEOUT_KINDS, WAITING
+from .head_parser import END_OF_HEAD, Parser
+from .response_cache import BODY_METHODS_AFTER, ResponseCache
+from .states import (
+    BODY,
+    CLOSED,
+    DRAIN_GRACE_SECONDS,
+    HEAD,
+    IDLE,
+    LINGERING,
+    READY,
+    SENDING,
+    TIMEOUT_KINDS,
+    WAITING,
+)
 
 SERVER = b"Server: mreactor\r\n"
-
-# A client that was answered this long ago, or is new, may have its next request on the way when the server drains.
-DRAIN_GRACE_SECONDS = 1.0
 
 
 @hot("begin_round", "encode", "begin_second")
@@ -83,6 +93,10 @@ class ReactorContext:
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.plain_heads = HeadCache()
         self.cache = ResponseCache(self.counters, self.plain_heads, access)
+        self.fast_path = FastPath(
+            self.cache.responses.get, self.cache.routes.get, self.cache.body_routes.get,
+            private_bytes(END_OF_HEAD), private_bytes(BODY_METHODS_AFTER), self.note,
+        )  # fmt: skip
         # All of them, before anybody asks: the table that they are made from is shared, and reading it takes its lock.
         self._status_lines = {status: status_line(status) for status in REASONS}
         # Seconds that each state may last, or between two signs of life in it; infinite for none.
@@ -115,6 +129,20 @@ class ReactorContext:
         self.plain_heads.begin_second(self._status_line(200) + self.common_fields)
         self.cache.begin_second()
         return self.next_second
+
+    def connect(self, peer: Peer) -> Connection:
+        """Make the connection of a new client."""
+        return Connection(self, peer)
+
+    def tick(self, now: float) -> None:
+        """Hand over access log lines that are many or old enough."""
+        if self.access is not None:
+            self.access.turn(now)
+
+    def close(self) -> None:
+        """Hand over all access log lines that are left."""
+        if self.access is not None:
+            self.access.flush()
 
     def drain(self) -> None:
         """From now on each answer is the last one of its connection, and who falls idle has a moment only."""
@@ -180,9 +208,22 @@ class ReactorContext:
     def _status_line(self, status: int) -> bytes:
         return self._status_lines.get(status) or status_line(status)
 
+    def count_write_timeout(self) -> None:
+        """Count a peer that took no bytes for too long, as the kernel saw first."""
+        self.count_timeout(SENDING)
+
     def count_timeout(self, state: int) -> None:
         """Count a deadline that a connection in this state has missed."""
         self.counters.timeout(TIMEOUT_KINDS[state])
+
+
+def render_overload() -> bytes:
+    """Render the response to a client that finds no room: 503, and the connection ends."""
+    text = b"This server has too many connections.\r\n"
+    return (
+        b"HTTP/1.1 503 Service Unavailable\r\n%bContent-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%b" % (SERVER, len(text), text)
+    )
 
 
 def _note_nothing(*request: Any) -> None:

@@ -2,15 +2,18 @@
 
 import logging
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..concurrency import Job
 from ..http import HTML, HTTPError, Request, RequestHead, Response, encode_fields, has_body, respond
 from ..protocol import FileBody
 from ..runtime import hot
-from .context import ReactorContext
 from .response_cache import CacheTicket
 from .response_stream import Stream
+
+if TYPE_CHECKING:
+    from .context import ReactorContext
+
 
 log = logging.getLogger("mreactor")
 
@@ -38,7 +41,7 @@ class EncodedResponse:
 
 
 def encode_response(
-    context: ReactorContext, peer: tuple[Any, ...], head: RequestHead, response: Response, keep_alive: bool
+    context: "ReactorContext", peer: tuple[Any, ...], head: RequestHead, response: Response, keep_alive: bool
 ) -> EncodedResponse:
     """Make the answer to a request, count it and note it in the access log."""
     # Read once: whoever returned it may be changing it still, and its length must be that of what is sent.
@@ -69,7 +72,7 @@ def encode_response(
 
 
 def encode_refusal(
-    context: ReactorContext, peer: tuple[Any, ...], head: RequestHead | None, error: HTTPError
+    context: "ReactorContext", peer: tuple[Any, ...], head: RequestHead | None, error: HTTPError
 ) -> bytes:
     """The answer to a message that cannot be read. Where it ends is not known, so the connection ends with it.
 
@@ -86,7 +89,9 @@ def encode_refusal(
     return context.encode(response, head, False)
 
 
-def call_handler(context: ReactorContext, peer: tuple[Any, ...], head: RequestHead, body: bytes) -> Response:
+def call_handler(
+    context: "ReactorContext", peer: tuple[Any, ...], head: RequestHead, body: bytes
+) -> Response:
     """The response that a request's handler comes to, here and now."""
     try:
         return respond(head.match.handler(Request(head, body, peer), **head.match.params))
@@ -94,7 +99,7 @@ def call_handler(context: ReactorContext, peer: tuple[Any, ...], head: RequestHe
         return failure(context, head, error)
 
 
-def make_job(context: ReactorContext, peer: tuple[Any, ...], head: RequestHead, body: bytes) -> Job:
+def make_job(context: "ReactorContext", peer: tuple[Any, ...], head: RequestHead, body: bytes) -> Job:
     """The call of a blocking handler, which keeps the body in memory until it is done.
 
     Raises:
@@ -104,7 +109,7 @@ def make_job(context: ReactorContext, peer: tuple[Any, ...], head: RequestHead, 
     return Job(head.match.handler, (Request(head, body, peer),), head.match.params, len(body), context.now)
 
 
-def job_response(context: ReactorContext, head: RequestHead, job: Job) -> Response:
+def job_response(context: "ReactorContext", head: RequestHead, job: Job) -> Response:
     """The response that a handler has come to in another thread."""
     error, job.error = (
         job.error,
@@ -116,7 +121,7 @@ def job_response(context: ReactorContext, head: RequestHead, job: Job) -> Respon
         return failure(context, head, unfit)
 
 
-def failure(context: ReactorContext, head: RequestHead, error: BaseException) -> Response:
+def failure(context: "ReactorContext", head: RequestHead, error: BaseException) -> Response:
     """The response to what a handler has raised; anything but an `HTTPError` is logged and becomes a 500."""
     if isinstance(error, HTTPError):
         try:
@@ -128,7 +133,7 @@ def failure(context: ReactorContext, head: RequestHead, error: BaseException) ->
     return error_response(context, HTTPError(500, "The server failed to answer this request."))
 
 
-def error_response(context: ReactorContext, error: HTTPError) -> Response:
+def error_response(context: "ReactorContext", error: HTTPError) -> Response:
     """The page for an error: the status, and one sentence."""
     title = context.status_text(error.status)
     page = (

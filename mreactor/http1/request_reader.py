@@ -1,16 +1,21 @@
 """Receiving requests: from a connection's bytes to one routed request after another."""
 
+from typing import TYPE_CHECKING
+
 from ..http import HTTPError, RequestHead
 from ..runtime import hot
 from .body_decoder import ChunkedDecoder, ContentLengthDecoder, decoder_for
-from .context import ReactorContext
 from .head_parser import END_OF_HEAD, HeadReader
+
+if TYPE_CHECKING:
+    from .context import ReactorContext
+
 
 # What a client is told that stops in the middle of one.
 CUT_OFF = "The request ended before it was complete."
 
 
-def borrow(context: ReactorContext) -> "RequestReader":
+def borrow(context: "ReactorContext") -> "RequestReader":
     """One for a connection that begins to receive. The context has a idle_reader one, which does for whole messages."""
     idle_reader, context.idle_reader = context.idle_reader, None
     return RequestReader(context) if idle_reader is None else idle_reader
@@ -27,7 +32,7 @@ class RequestReader:
 
     __slots__ = ("_body", "_charged", "_reader", "_context", "_since", "_whole", "awaits_continue", "head")
 
-    def __init__(self, context: ReactorContext) -> None:
+    def __init__(self, context: "ReactorContext") -> None:
         self._context = context
         self._reader: HeadReader | None = None  # of a head that comes in pieces
         self._body: ContentLengthDecoder | ChunkedDecoder | None = None

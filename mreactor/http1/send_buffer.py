@@ -1,11 +1,16 @@
 """What a connection owes its peer: bytes, and the file or stream that follows them."""
 
+from typing import TYPE_CHECKING
+
 from ..concurrency import Job
 from ..protocol import FileBody
 from ..runtime import hot
-from .context import ReactorContext
 from .dispatch import close
 from .response_stream import Stream
+
+if TYPE_CHECKING:
+    from .context import ReactorContext
+
 
 ANSWERS_BYTES_MAX = 256 * 1024  # of one turn: a client that asks for more before it reads waits for the rest
 
@@ -35,7 +40,7 @@ class SendBuffer:
         self._taken = 0
         self.in_pieces = False
 
-    def deadline(self, context: ReactorContext) -> float:
+    def deadline(self, context: "ReactorContext") -> float:
         """Monotonic seconds by which the peer must have taken more: soon after the last byte, and at a rate."""
         limits = context.limits
         grace_ends = self._since + limits.write_stall_seconds

@@ -43,3 +43,6 @@ NEXT_STATES: dict[int, frozenset[int]] = {
 
 # What a passed deadline is called in the metrics, by the state that it ends.
 TIMEOUT_KINDS = {IDLE: "keepalive", HEAD: "head", BODY: "body", SENDING: "write", LINGERING: "linger"}
+
+# A client that got a response this long ago, or is new, may have its next request on the way when the server drains.
+DRAIN_GRACE_SECONDS = 1.0

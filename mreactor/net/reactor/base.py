@@ -37,7 +37,7 @@ STOP = "stop"
 NEW_CONNECTION = 1 << 34
 
 BUSY = (
-    b"HTTP/1.1 503 ReactorContext Unavailable\r\nServer: mreactor\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: mreactor\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: 39\r\nRetry-After: 1\r\nConnection: close\r\n\r\nThis server has too many connections.\r\n"
 )
 
