@@ -103,8 +103,8 @@ class Connection(Protocol):
 class FastPath(NamedTuple):
     """How a reactor finds the response to known bytes without calling the connection.
 
-    `http1` offers it. A protocol without one offers `no_fast_path()`. The three functions are bound methods of dicts that
-    the reactor's thread owns; each returns None for unknown bytes.
+    `http1` offers it. A protocol without one offers `no_fast_path()`. The three functions are bound methods of dicts
+    that the reactor's thread owns. Each returns None for unknown bytes.
 
     Attributes:
         find_response: bytes received to (response, its length, hits, log entry or None).

@@ -17,16 +17,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from .. import __version__
 from ..app import App
 from ..concurrency import ThreadPool
 from ..config import Config, ConfigError, Limits
 from ..http import HTML, TEXT, Request, Response
-from ..http1 import ReactorContext
+from ..http1 import ReactorContext, render_overload
 from ..logs import AccessLog
 from ..metrics import Counters, ReactorSnapshot, Snapshot, choose_format, render_text, stats
-from ..net import STOP, Accept4Acceptor, Acceptor, EpollReactor, Reactor
+from ..net import Accept4Acceptor, Acceptor, Command, EpollReactor, Reactor, ReactorOptions
 from ..runtime import usable_cpus
 from .watchdog import STARTING, reactor_state, unhealthy_reactors
 
@@ -62,7 +63,7 @@ class ServerStatus:
     """
 
     config: Config
-    reactors: Sequence[Reactor]
+    reactors: Sequence[Reactor[Any]]
     has_gil: Callable[[], bool]
     backend: str = ""
     address: tuple[str, int] = ("", 0)
@@ -135,7 +136,7 @@ class Admin:
         self._view = view
         self._fds_max = fds_max
         self._observer = SnapshotCache(view)
-        self._reactor: Reactor | None = None
+        self._reactor: EpollReactor | None = None
         self._acceptor: Acceptor | None = None
 
     @property
@@ -158,13 +159,20 @@ class Admin:
         self._address: tuple[str, int] = (host, port)
         routes = self._make_app().freeze()
         jobs = ThreadPool(1, 1)  # of which there are none
-        self._reactor = EpollReactor(0, lambda: ReactorContext(LIMITS, routes), jobs, self._fds_max, family)
+        options = ReactorOptions(fds_max=self._fds_max, family=family)
+        self._reactor = EpollReactor(0, lambda: ReactorContext(LIMITS, routes), jobs, options)
         self._reactor.name = "admin"
         self._reactor.start()
         if not self._reactor.ready.wait(START_SECONDS_MAX) or self._reactor.failure is not None:
             listener.close()
             raise OSError(0, f"its thread could not start: {self._reactor.failure or 'no answer'}")
-        self._acceptor = Accept4Acceptor(listener, [self._reactor], LIMITS.connections_max, self._fds_max)
+        self._acceptor = Accept4Acceptor(
+            listener,
+            [self._reactor],
+            connections_max=LIMITS.connections_max,
+            fds_max=self._fds_max,
+            overload_response=render_overload(),
+        )
         self._acceptor.name = "admin-acceptor"
         self._acceptor.start()
 
@@ -174,7 +182,7 @@ class Admin:
             self._acceptor.stop()
             self._acceptor.join(JOIN_SECONDS)
         if self._reactor is not None:
-            self._reactor.post(STOP)
+            self._reactor.post(Command.STOP)
             self._reactor.join(JOIN_SECONDS)
         self._acceptor = self._reactor = None
 
@@ -265,7 +273,7 @@ def describe(view: ServerStatus) -> dict[str, str]:
     }
 
 
-def _observe(reactor: Reactor, now: float) -> ReactorSnapshot:
+def _observe(reactor: Reactor[Any], now: float) -> ReactorSnapshot:
     """A reactor's state and counters; zeros for one that has none yet."""
     state = reactor_state(reactor, now)
     has_begun = reactor.ready.is_set() and reactor.failure is None

@@ -1,7 +1,7 @@
 """HTTP/1.1 messages and connections without I/O (RFC 9112)."""
 
 from .connection import Connection
-from .context import ReactorContext
+from .context import ReactorContext, render_overload
 from .dispatch import EncodedResponse
 from .head_parser import END_OF_HEAD, Framing, HeadReader, Parser, RequestLine
 from .request_reader import RequestReader
@@ -29,4 +29,5 @@ __all__ = [
     "RequestReader",
     "ResponseCache",
     "SendBuffer",
+    "render_overload",
 ]

@@ -1,28 +1,21 @@
-"""Sockets and the threads that own them: listener, acceptors, reactors, timers."""
+"""Sockets and the threads that own them: acceptors, reactors, timers. Knows no HTTP."""
 
 from .acceptor.accept4 import Accept4Acceptor
 from .acceptor.base import Acceptor
-from .acceptor.io_uring import UringAcceptor
 from .backends import Backend, choose
-from .reactor.base import DRAIN, STOP, Reactor
-from .reactor.client import Client, EpollClient, UringClient
+from .reactor.base import Reactor
 from .reactor.epoll import EpollReactor
 from .reactor.io_uring import UringReactor
-from .timer_wheel import TimerWheel
+from .reactor.options import Command, ReactorOptions
 
 __all__ = [
-    "DRAIN",
-    "STOP",
     "Accept4Acceptor",
     "Acceptor",
     "Backend",
-    "Client",
-    "EpollClient",
+    "Command",
     "EpollReactor",
     "Reactor",
-    "TimerWheel",
-    "UringAcceptor",
-    "UringClient",
+    "ReactorOptions",
     "UringReactor",
     "choose",
 ]

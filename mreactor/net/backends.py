@@ -1,6 +1,7 @@
-"""Which way of waiting and which way of accepting a server uses, and why."""
+"""Which reactor and which acceptor a server uses, and why."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..config import Config, ConfigError
 from ..iouring import probe
@@ -14,39 +15,44 @@ from .reactor.io_uring import UringReactor
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A choice made.
+    """A choice of classes.
 
     Attributes:
         reactor, acceptor: the classes to use.
-        description: both choices in words, with the reason where there was one.
+        description: both in words, with the reason if there is one.
     """
 
-    reactor: type[Reactor]
+    reactor: type[Reactor[Any]]
     acceptor: type[Acceptor]
     description: str
 
 
 def choose(config: Config) -> Backend:
-    """Choose as configured. Without a word of io_uring in the settings, no call of io_uring is made.
+    """Choose as configured. Make no io_uring call unless the settings name io_uring or `auto`.
 
     Raises:
-        ConfigError: io_uring was demanded and the kernel does not give it; with cause and remedy.
+        ConfigError: io_uring was demanded and cannot be used here; the text gives cause and remedy.
     """
-    if "io_uring" not in (config.backend, config.accept) and config.backend != "auto":
+    wishes = (config.backend, config.accept)
+    if "io_uring" not in wishes and config.backend != "auto":
         return Backend(EpollReactor, Accept4Acceptor, "epoll, accepting by accept4")
-    support = probe()
-    if not support.usable:
-        if "io_uring" in (config.backend, config.accept):
-            raise ConfigError(f"io_uring cannot be used: {support.cause}; {support.remedy}")
-        return Backend(
-            EpollReactor, Accept4Acceptor, f"epoll, since io_uring cannot be used: {support.cause}"
-        )
-    reactor = EpollReactor if config.backend == "epoll" else UringReactor
-    accept = (
-        config.accept if config.accept != "auto" else ("io_uring" if reactor is UringReactor else "accept4")
-    )
-    acceptor = UringAcceptor if accept == "io_uring" else Accept4Acceptor
-    why = f", which works on this kernel, {support.kernel}" if config.backend == "auto" else ""
+    found = probe()
+    if found.usable:
+        why = f", which works on this kernel, {found.kernel}" if config.backend == "auto" else ""
+        return _choose_usable(config, why)
+    if "io_uring" in wishes:
+        raise ConfigError(f"io_uring cannot be used: {found.cause}; {found.remedy}")
+    return Backend(EpollReactor, Accept4Acceptor, f"epoll, since io_uring cannot be used: {found.cause}")
+
+
+def _choose_usable(config: Config, why: str) -> Backend:
+    """Choose on a machine where io_uring works."""
+    waits_by = "epoll" if config.backend == "epoll" else "io_uring"
+    accepts_by = config.accept
+    if accepts_by == "auto":
+        accepts_by = "accept4" if waits_by == "epoll" else "io_uring"
     return Backend(
-        reactor, acceptor, f"{'io_uring' if reactor is UringReactor else 'epoll'}{why}, accepting by {accept}"
+        EpollReactor if waits_by == "epoll" else UringReactor,
+        UringAcceptor if accepts_by == "io_uring" else Accept4Acceptor,
+        f"{waits_by}{why}, accepting by {accepts_by}",
     )

@@ -1,8 +1,8 @@
-"""A coarse timer wheel: deadlines of thousands of connections at next to no cost for those that keep being moved.
+"""A coarse timer wheel for the deadlines of thousands of connections: docs/decisions/025.
 
-A deadline that is put off is not touched in the wheel: when its slot comes round, the owner looks and schedules anew.
-The wheel knows file descriptors, not clients, and takes all its memory at once: a slot is a ring of descriptors, linked
-by their numbers. Used by one thread.
+Extending a deadline does not touch the wheel. When the old slot expires, the owner checks the real deadline and
+reschedules. The wheel holds file descriptors, not clients, and takes all its memory at once: a slot is a ring of
+descriptors, linked by their numbers. One thread.
 """
 
 import math
@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from ..runtime import hot
 
 TICK_SECONDS = 0.25
-SLOTS = 1024  # 256 s; what lies further ahead waits in the last slot and is scheduled anew from there
+# 256 s. A deadline further ahead waits in the last slot and is rescheduled from there.
+SLOTS = 1024
 
 
 @hot("schedule", "due", "forget")
@@ -27,8 +28,8 @@ class TimerWheel:
     __slots__ = ("_alarms", "_fds_max", "_next", "_previous", "_tick")
 
     def __init__(self, now: float, fds_max: int) -> None:
-        # Arrays hold numbers, where lists would hold objects that pin memory long after a wave of connections. Behind
-        # the descriptors each slot has a place of its own, where its ring begins and ends.
+        # Arrays hold numbers; lists would hold objects, which pin memory long after a wave of connections. Behind the
+        # descriptors each slot has an entry of its own, where its ring begins and ends.
         self._fds_max = fds_max
         self._next = array("i", bytes(4 * (fds_max + SLOTS)))
         self._previous = array("i", bytes(4 * (fds_max + SLOTS)))
@@ -39,9 +40,10 @@ class TimerWheel:
         self._tick = int(now / TICK_SECONDS)
 
     def schedule(self, fd: int, deadline: float) -> None:
-        """See to it that `due` returns the descriptor at the first tick past the deadline, or earlier."""
+        """Make `due` return the descriptor at the first tick past the deadline, or earlier."""
         if deadline == math.inf:
             return
+        # Rounded up, and never the slot that `due` is emptying: hence - 2 and + 1.
         tick = int(min(deadline / TICK_SECONDS, self._tick + SLOTS - 2)) + 1
         tick = max(tick, self._tick + 1)
         if 0 < self._alarms[fd] <= tick:
@@ -61,13 +63,14 @@ class TimerWheel:
             self._next[before], self._previous[after] = after, before
 
     def due(self, now: float) -> Iterator[int]:
-        """Take out the descriptors whose slots have come, those of moved deadlines among them: the owner looks.
+        """Take out the descriptors whose slots have expired, also those whose deadlines have moved since.
 
-        One by one, since there may be thousands; in between any may be scheduled and forgotten.
+        It yields them one by one, since there may be thousands. In between, any may be scheduled and forgotten.
         """
         present = int(now / TICK_SECONDS)
         while True:
-            slot = self._fds_max + self._tick % SLOTS  # empty, unless the last one to look gave up
+            # Empty, unless an earlier caller gave up in the middle.
+            slot = self._fds_max + self._tick % SLOTS
             while (fd := self._next[slot]) != slot:
                 self.forget(fd)
                 yield fd

@@ -12,15 +12,16 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from .. import __version__
 from ..admin import Admin, ServerStatus, Watchdog
 from ..app import App
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, size
-from ..http1 import ReactorContext
+from ..http1 import ReactorContext, render_overload
 from ..logs import AccessLog
-from ..net import DRAIN, STOP, Acceptor, Backend, Reactor, choose
+from ..net import Acceptor, Backend, Command, Reactor, ReactorOptions, choose
 from ..runtime import separate_hot_classes, usable_cpus
 
 log = logging.getLogger("mreactor")
@@ -50,7 +51,7 @@ class Server:
     def __init__(self, config: Config, app: App) -> None:
         self.config = config
         self._app = app
-        self._reactors: list[Reactor] = []
+        self._reactors: list[Reactor[Any]] = []
         self._acceptor: Acceptor | None = None
         self._jobs: ThreadPool | None = None
         self._access: AccessLog | None = None
@@ -105,23 +106,30 @@ class Server:
         self._app.freeze()
         log.debug("type cache: names that share a place: %s", separate_hot_classes())
         self._start_reactors(backend, fds_max, listener.family)
-        self._acceptor = backend.acceptor(listener, self._reactors, limits.connections_max, fds_max)
+        self._acceptor = backend.acceptor(
+            listener,
+            self._reactors,
+            connections_max=limits.connections_max,
+            fds_max=fds_max,
+            overload_response=render_overload(),
+        )
         self._acceptor.start()
 
     def _start_reactors(self, backend: Backend, fds_max: int, family: int) -> None:
         per_address = self.config.limits.connections_per_address_max
-        addresses = ConnectionLimit(per_address) if per_address else None
         count = self.config.reactors
-        # Reactors that share cores would interrupt each other for every few events: with 16 on two cores a request
-        # then cost 1.3 times as much.
-        gives_way = count > usable_cpus()
+        options = ReactorOptions(
+            fds_max=fds_max,
+            family=family,
+            connection_limit=ConnectionLimit(per_address) if per_address else None,
+            overload_response=render_overload(),
+            batch_scheduling=count > usable_cpus(),
+        )
         assert self._jobs is not None, "the pool comes first"
         try:
             for index in range(count):
                 make_context = partial(self._make_context, index / count)
-                self._reactors.append(
-                    backend.reactor(index, make_context, self._jobs, fds_max, family, addresses, gives_way)
-                )
+                self._reactors.append(backend.reactor(index, make_context, self._jobs, options))
             for reactor in self._reactors:
                 reactor.start()
         except (OSError, RuntimeError) as error:  # no descriptors, no threads
@@ -139,7 +147,7 @@ class Server:
             self._acceptor.stop()
             self._acceptor.join(ABORT_SECONDS)  # it takes 0.25 s; whatever becomes of it, the reactors drain
         for reactor in self._reactors:
-            reactor.post(DRAIN)
+            reactor.post(Command.DRAIN)
         while time.monotonic() < deadline and any(reactor.is_alive() for reactor in self._reactors):
             if self._second_signal():
                 log.warning("second signal: connections are cut off")
@@ -152,7 +160,7 @@ class Server:
         if self._acceptor is not None:
             self._acceptor.stop()
         for reactor in self._reactors:
-            reactor.post(STOP)
+            reactor.post(Command.STOP)
         deadline = time.monotonic() + ABORT_SECONDS
         for thread in (*self._reactors, self._acceptor):
             if thread is not None and thread.ident is not None:

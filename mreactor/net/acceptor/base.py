@@ -1,7 +1,7 @@
-"""What every acceptor does: dispatch connections to the reactors in turn, refuse what is too much, and outlive errors.
+"""What every acceptor does: hand connections to the reactors in turn, refuse those past the limit, survive errors.
 
-An acceptor is one dedicated thread. Nothing that a peer or the kernel does ends it, and no error makes it spin. It
-creates nothing that a reactor then owns: what crosses is a file descriptor.
+An acceptor is one dedicated thread. It never exits or spins on an error. It hands reactors file descriptors only, never
+Python objects: docs/decisions/027.
 """
 
 import ctypes
@@ -15,17 +15,22 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ...runtime import use_batch_scheduling
-from ..reactor.base import Reactor, refuse
+from ..overload import refuse
+from ..reactor.base import Reactor
 
 log = logging.getLogger("mreactor")
 
-WAKE_SECONDS = 0.25  # waiting ends this often, to look whether the acceptor is to stop
-PAUSE_SECONDS = 0.05  # after an error that lasts, such as a full file table
-BURST_SECONDS = 5.0  # errors this close to each other are one burst, and one line in the log
+# Waiting ends this often, to check whether the acceptor is to stop.
+WAKE_SECONDS = 0.25
+# After an error that lasts, such as a full file table.
+PAUSE_SECONDS = 0.05
+# Errors this close to each other are one burst and one line in the log.
+BURST_SECONDS = 5.0
 
-# Errors of one connection that was gone before it was accepted; the next one is not concerned (accept(2)).
+# Errors of one connection that was gone before it was accepted (accept(2)). The next connection is not affected.
 GONE = frozenset(
     {
         errno.ECONNABORTED,
@@ -38,16 +43,15 @@ GONE = frozenset(
     }
 )
 
-
 # Bound once: each `libc.accept4` would search the library's object.
 _ACCEPT4: Callable[..., int] = ctypes.CDLL(None, use_errno=True).accept4
 _NON_BLOCKING = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
 def accept4(listener: int) -> int:
-    """accept4(2): a new connection, non-blocking and closed on exec; -1 with ctypes' errno where there is none.
+    """Accept a connection, non-blocking and closed on exec; -1 with ctypes' errno if there is none (accept4(2)).
 
-    `socket.accept` makes a socket object for each connection, and another call sets it non-blocking: 3 µs more.
+    `socket.accept` also makes a socket object, and sets the socket non-blocking by a second call.
     """
     return _ACCEPT4(listener, None, None, _NON_BLOCKING)
 
@@ -56,14 +60,24 @@ class Acceptor(threading.Thread, ABC):
     """Accepts on one listening socket.
 
     Args:
-        listener: bound and listening; the acceptor closes it in the end.
-        reactors: who gets the connections, strictly in turn.
-        connections_max: connections open at once, over all reactors; further ones get 503.
-        fds_max: file descriptors from this number on are refused as well: the reactors' tables end there.
+        listener: bound and listening. The acceptor closes it in the end.
+        reactors: get the connections, strictly in turn.
+        connections_max: connections open at once, over all reactors. Further ones are refused.
+        fds_max: descriptors from this number on are refused as well, since the reactors' tables end there.
+        overload_response: sent to refused clients.
+
+    Attributes:
+        accepted, refused: connections so far. The acceptor writes them, any thread may read them.
     """
 
     def __init__(
-        self, listener: socket.socket, reactors: Sequence[Reactor], connections_max: int, fds_max: int
+        self,
+        listener: socket.socket,
+        reactors: Sequence[Reactor[Any]],
+        *,
+        connections_max: int,
+        fds_max: int,
+        overload_response: bytes,
     ) -> None:
         super().__init__(name="acceptor", daemon=True)
         self.accepted = 0
@@ -73,26 +87,29 @@ class Acceptor(threading.Thread, ABC):
         self.reactors = reactors
         self._connections_max = connections_max
         self._fds_max = fds_max
-        self._closed_at_least = 0  # connections known to be closed again; looked up only when it matters
+        self._overload_response = overload_response
+        # Connections known to be closed again. Counted anew only when the limit seems to be reached.
+        self._closed_at_least = 0
         self._last_error = 0.0
         self._idle_fd = -1
 
     def stop(self) -> None:
-        """Stop within `WAKE_SECONDS`, after what the kernel has queued is accepted; called by any thread."""
+        """Stop within `WAKE_SECONDS`, after accepting what the kernel has queued. Safe to call from any thread."""
         self.is_stopping = True
 
     def run(self) -> None:
         """Accept until stopped."""
         self._idle_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        # Where acceptor and reactor share a core, a connection for each request costs 68 µs of CPU time and not 84.
+        # docs/decisions/008
         use_batch_scheduling()
-        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+        # Accepted sockets inherit it.
+        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self._serve()
         except Exception:
-            log.exception("the acceptor failed; connections are accepted in the plain way from now on")
+            log.exception("acceptor failed; falling back to blocking accept4")
             self.accept_blocking()
-        # Clients in the kernel's queue believe themselves connected, and may have sent a request: they are served.
+        # Clients in the kernel's queue believe that they are connected, and may have sent a request.
         os.set_blocking(self.listener.fileno(), False)
         while self.accept_one():
             pass
@@ -104,7 +121,7 @@ class Acceptor(threading.Thread, ABC):
         """Accept and dispatch until `is_stopping`."""
 
     def accept_one(self) -> bool:
-        """Accept one connection with the system call and dispatch it; False where none came."""
+        """Accept one connection with the system call and dispatch it. Return False if none came."""
         fd = accept4(self.listener.fileno())
         if fd >= 0:
             self.dispatch(fd)
@@ -123,18 +140,19 @@ class Acceptor(threading.Thread, ABC):
         reactor = self.reactors[self.accepted % len(self.reactors)]
         try:
             self.hand_over(reactor, fd)
-        except (OSError, ValueError) as error:  # a ValueError: the reactor has ended, and closed its epoll
+        except (OSError, ValueError) as error:
+            # A ValueError means that the reactor has ended and closed its epoll.
             os.close(fd)
             self._log_throttled("a connection could not be handed to %s: %s", reactor.name, error)
             return
         self.accepted += 1
 
-    def hand_over(self, reactor: Reactor, fd: int) -> None:
+    def hand_over(self, reactor: Reactor[Any], fd: int) -> None:
         """Pass a connection to a reactor."""
         reactor.add_connection(fd)
 
     def handle_accept_error(self, error: int) -> None:
-        """Go on after an error of accept, an errno, without spinning on one that lasts."""
+        """Survive an errno of accept without spinning on one that lasts."""
         if error in GONE:
             return
         if error == errno.EMFILE:
@@ -149,7 +167,7 @@ class Acceptor(threading.Thread, ABC):
 
     def accept_blocking(self) -> None:
         """Accept by blocking accept4 until stopped."""
-        # The socket stays blocking; a receive timeout is what ends accept4 with EAGAIN when nobody comes.
+        # The socket stays blocking. A receive timeout ends accept4 with EAGAIN when no client comes.
         wake = struct.pack("ll", int(WAKE_SECONDS), int(WAKE_SECONDS % 1 * 1e6))
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wake)
         while not self.is_stopping:
@@ -168,24 +186,25 @@ class Acceptor(threading.Thread, ABC):
         )
         with socket.socket(self.listener.family, socket.SOCK_STREAM, 0, fd) as sock:
             sock.setblocking(False)
-            refuse(sock)
+            refuse(sock, self._overload_response)
 
     def _accept_and_close(self) -> None:
-        """With every descriptor in use, accept one connection on the reserve and close it: clients wait for nothing."""
+        """When every descriptor is in use, accept one connection on the idle one and refuse it.
+
+        Otherwise the client would wait for nothing.
+        """
         waiting = select.poll()
         waiting.register(self.listener, select.POLLIN)
         if not waiting.poll(0):
-            return  # accept reports a full table even where nobody waits, and would now block
+            return  # accept reports a full table even if no client waits, and would block now
         self._close_idle_fd()
         fd = accept4(self.listener.fileno())
         if fd >= 0:
-            self._refuse(
-                fd
-            )  # otherwise another thread was faster: the pause that follows is all there is to do
+            self._refuse(fd)
         try:
             self._idle_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            pass  # there will be another occasion
+            pass  # another thread has taken the descriptor; the next refusal tries again
 
     def _close_idle_fd(self) -> None:
         fd, self._idle_fd = self._idle_fd, -1

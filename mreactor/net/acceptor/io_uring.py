@@ -1,28 +1,32 @@
 """The acceptor that accepts through io_uring: one multishot accept, and new connections posted from ring to ring.
 
-A connection for a reactor with a ring of its own is posted there with `IORING_OP_MSG_RING`: no queue, no wake-up call,
-one number crosses, and it costs no system call of its own.
+A connection for a reactor with a ring of its own is posted there with `IORING_OP_MSG_RING` (docs/decisions/035): no
+queue, no wake-up call, no system call of its own, and one number crosses.
 """
 
 import errno
 import logging
 import os
 import socket
+from typing import Any
 
 from ...iouring import CQE_MORE, SQE_CQE_SKIP_SUCCESS, Ring
 from ...runtime import hot
-from ..reactor.base import NEW_CONNECTION, Reactor
+from ..reactor.base import Reactor
+from ..reactor.io_uring import NEW_CONNECTION
 from .base import WAKE_SECONDS, Acceptor
 
 log = logging.getLogger("mreactor")
 
-# A round accepts few connections at once. A thousand would take memory of many sizes, which the thread then keeps.
+# A round accepts few connections. A thousand at once would take memory of many sizes, which the thread then keeps.
 ENTRIES = 64
 CQ_ENTRIES = 256
-FAILURES_MAX = 20  # in a row; with the pauses between them, a second
+# In a row; with the pauses between them, a second.
+FAILURES_MAX = 20
 ACCEPTED = 1 << 32
 CANCELLED = 2 << 32
-UNDELIVERED = 3 << 32  # beside it the file descriptor and above it the reactor's number: a post that failed
+# A post that failed. The low bits hold the file descriptor, the high bits the reactor's number.
+UNDELIVERED = 3 << 32
 
 FD_MASK = 0xFFFFFFFF
 INDEX_SHIFT = 34
@@ -45,13 +49,14 @@ class UringAcceptor(Acceptor):
                 ring.prepare_cancel_fd(self.listener.fileno(), CANCELLED)
                 while self._is_armed:
                     self._round(ring)
+                # Until the kernel has all posts of the last round.
                 while not self._round(ring, 0):
-                    pass  # the posts of the last round are not all on their way
+                    pass
             finally:
                 self._ring = None
 
-    def hand_over(self, reactor: Reactor, fd: int) -> None:
-        """Post a connection into the reactor's ring, or hand it over as that reactor likes it."""
+    def hand_over(self, reactor: Reactor[Any], fd: int) -> None:
+        """Post a connection into the reactor's ring, or hand it over in the way of a reactor without one."""
         if reactor.ring_fd < 0 or self._ring is None:
             reactor.add_connection(fd)
         else:
@@ -64,13 +69,13 @@ class UringAcceptor(Acceptor):
         self._is_armed = True
 
     def _round(self, ring: Ring, min_complete: int = 1) -> bool:
-        """Submit, wait, and act on what has completed; returns whether the kernel has taken all that was queued."""
+        """Submit, wait, and handle completions. Return whether the kernel has taken everything that was queued."""
         is_taken = False
         try:
             is_taken = ring.submit_and_wait(min_complete, int(WAKE_SECONDS * 1e9))
             self._failures = 0
         except OSError as error:
-            # What was queued is still there, and what has completed is read: only a ring that is lost is given up.
+            # What was queued stays queued, and completions are still read. Only a ring that keeps failing is given up.
             self._failures += 1
             if self._failures > FAILURES_MAX:
                 raise
@@ -92,7 +97,7 @@ class UringAcceptor(Acceptor):
             if not self.is_stopping:
                 self._arm(ring)
 
-    def _retry(self, reactor: Reactor, fd: int, res: int) -> None:
-        """A reactor's ring was full, or is gone: hand over by mailbox, which has room. It is still its turn."""
-        log.warning("a connection could not be posted (%s) and goes by mailbox", os.strerror(-res))
+    def _retry(self, reactor: Reactor[Any], fd: int, res: int) -> None:
+        """Hand over by mailbox: the reactor's ring was full, or is gone."""
+        log.warning("a connection could not be posted to a ring (%s) and goes by mailbox", os.strerror(-res))
         reactor.add_connection(fd)

@@ -1,7 +1,10 @@
-"""What every reactor does, whichever way it waits for its sockets.
+"""What every reactor does, however it waits for its sockets.
 
-A reactor is a thread that owns everything it touches on a request: its context, its clients, its timers. All of it is
-created inside the thread. From outside come connections (`add_connection`) and messages (`post`), nothing else.
+A reactor is a thread that owns everything it touches on a request: context, clients, timers. It creates all of that
+inside the thread (docs/decisions/001). Other threads give it connections (`add_connection`) and messages (`post`).
+
+A backend subclasses `Reactor` and provides `_open`, `_wait`, `_handle_events`, `_process_client`, `_discard`,
+`_close_discarded` and `_close`.
 """
 
 import errno
@@ -10,188 +13,198 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
-from ...concurrency import ConnectionLimit, Job, Mailbox, ThreadPool
-from ...http import HTTPError
-from ...http1 import CLOSED, IDLE, LINGERING, READY, SENDING, Connection, ReactorContext
+from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
+from ...protocol import CLOSED, IDLE, LINGERING, READY, Context
 from ...runtime import private_int, release_empty_pages, use_batch_scheduling
+from ..overload import refuse
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client
+from .options import Command, FinishedJob, Message, NewConnection, ReactorOptions
 
 log = logging.getLogger("mreactor")
 
-# What a peer can do to a socket at any time; everything else is worth a line in the log.
+# A peer can cause these at any time. Every other error is worth a line in the log.
 PEER_ERRORS = frozenset(
     {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH}
 )
 
 TICK_NANOSECONDS = int(TICK_SECONDS * 1e9)
 
-DRAIN = "drain"
-STOP = "stop"
 
-# What another ring posts into a reactor's ring along with a connection: the user_data of its completion.
-NEW_CONNECTION = 1 << 34
-
-BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nServer: mreactor\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: 39\r\nRetry-After: 1\r\nConnection: close\r\n\r\nThis server has too many connections.\r\n"
-)
-
-
-def refuse(sock: socket.SocketType) -> None:
-    """Tell a client politely that there is no room. What it has sent is read first, else a reset could follow."""
-    try:
-        sock.recv(64 * 1024)
-    except OSError:
-        pass  # nothing has come yet, or the client is gone
-    try:
-        sock.send(BUSY)
-        sock.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # the client is gone, which is what we want
-
-
-type Message = str | int | tuple[Client, Job]
-
-
-class Reactor(threading.Thread, ABC):
+class Reactor[C: Client](threading.Thread, ABC):
     """One thread, one way of waiting, one table of clients.
 
     Args:
         index: the reactor's number, from 0.
         make_context: called inside the thread.
-        jobs: where blocking handlers run.
-        fds_max: no file descriptor handed over is as large as this.
-        family: the address family of the connections.
-        connection_limit: counts the connections of each client address; None: they are not bounded.
-        batch_scheduling: it does not interrupt other threads when it wakes: there are more of its kind than cores.
+        pool: runs the connections' jobs.
+        options: see `ReactorOptions`.
+
+    Attributes:
+        context: the context, once the reactor is ready.
+        ready: set when the reactor serves, or has failed to start.
+        failure: why it could not start.
+        heartbeat: monotonic seconds of the last tick. The reactor writes it, the watchdog reads it.
+        ring_fd: the ring to which another ring may post connections; -1 for none.
     """
 
-    client_type: Callable[[socket.SocketType, Connection], Client]
-    ring_fd = -1  # where another ring may post connections, see `NEW_CONNECTION`
+    client_type: Callable[[socket.SocketType, Any], C]
+    ring_fd = -1
 
     def __init__(
-        self,
-        index: int,
-        make_context: Callable[[], ReactorContext],
-        jobs: ThreadPool,
-        fds_max: int,
-        family: int,
-        connection_limit: ConnectionLimit | None = None,
-        batch_scheduling: bool = False,
+        self, index: int, make_context: Callable[[], Context], pool: ThreadPool, options: ReactorOptions
     ) -> None:
         super().__init__(name=f"reactor-{index}", daemon=True)
         self.index = index
         self.ready = threading.Event()
         self.failure: BaseException | None = None
-        self.heartbeat = 0.0  # monotonic seconds of the last tick; written here, read by the watchdog
+        self.heartbeat = 0.0
         self._make_context = make_context
-        self._jobs = jobs
-        self._fds_max = fds_max
-        self._family = family
-        self._connection_limit = connection_limit
-        self._batch_scheduling = batch_scheduling
-        self._mailbox: Mailbox[Message] = Mailbox()
+        self._pool = pool
+        self._options = options
+        self._mailbox: Mailbox[Message[C]] = Mailbox()
         self._is_draining = False
         self._is_stopped = False
-        self._bytes_counted_early = (
-            0  # bytes counted as sent of which the kernel then took none; counted again when it does
-        )
+        # Bytes that the fast path has counted as sent and the kernel has not taken. They are counted when it does.
+        self._bytes_counted_early = 0
 
     # For other threads.
 
     def add_connection(self, fd: int) -> None:
-        """Hand over an accepted connection, non-blocking; called by the acceptor.
+        """Take over an accepted connection, non-blocking. Called by the acceptor.
 
         Raises:
-            OSError: it cannot be taken; the caller closes it.
+            OSError: it cannot be taken. The caller closes it.
         """
-        self.post(fd)
+        self.post(NewConnection(fd))
 
-    def post(self, message: Message) -> None:
-        """Leave a message; called by any thread."""
+    def post(self, message: Message[C]) -> None:
+        """Leave a message. Safe to call from any thread."""
         self._mailbox.post(message)
 
-    # The reactor's own.
+    # Reactor thread only.
 
     def run(self) -> None:
-        """Serve until stopped, or until drained."""
+        """Serve until stopped or drained."""
         try:
-            if self._batch_scheduling:
-                use_batch_scheduling()
-            self.context = self._make_context()
-            self.timers = TimerWheel(self.context.now, self._fds_max)
-            self._clients: list[Client | None] = [None] * self._fds_max
-            self._fd_highest = 0
-            self._deferred_clients: list[
-                Client
-            ] = []  # there is more to do for them, and no event will say so
-            self._has_messages = False
-            self._drain_check_after = (
-                0.0  # when draining has begun and what was handed over before is adopted
-            )
-            # Copies of its own, as of everything: see `sharing`.
-            self._bounds = [private_int(bound) for bound in BUCKETS]
-            self._open()
-            self.heartbeat = time.monotonic()
+            self._start_up()
         except BaseException as failure:
             self.failure = failure
-            self.ready.set()
             return
-        self.ready.set()
+        finally:
+            self.ready.set()
         while not self._is_stopped:
             try:
                 self._serve()
             except BaseException:
-                # Nothing is known to lead here. If something does, the others' connections live on.
+                # No known way leads here. If one does, the other clients' connections live on.
                 log.exception("a round of %s failed", self.name)
                 time.sleep(0.01)
         self._end()
+
+    def _start_up(self) -> None:
+        if self._options.batch_scheduling:
+            use_batch_scheduling()
+        self.context = self._make_context()
+        self.timers = TimerWheel(self.context.now, self._options.fds_max)
+        # Clients by descriptor: docs/decisions/003.
+        self._clients: list[C | None] = [None] * self._options.fds_max
+        self._fd_highest = 0
+        # Clients that have more to do and of which no event will tell.
+        self._deferred_clients: list[C] = []
+        # Clients whose sockets are closed after the round.
+        self._closing: list[C] = []
+        self._has_messages = False
+        # A drain may be over from this moment on: by then every connection handed over before it has a client.
+        self._drain_check_after = 0.0
+        self._bounds = [private_int(bound) for bound in BUCKETS]
+        self._open()
+        self.heartbeat = time.monotonic()
+
+    def _serve(self) -> None:
+        """Run rounds until stopped: wait, handle events, run what was deferred, keep the books."""
+        # Locals, since attributes cost more: docs/decisions/009.
+        context, deferred, closing = self.context, self._deferred_clients, self._closing
+        wait, handle_events, clock = self._wait, self._handle_events, time.monotonic_ns
+        counts, bounds = context.counters.service_time.counts, self._bounds
+        next_second = context.next_second
+        next_tick = received = sent = spent = longest = 0
+        while not self._is_stopped:
+            events = wait()
+            begun = clock()
+            now = begun / 1e9
+            if now >= next_second:
+                next_second = context.begin_second(now)
+            bytes_in, bytes_out, responses = handle_events(events, context.begin_round(now))
+            if deferred or closing or self._has_messages:
+                self._run_deferred()
+            ended = clock()
+            took = ended - begun
+            if took > longest:
+                longest = took
+            if context.slow_path_responses:
+                responses += context.slow_path_responses
+                context.slow_path_responses = 0
+            received += bytes_in
+            sent += bytes_out
+            if responses:
+                # Every response has left by now: an upper bound of its service time (docs/decisions/020).
+                counts[bisect_left(bounds, took)] += responses
+                spent += took * responses
+            if ended >= next_tick:
+                next_tick = self._tick(ended, received, sent, spent, longest)
+                received = sent = spent = longest = 0
 
     @abstractmethod
     def _open(self) -> None:
         """Create what waiting needs."""
 
     @abstractmethod
-    def _serve(self) -> None:
-        """Wait for events and act on them, round after round, until stopped."""
+    def _wait(self) -> Iterable[tuple[int, ...]]:
+        """Wait for events, a tick at most; not at all while clients are deferred."""
 
     @abstractmethod
-    def _process_client(self, client: Client) -> None:
-        """Let a client go as far as it can in one turn: send, read, and separate_hot_classes."""
+    def _handle_events(self, events: Any, idle_deadline: float) -> tuple[int, int, int]:
+        """Act on a round's events.
+
+        Returns:
+            bytes received and sent for responses computed on the fast path (cached ones are counted by the context),
+            and how many reads led to a response there, of either kind.
+        """
 
     @abstractmethod
-    def _discard(self, client: Client) -> None:
-        """Give up a client whose connection is closed; again does nothing."""
+    def _process_client(self, client: C) -> None:
+        """Let a client go as far as it can in one turn: send, read, then `_apply_state`."""
 
+    @abstractmethod
+    def _discard(self, client: C) -> None:
+        """Give up a client whose connection is closed. Idempotent."""
+
+    @abstractmethod
     def _close_discarded(self) -> None:
-        """After a round: close what was given up in it."""
+        """Close the sockets of clients that were given up. Called after a round's events."""
 
+    @abstractmethod
     def _close(self) -> None:
         """Give back what `_open` has created."""
 
     def _open_client(self, fd: int) -> None:
-        """Make a client of a connection handed over."""
-        counters = self.context.counters
-        counters.accepted += 1
-        sock = socket.SocketType(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
+        """Make a client of an accepted connection and give it its first turn."""
+        self.context.counters.accepted += 1
+        sock = socket.SocketType(self._options.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
         try:
-            peer = sock.getpeername()
-            if self._connection_limit is not None and not self._connection_limit.acquire(peer):
-                counters.error("address")
-                refuse(sock)
-                raise ConnectionRefusedError("this address has too many connections")
-            client = self.client_type(sock, Connection(self.context, peer))
+            client = self._make_client(sock)
         except Exception as error:
-            if not isinstance(
-                error, OSError
-            ):  # one means that the client is gone, or has too many connections
-                log.exception("a connection could not be adopted")
-            counters.closed += 1
+            # An OSError means that the client is gone or over its limit.
+            if not isinstance(error, OSError):
+                log.exception("a connection could not be opened")
+            self.context.counters.closed += 1
             sock.close()
             return
         self._fd_highest = max(self._fd_highest, fd)
@@ -203,8 +216,17 @@ class Reactor(threading.Thread, ABC):
         except Exception as error:
             self._fail(client, error)
 
-    def _apply_state(self, client: Client) -> None:
-        """Do what the connection wants besides reading and sending."""
+    def _make_client(self, sock: socket.SocketType) -> C:
+        peer = sock.getpeername()
+        limit = self._options.connection_limit
+        if limit is not None and not limit.acquire(peer):
+            self.context.counters.error("address")
+            refuse(sock, self._options.overload_response)
+            raise ConnectionRefusedError("this address has too many connections")
+        return self.client_type(sock, self.context.connect(peer))
+
+    def _apply_state(self, client: C) -> None:
+        """Do what the connection asks for besides reading and sending."""
         connection = client.connection
         job = connection.next_job()
         if job is not None:
@@ -216,24 +238,25 @@ class Reactor(threading.Thread, ABC):
         if state == READY:
             self._deferred_clients.append(client)
         elif state == LINGERING and not client.write_closed:
-            self._shut(client)
+            self._close_write_side(client)
         deadline = connection.deadline
         if state == IDLE:
-            # The fast lanes set the deadline anew and do not schedule it: it is looked at in time for the soonest one.
+            # The fast path moves the deadline without scheduling it. Look at the client in time for the soonest one.
             deadline = min(deadline, self.context.idle_deadline)
         self.timers.schedule(client.fd, deadline)
 
-    def _submit_job(self, client: Client, job: Job) -> None:
-        if self._jobs.submit(job, partial(self.post, (client, job))):
+    def _submit_job(self, client: C, job: Job) -> None:
+        if self._pool.submit(job, partial(self.post, FinishedJob(client, job))):
             return
         if client.connection.state == CLOSED:
-            job.run()  # it closes what nobody waits for: better here, where it may take time, than never
+            # The job closes what a client has left behind. Here it may take time; dropped, it would never be closed.
+            job.run()
         else:
-            job.error = HTTPError(503, "Too many requests are waiting.")
-            self.post((client, job))
+            client.connection.reject_job(job)
+            self.post(FinishedJob(client, job))
 
-    def _shut(self, client: Client) -> None:
-        """Tell the peer that all is said (FIN)."""
+    def _close_write_side(self, client: C) -> None:
+        """Tell the peer that everything is sent (FIN)."""
         client.write_closed = True
         try:
             client.shut(socket.SHUT_WR)
@@ -242,48 +265,50 @@ class Reactor(threading.Thread, ABC):
             self._discard(client)
 
     def _count_sent(self, count: int) -> None:
-        """Count bytes that the kernel has taken, but for those that the fast lane has counted before it did."""
-        paid = min(count, self._bytes_counted_early)
-        self._bytes_counted_early -= paid
-        self.context.counters.bytes_out += count - paid
+        """Count bytes that the kernel has taken, except those that the fast path counted before."""
+        counted = min(count, self._bytes_counted_early)
+        self._bytes_counted_early -= counted
+        self.context.counters.bytes_out += count - counted
 
-    def _remove_client(self, client: Client) -> None:
-        """Strike a client off the tables, just before its descriptor is closed and its number can come again."""
+    def _remove_client(self, client: C) -> None:
+        """Take a client off the tables, just before its descriptor is closed and the number can come again."""
         self._clients[client.fd] = None
         self.timers.forget(client.fd)
         self.context.counters.closed += 1
-        if self._connection_limit is not None:
-            self._connection_limit.release(client.connection.peer)
+        if self._options.connection_limit is not None:
+            self._options.connection_limit.release(client.connection.peer)
 
-    def _fail(self, client: Client | None, error: Exception) -> None:
-        """A client's socket or connection failed: it is closed, and nobody else is touched."""
+    def _fail(self, client: C | None, error: Exception) -> None:
+        """Close a client whose socket or connection failed. Other clients are not affected."""
         if client is None:
             log.error("an event failed", exc_info=error)
             return
+        counters = self.context.counters
         if not isinstance(error, OSError):
-            self.context.counters.error("connection")
+            counters.error("connection")
             log.error("a connection failed and was closed", exc_info=error)
         elif error.errno == errno.ETIMEDOUT:
-            self.context.count_timeout(SENDING)  # the kernel saw the stall first: see `listen` in server.py
+            # The kernel has seen the stall first: docs/decisions/053.
+            self.context.count_write_timeout()
         elif error.errno in PEER_ERRORS:
-            self.context.counters.error("peer")
+            counters.error("peer")
         else:
-            self.context.counters.error("socket")
+            counters.error("socket")
             log.warning("a socket failed and was closed: %s", error)
         client.connection.abort()
         self._apply_state(client)
 
     def _run_deferred(self) -> None:
-        """After a round's events, attend to what is not one: messages, and clients that have had a turn already.
+        """After a round's events: handle messages, and give deferred clients their turn.
 
-        Messages come last, since they may close a client of which the round still had an event.
+        Messages come after the events, since a message may close a client that still had an event in the round.
         """
         if self._has_messages:
             self._has_messages = False
             self._handle_messages()
-        again = self._deferred_clients[:]
+        deferred = self._deferred_clients[:]
         self._deferred_clients.clear()
-        for client in again:
+        for client in deferred:
             if client.closing:
                 continue
             try:
@@ -295,12 +320,12 @@ class Reactor(threading.Thread, ABC):
         self._close_discarded()
 
     def _tick(self, now: int, received: int, sent: int, spent: int, longest: int) -> int:
-        """Close the books, four times a second, act on deadlines, and return memory.
+        """Four times a second: keep the books, act on deadlines, return memory.
 
         Args:
             now: monotonic nanoseconds.
-            received, sent: bytes of the fast lane since the last tick.
-            spent: nanoseconds of context, of all requests since the last tick.
+            received, sent: bytes of the fast path since the last tick.
+            spent: nanoseconds of service, summed over all requests since the last tick.
             longest: nanoseconds of the longest round since the last tick.
 
         Returns:
@@ -312,8 +337,7 @@ class Reactor(threading.Thread, ABC):
         counters.service_time.total += spent
         counters.loop_lag.observe(longest)
         self.heartbeat = now / 1e9
-        if self.context.access is not None:
-            self.context.access.turn(self.heartbeat)
+        self.context.tick(self.heartbeat)
         self._handle_timeouts(self.heartbeat)
         release_empty_pages()
         if (
@@ -332,7 +356,7 @@ class Reactor(threading.Thread, ABC):
                 continue
             try:
                 if self._has_timely_request(client, now):
-                    # Not left to an event: a read ends at urgent data, and not each backend hears of what is behind it.
+                    # Do not wait for an event: a read stops at urgent data, and not every backend reports what follows.
                     self._deferred_clients.append(client)
                     continue
                 self._check_socket_error(client)
@@ -342,27 +366,27 @@ class Reactor(threading.Thread, ABC):
                 self._fail(client, error)
         self._close_discarded()
 
-    def _check_socket_error(self, client: Client) -> None:
-        """See for ourselves how a client is whose time has come, where events do not tell all; raises OSError."""
+    def _check_socket_error(self, client: C) -> None:
+        """Raise the socket's error (OSError) on backends whose events do not report every one."""
 
-    def _has_timely_request(self, client: Client, now: float) -> bool:
-        """Whether an idle client's next request was in time, and this thread too busy to see it: it will next round."""
+    def _has_timely_request(self, client: C, now: float) -> bool:
+        """An idle client's next request is in the kernel, and this thread was too busy to read it in time."""
         connection = client.connection
         return connection.state == IDLE and connection.deadline <= now and client.has_unread()
 
     def _handle_messages(self) -> None:
         for message in self._mailbox.take():
             match message:
-                case "drain":
+                case Command.DRAIN:
                     self._drain()
-                case "stop":
+                case Command.STOP:
                     self._is_stopped = True
-                case (Client() as client, Job() as job):
+                case FinishedJob(client, job):
                     self._return_job(client, job)
-                case int(fd):
+                case NewConnection(fd):
                     self._open_client(fd)
 
-    def _return_job(self, client: Client, job: Job) -> None:
+    def _return_job(self, client: C, job: Job) -> None:
         try:
             client.connection.job_done(job)
             if client.closing:
@@ -375,7 +399,7 @@ class Reactor(threading.Thread, ABC):
             self._fail(client, error)
 
     def _drain(self) -> None:
-        """Let clients finish: what they have sent is read and answered, and each answer is the connection's last."""
+        """Let clients finish: what they have sent is read and answered, and each response is the connection's last."""
         self._is_draining = True
         self._drain_check_after = time.monotonic() + TICK_SECONDS
         self.context.drain()
@@ -388,7 +412,7 @@ class Reactor(threading.Thread, ABC):
             except Exception as error:
                 self._fail(client, error)
 
-    def _all_clients(self) -> list[Client]:
+    def _all_clients(self) -> list[C]:
         clients = self._clients[: self._fd_highest + 1]
         return [client for client in clients if client is not None and not client.closing]
 
@@ -398,6 +422,5 @@ class Reactor(threading.Thread, ABC):
             client.connection.abort()
             self._discard(client)
         self._close()
-        if self.context.access is not None:
-            self.context.access.flush()
+        self.context.close()
         self._mailbox.close()

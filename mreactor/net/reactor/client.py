@@ -1,16 +1,19 @@
-"""What reactors hold of each client: the connection, its socket, and how far it has come."""
+"""What reactors keep for each client: its connection, its socket, and what is in flight."""
 
 import socket
 from collections import deque
+from collections.abc import Callable
 
-from ...http1 import Connection
-from ...protocol import FileBody
+from ...protocol import Connection, FileBody
 from ...runtime import hot
+
+# What a request from the cache takes: the socket's `recv` and `send`, and the connection.
+type FastPathClient = tuple[Callable[[int], bytes], Callable[..., int], Connection]
 
 
 @hot("__init__", "shut")
 class Client:
-    """A connection and its socket.
+    """A connection and its socket. Reactor thread only.
 
     Attributes:
         fd: the socket's descriptor.
@@ -18,7 +21,7 @@ class Client:
         closing: the connection is closed, and the socket is about to be.
     """
 
-    __slots__ = ("connection", "fd", "closing", "write_closed")
+    __slots__ = ("closing", "connection", "fd", "write_closed")
 
     def __init__(self, fd: int, connection: Connection) -> None:
         self.fd = fd
@@ -27,10 +30,10 @@ class Client:
         self.closing = False
 
     def has_unread(self) -> bool:
-        """Whether bytes wait in the kernel, of which the connection does not know.
+        """Return whether bytes wait in the kernel.
 
         Raises:
-            OSError: the socket has failed. That is told once: no event and no other look would find it any more.
+            OSError: the socket has failed. The kernel reports an error once, so no later event or call shows it again.
         """
         sock = self._borrow_socket()
         try:
@@ -41,7 +44,7 @@ class Client:
             sock.detach()
 
     def take_error(self) -> int:
-        """The number of the error that the socket has failed with, of which nobody was told; else 0."""
+        """Return and clear the socket's pending errno; 0 if there is none."""
         sock = self._borrow_socket()
         try:
             return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -57,7 +60,8 @@ class Client:
             sock.detach()
 
     def _borrow_socket(self) -> socket.SocketType:
-        """A socket object for a moment, to be detached: its end would close the descriptor. Any family will do."""
+        """Wrap the descriptor for one call. The caller detaches it: otherwise its end closes the descriptor."""
+        # No call here depends on the address family.
         return socket.SocketType(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, self.fd)
 
 
@@ -67,56 +71,62 @@ class EpollClient(Client):
 
     Attributes:
         sock: its socket.
-        fast_path: the socket's `recv` and `send`, and the connection: what a request from memory takes.
-        drain_reads: a read that came back short need not have emptied the socket.
+        fast_path: what the reactor's fast path needs, in one tuple.
+        drain_reads: a short read need not have emptied the socket, so reading goes on.
     """
 
-    __slots__ = ("drain_reads", "sock", "fast_path")
+    __slots__ = ("drain_reads", "fast_path", "sock")
 
     def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
-        Client.__init__(self, sock.fileno(), connection)  # super() takes a lock that all threads share
+        # Not super(), which takes a lock: docs/decisions/001.
+        Client.__init__(self, sock.fileno(), connection)
         self.sock = sock
-        self.fast_path = (sock.recv, sock.send, connection)
+        self.fast_path: FastPathClient = (sock.recv, sock.send, connection)
         self.drain_reads = False
 
 
 @hot("__init__")
 class UringClient(Client):
-    """A client with what is in flight for it. It takes the descriptor out of the socket that it is made with.
+    """A client of an io_uring reactor, and what is in flight for it.
 
     Attributes:
-        in_flight: what the kernel is sending, kept alive until it is done; None if there is nothing.
-        is_idle: the connection is, so that it takes bytes at once.
+        in_flight: what the kernel is sending, kept alive until its completion; None for nothing.
+        is_idle: the connection is idle, so it takes bytes at once.
         is_armed: the multishot receive is armed.
-        received: received while the connection was not ready; None before there was any, since a deque takes 0.7 KiB.
+        received: bytes that came while the connection took none; None until there are any.
         received_bytes: their size.
-        answer, attempt: the last answer that was attempted, and its send, to be used again for the same one.
-        attempted: the round that queued it. Until the next one it counts as in flight.
+        response, nonblocking_send: the last response that went out by a nonblocking send, and that operation, which is
+            used again for the same response.
+        sent_in_round: the round that queued it. The send counts as in flight until the next round.
     """
 
     __slots__ = (
-        "answer", "attempt", "attempted", "received", "received_bytes", "in_flight", "is_armed", "is_idle",
+        "in_flight", "is_armed", "is_idle", "nonblocking_send", "received", "received_bytes", "response",
+        "sent_in_round",
     )  # fmt: skip
 
     def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
-        Client.__init__(self, sock.fileno(), connection)  # super() takes a lock that all threads share
+        # Not super(), which takes a lock: docs/decisions/001.
+        Client.__init__(self, sock.fileno(), connection)
         self.in_flight: bytes | FileBody | None = None
         self.is_idle = False
         self.is_armed = False
+        # Made when needed: an empty deque takes 0.7 KiB.
         self.received: deque[bytes] | None = None
         self.received_bytes = 0
-        self.answer = b""
-        self.attempt = b""
-        self.attempted = 0
-        sock.detach()  # an object for each of thousands of sockets, of which the ring needs only the numbers
+        self.response = b""
+        self.nonblocking_send = b""
+        self.sent_in_round = 0
+        # The ring needs the number only; thousands of socket objects would be memory for nothing.
+        sock.detach()
 
     @property
     def has_pending_operations(self) -> bool:
-        """Whether the kernel still works for it, and will say when that is over."""
+        """The kernel works for this client and will report the end."""
         return self.is_armed or self.in_flight is not None
 
     def hold(self, data: bytes) -> None:
-        """Keep bytes, or the end of the stream, behind what is received."""
+        """Keep bytes, or the end of the stream (`b""`), until the connection takes them."""
         if self.received is None:
             self.received = deque()
         self.received.append(data)

@@ -1,0 +1,50 @@
+"""What a reactor is started with, and what other threads may tell it."""
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...concurrency import ConnectionLimit, Job
+from .client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class ReactorOptions:
+    """Settings that all reactors of a server share.
+
+    Attributes:
+        fds_max: every descriptor that is handed over is smaller than this.
+        family: address family of the connections.
+        connection_limit: bounds the connections of each address; None for no bound.
+        overload_response: sent to a client that is over that bound.
+        batch_scheduling: a reactor that wakes does not interrupt other threads; see docs/decisions/008.
+    """
+
+    fds_max: int
+    family: int
+    connection_limit: ConnectionLimit | None = None
+    overload_response: bytes = b""
+    batch_scheduling: bool = False
+
+
+class Command(enum.Enum):
+    """What the server tells a reactor."""
+
+    DRAIN = enum.auto()
+    STOP = enum.auto()
+
+
+class NewConnection(NamedTuple):
+    """An accepted socket, non-blocking. The reactor owns the descriptor from now on."""
+
+    fd: int
+
+
+class FinishedJob[C: Client](NamedTuple):
+    """A job that the thread pool is done with."""
+
+    client: C
+    job: Job
+
+
+type Message[C: Client] = Command | NewConnection | FinishedJob[C]
