@@ -21,7 +21,7 @@ import pytest
 
 from mreactor import App, Config, ConfigError, Limits, Request, Response, Server, StartError
 from mreactor.admin.listener import SNAPSHOT_SECONDS, ServerStatus, SnapshotCache, load_page, resolve
-from mreactor.net.reactor.base import STOP, Reactor
+from mreactor.net import Command, Reactor
 from tests.support.drivers import missing
 
 BACKENDS = ("epoll", "io_uring")
@@ -278,7 +278,7 @@ def test_a_dead_reactor_is_a_reason() -> None:
         started = {thread.name: thread for thread in set(threading.enumerate()) - threads}
         reactor = started["reactor-1"]
         assert isinstance(reactor, Reactor)
-        reactor.post(STOP)
+        reactor.post(Command.STOP)
         reactor.join(SECONDS_MAX)
         answer, text = ask(server, "/readyz")
         assert (answer.status, text) == (503, "reactor-1 has ended\n")

@@ -20,7 +20,7 @@ from mreactor.admin.watchdog import (
     read_stack,
     unhealthy_reactors,
 )
-from mreactor.net.reactor.base import STOP, Reactor
+from mreactor.net import Command, Reactor
 from tests.support.drivers import missing
 
 BACKENDS = ("epoll", "io_uring")
@@ -205,6 +205,6 @@ def test_a_handler_that_waits_is_shown_with_its_place(trap: Trap, caplog: pytest
 
 def test_a_reactor_that_has_ended_is_dead(trap: Trap, caplog: pytest.LogCaptureFixture) -> None:
     (reactor,) = trap.reactors
-    reactor.post(STOP)
+    reactor.post(Command.STOP)
     reactor.join(SECONDS_MAX)
     assert [str(each) for each in Watchdog([reactor]).check(time.monotonic())] == ["reactor-0 has ended"]

@@ -10,7 +10,7 @@ from mreactor.app.application import App
 from mreactor.config import Limits
 from mreactor.http.request import Request
 from mreactor.http1 import connection
-from mreactor.net.reactor.base import DRAIN
+from mreactor.net import Command
 from tests.soak.drain import OPTIONS, drain
 from tests.soak.server import serving
 from tests.support.drivers import SOCKET_KINDS, SocketDriver, missing, open_driver
@@ -65,7 +65,7 @@ def test_a_request_is_not_lost_that_comes_while_the_reactor_is_busy(
         # Both of these wait for the reactor now, and come in one round: the handler first, then the message.
         two.send(get("/busy/second"))
         if ends == "by draining":
-            driver.server._reactors[0].post(DRAIN)
+            driver.server._reactors[0].post(Command.DRAIN)
         gates["first"][1].set()
         assert gates["second"][0].wait(SECONDS_MAX)
         time.sleep(0.5 if ends == "by draining" else KEEPALIVE_SECONDS + 0.2)

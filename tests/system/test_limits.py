@@ -397,7 +397,7 @@ def test_connections_of_one_address_are_capped(kind: str) -> None:
         assert refused(from_address(driver, "127.0.0.2"))
         assert from_address(driver, "127.0.0.3").ask(get("/")).status == 200
         clients[0].close()
-        counts = driver.server._reactors[0]._connection_limit._counts
+        counts = driver.server._reactors[0]._options.connection_limit._counts
         driver.wait_until(lambda: counts["127.0.0.2"] == 2)
         assert from_address(driver, "127.0.0.2").ask(get("/")).status == 200
 

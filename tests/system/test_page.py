@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from mreactor import App, Config, Request, Server
-from mreactor.net.reactor.base import STOP, Reactor
+from mreactor.net import Command, Reactor
 from tests.support.browser import Browser, path_of_browser
 
 PATH = path_of_browser()
@@ -179,7 +179,7 @@ def test_it_says_why_the_server_is_not_ready(page: Browser) -> None:
         open_page(page, server)
         reactor = started["reactor-1"]
         assert isinstance(reactor, Reactor)
-        reactor.post(STOP)
+        reactor.post(Command.STOP)
         page.wait("!document.querySelector('#notice').hidden")
         assert page.value("document.querySelector('#notice').textContent") == (
             "The server is not ready. reactor-1 has ended."

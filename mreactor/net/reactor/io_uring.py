@@ -71,6 +71,9 @@ FD_MASK = 0xFFFFFFFF
 # The flags of a receive that brought bytes and stays armed. No other completion has both.
 RECEIVED = CQE_BUFFER | CQE_MORE
 
+# user_data, res, flags
+type Completions = Iterator[tuple[int, int, int]]
+
 
 @hot(
     "_serve", "_wait", "_open_client", "_make_client", "_process_client", "_count_sent", "_apply_state",
@@ -88,13 +91,11 @@ class UringReactor(Reactor[UringClient]):
         ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, MAILBOX)
         self.ring_fd = ring.fd
         self._tick_nanoseconds = private_int(TICK_NANOSECONDS)
-        ints = (
-            private_int(SEND_INCOMPLETE), private_int(BUFFER_BYTES), private_int(NONBLOCKING_SEND_BYTES_MAX),
-            private_int(FD_MASK), ring.attempt_flags,
-        )  # fmt: skip
         # What each round's completions take: docs/decisions/009.
         self._round_locals = (
-            *self.context.fast_path, self._clients, self._buffers.pool, ring.put, ring.pack_send, ints,
+            *self.context.fast_path, self._clients, self._buffers.pool, ring.put, ring.pack_send, ring.attempt_flags,
+            private_int(SEND_INCOMPLETE), private_int(BUFFER_BYTES), private_int(NONBLOCKING_SEND_BYTES_MAX),
+            private_int(FD_MASK),
         )  # fmt: skip
         # Counts submissions.
         self._round = 1
@@ -104,7 +105,7 @@ class UringReactor(Reactor[UringClient]):
         # Clients whose receives found the pool empty.
         self._starved: deque[UringClient] = deque()
 
-    def _wait(self) -> Iterator[tuple[int, int, int]]:
+    def _wait(self) -> Completions:
         """Give the last round's buffers back, submit what it has queued, and wait for completions."""
         self._buffers.recycle(self._used)
         self._used = 0
@@ -120,14 +121,9 @@ class UringReactor(Reactor[UringClient]):
         if self._is_new_round:
             self._round += 1
 
-    def _handle_events(
-        self, events: Iterator[tuple[int, int, int]], idle_deadline: float
-    ) -> tuple[int, int, int]:
-        (
-            find_response, find_route, find_body_route, head_end, body_methods, log_request,
-            clients, pool, put, pack_send, ints,
-        ) = self._round_locals  # fmt: skip
-        incomplete, buffer_bytes, size_max, fd_mask, send_flags = ints
+    def _handle_events(self, events: Completions, idle_deadline: float) -> tuple[int, int, int]:
+        (find_response, find_route, find_body, head_end, body_after, log_request, clients, pool, put, pack_send,
+         send_flags, incomplete, buffer_bytes, size_max, fd_mask) = self._round_locals  # fmt: skip
         send, skip, base, base_offset = OP_SEND, SQE_CQE_SKIP_SUCCESS, object_address, BASE_OFFSET
         this_round, wanted, shift, length = self._round, RECEIVED, CQE_BUFFER_SHIFT, len
         received = sent = responses = used = 0
@@ -135,8 +131,7 @@ class UringReactor(Reactor[UringClient]):
             client = clients[user_data & fd_mask]
             try:
                 if flags & wanted != wanted or client is None:
-                    if flags & CQE_BUFFER:
-                        used += 1
+                    used += 1 if flags & CQE_BUFFER else 0
                     self._handle_completion(client, user_data, res, flags)
                     continue
                 # Before anything can fail: a buffer that is not counted is not given back.
@@ -149,7 +144,7 @@ class UringReactor(Reactor[UringClient]):
                 connection = client.connection
                 # fast path: begin (docs/decisions/018)
                 body_route = (
-                    find_body_route(data[: (end := data.find(head_end) + 4)]) if data > body_methods else None
+                    find_body(data[: (end := data.find(head_end) + 4)]) if data > body_after else None
                 )
                 known = find_response(data) if body_route is None else None
                 if known is not None:
@@ -169,17 +164,20 @@ class UringReactor(Reactor[UringClient]):
                         computed = connection.receive_uncached(data)
                     # fast path: end
                     if computed is None or length(computed) > size_max:
-                        self._queue_response(client, computed)
-                        self._process_client(client)
+                        self._process_client_after(client, computed)
                         continue
                     response = computed
                     size = length(response)
                     sent += size
                 responses += 1
                 if response is not client.response:
-                    client.response, address = response, base(response) + base_offset
+                    client.response, address, mark = (
+                        response,
+                        base(response) + base_offset,
+                        incomplete | user_data,
+                    )
                     client.nonblocking_send = pack_send(
-                        send, skip, user_data, address, size, send_flags, incomplete | user_data
+                        send, skip, user_data, address, size, send_flags, mark
                     )
                 client.sent_in_round = this_round
                 put(client.nonblocking_send)
@@ -325,6 +323,11 @@ class UringReactor(Reactor[UringClient]):
         client.received_bytes -= len(data)
         self.context.counters.bytes_in += len(data)
         self._queue_response(client, client.connection.receive_data(data))
+
+    def _process_client_after(self, client: UringClient, response: bytes | None) -> None:
+        """Process a client whose response is too long for a nonblocking send, or that has none yet."""
+        self._queue_response(client, response)
+        self._process_client(client)
 
     def _queue_response(self, client: UringClient, response: bytes | None) -> None:
         if response is not None:
