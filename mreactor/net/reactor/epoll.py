@@ -72,7 +72,7 @@ class EpollReactor(Reactor[EpollClient]):
 
     def _handle_events(self, events: list[tuple[int, int]], idle_deadline: float) -> tuple[int, int, int]:
         (
-            find_response, find_route, find_body, head_end, body_after, log_request,
+            find_response, find_route, find_body, head_end, after, log_request,
             fast_path_clients, readable, read_bytes,
         ) = self._round_locals  # fmt: skip
         length = len
@@ -86,9 +86,7 @@ class EpollReactor(Reactor[EpollClient]):
             try:
                 data = recv(read_bytes)
                 # fast path: begin (docs/decisions/018; known bytes are shorter than a read, so nothing is left to read)
-                body_route = (
-                    find_body(data[: (end := data.find(head_end) + 4)]) if data > body_after else None
-                )
+                body_route = find_body(data[: (end := data.find(head_end) + 4)]) if data > after else None
                 known = find_response(data) if body_route is None else None
                 if known is not None:
                     response, size, hits, log_entry = known

@@ -122,7 +122,7 @@ class UringReactor(Reactor[UringClient]):
             self._round += 1
 
     def _handle_events(self, events: Completions, idle_deadline: float) -> tuple[int, int, int]:
-        (find_response, find_route, find_body, head_end, body_after, log_request, clients, pool, put, pack_send,
+        (find_response, find_route, find_body, head_end, after, log_request, clients, pool, put, pack,
          send_flags, incomplete, buffer_bytes, size_max, fd_mask) = self._round_locals  # fmt: skip
         send, skip, base, base_offset = OP_SEND, SQE_CQE_SKIP_SUCCESS, object_address, BASE_OFFSET
         this_round, wanted, shift, length = self._round, RECEIVED, CQE_BUFFER_SHIFT, len
@@ -143,9 +143,7 @@ class UringReactor(Reactor[UringClient]):
                     continue
                 connection = client.connection
                 # fast path: begin (docs/decisions/018)
-                body_route = (
-                    find_body(data[: (end := data.find(head_end) + 4)]) if data > body_after else None
-                )
+                body_route = find_body(data[: (end := data.find(head_end) + 4)]) if data > after else None
                 known = find_response(data) if body_route is None else None
                 if known is not None:
                     response, size, hits, log_entry = known
@@ -171,14 +169,9 @@ class UringReactor(Reactor[UringClient]):
                     sent += size
                 responses += 1
                 if response is not client.response:
-                    client.response, address, mark = (
-                        response,
-                        base(response) + base_offset,
-                        incomplete | user_data,
-                    )
-                    client.nonblocking_send = pack_send(
-                        send, skip, user_data, address, size, send_flags, mark
-                    )
+                    client.response, address = response, base(response) + base_offset
+                    mark = incomplete | user_data
+                    client.nonblocking_send = pack(send, skip, user_data, address, size, send_flags, mark)
                 client.sent_in_round = this_round
                 put(client.nonblocking_send)
             except Exception as error:
