@@ -89,6 +89,9 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument(
         "--servers", nargs="+", choices=servers.BY_NAME, default=list(servers.BY_NAME), metavar="SERVER"
     )
+    own.add_argument(
+        "--before", type=Path, metavar="DIR", help="also race the mreactor of another checkout, as the base"
+    )
     own.add_argument("--rounds", type=positive_int, default=5, help="rounds of each case (default: 5)")
     own.add_argument("--seconds", type=positive, default=2.0, help="length of one run (default: 2)")
     own.add_argument(
@@ -116,13 +119,15 @@ def parser() -> argparse.ArgumentParser:
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """The plan that the command line asks for."""
+    earlier = servers.before(options.before.resolve()) if options.before else ()
+    bases = [server.name for server in earlier] or options.base
     return Plan(
         tuple(cases.BY_NAME[name] for name in options.cases),
-        tuple(servers.BY_NAME[name] for name in options.servers),
+        (*(servers.BY_NAME[name] for name in options.servers), *earlier),
         options.rounds,
         options.seconds,
         options.warm_up,
-        tuple(options.base),
+        tuple(bases),
     )
 
 

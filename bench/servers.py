@@ -105,22 +105,34 @@ def running(server: Server, docroot: Docroot, threads: int, cores: frozenset[int
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Our environment with the repository on Python's path, and without what would falsify figures."""
+    """This process's environment with the repository on Python's path, and without what would falsify figures."""
     kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     return kept | {"PYTHONPATH": os.fspath(ROOT)} | more
 
 
-def mreactor(backend: str) -> Callable[[Site], Launch]:
-    """mreactor on one of its backends, as delivered: limits, deadlines and metrics on, access log off."""
+def mreactor(backend: str, root: Path = ROOT) -> Callable[[Site], Launch]:
+    """mreactor on one of its backends, as delivered: limits, deadlines and metrics on, access log off.
+
+    Args:
+        root: the checkout that it runs from.
+    """
 
     def launch(site: Site) -> Launch:
         command = [sys.executable, "-m", "mreactor", "--host", HOST, "--port", str(site.port)]
         command += ["--threads", str(site.threads), "--static", os.fspath(site.docroot.directory)]
         if "--backend" in options():
             command += ["--backend", backend]
-        return Launch(tuple(command), environment(WORKER_BACKEND=backend))
+        return Launch(tuple(command), environment(WORKER_BACKEND=backend, PYTHONPATH=os.fspath(root)))
 
     return launch
+
+
+def before(root: Path) -> tuple[Server, ...]:
+    """mreactor from another checkout, on both backends: what the code was before a change."""
+    return (
+        Server("before-epoll", mreactor("epoll", root), python, rings=False),
+        Server("before-io_uring", mreactor("io_uring", root), python, rings=True),
+    )
 
 
 @functools.cache

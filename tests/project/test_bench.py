@@ -648,6 +648,24 @@ class TestIdleClients:
         assert whole(answer) is complete
 
 
+class TestBefore:
+    def test_another_checkout_runs_as_the_base(self, tmp_path: Path) -> None:
+        options = race.parser().parse_args(["--before", str(tmp_path), "--servers", "mreactor-epoll"])
+        plan = race.plan_of(options)
+        assert [server.name for server in plan.servers] == [
+            "mreactor-epoll",
+            "before-epoll",
+            "before-io_uring",
+        ]
+        assert plan.bases == ("before-epoll", "before-io_uring")
+
+    def test_it_runs_from_its_own_code(self, tmp_path: Path) -> None:
+        (earlier, _) = servers.before(tmp_path)
+        with temporary_docroot() as docroot:
+            launch = earlier.launch(servers.Site(1, docroot, tmp_path, 1))
+        assert launch.environment["PYTHONPATH"] == str(tmp_path)
+
+
 class TestMissing:
     @pytest.fixture(autouse=True)
     def without_competitors(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
