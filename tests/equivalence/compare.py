@@ -1,0 +1,255 @@
+"""Compares two checkouts: the same scripts to both, and a second look at whatever differs."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import batched, count
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fuzz.shrink import shrink
+
+from .messages import wild_steps
+from .player import Player
+from .script import Open, Outcome, Script, Send
+from .server import APP, Metrics, Server, make_files, read_etags, serve
+
+BATCH = 400  # scripts played before outcomes are compared
+REPLAYS = 5
+SUSPECTS_MAX = 10  # of a suite: after so many it is enough
+NEIGHBOURS = 24  # scripts played together with a suspect, where it does not differ alone
+
+
+class Suite(NamedTuple):
+    """Scripts, and the server that they are for.
+
+    Attributes:
+        options: of the command line; the last is the application.
+        scripts: makes the scripts.
+        parallel: how many are played at a time.
+        apart: each script has a server of its own, which it ends.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    scripts: Callable[[], Iterable[Script]]
+    parallel: int = 24
+    apart: bool = False
+
+
+class Side(NamedTuple):
+    """One of the two that are compared: a checkout, and the application that it serves."""
+
+    checkout: Path
+    app: Path = APP
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a suite.
+
+    Attributes:
+        differences: each in words for people.
+        unsteady: names of scripts that differed once, and not when played again.
+        resets: closed connections that were reset, on each side.
+    """
+
+    scripts: int = 0
+    messages: int = 0
+    differences: list[str] = field(default_factory=list)
+    unsteady: list[str] = field(default_factory=list)
+    resets: list[int] = field(default_factory=lambda: [0, 0])
+
+
+class Pair:
+    """Two servers and a player for each. The players run in threads of their own.
+
+    Attributes:
+        servers: the old one and the new one.
+    """
+
+    def __init__(self, servers: tuple[Server, Server], parallel: int) -> None:
+        self.servers = servers
+        self._players = [Player(server.address, server.terminate) for server in servers]
+        self._threads = ThreadPoolExecutor(2)
+        self._parallel = parallel
+
+    def play(self, scripts: Sequence[Script]) -> list[tuple[Outcome, Outcome]]:
+        """Play scripts against both servers at once."""
+        old, new = [self._threads.submit(player.play, scripts, self._parallel) for player in self._players]
+        return list(zip(old.result(), new.result(), strict=True))
+
+    def differs(self, script: Script, among: Sequence[Script] = ()) -> bool:
+        """Whether a script differs steadily: no outcome of the old server is one of the new server's."""
+        essences: tuple[set[object], set[object]] = set(), set()
+        for _ in range(REPLAYS):
+            outcomes = self.play([*among, script])[-1]
+            for seen, outcome in zip(essences, outcomes, strict=True):
+                seen.add(outcome.essence)
+            if not essences[0].isdisjoint(essences[1]):
+                return False
+        return True
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown()
+        for player in self._players:
+            player.close()
+
+
+class Comparer:
+    """Compares two sides on one backend.
+
+    Args:
+        folder: for the servers to run in.
+
+    Attributes:
+        etags: of the files that are served.
+    """
+
+    def __init__(self, old: Side, new: Side, backend: str, folder: Path) -> None:
+        self._sides = (old, new)
+        self._backend = backend
+        self._folder = folder
+        self._files = make_files(folder / "files")
+        self._numbers = count()
+        self.etags = read_etags(self._files)
+
+    def run(self, suite: Suite) -> Result:
+        """Play a suite and compare all that is to be equal."""
+        result = Result()
+        suspects: list[tuple[Script, Sequence[Script]]] = []
+        if suite.apart:
+            for script in suite.scripts():
+                suspects += self._run_part(suite, [script], result)
+        else:
+            suspects += self._run_part(suite, suite.scripts(), result)
+        if suspects:
+            self._look_again(suite, suspects, result)
+        return result
+
+    @contextmanager
+    def pair(self, suite: Suite) -> Iterator[Pair]:
+        """Start the two servers of a suite."""
+        folder = self._folder / f"{suite.name}-{next(self._numbers)}"
+        old, new = self._sides
+        with (
+            serve(old.checkout, folder / "old", self._files, self._backend, suite.options, old.app) as first,
+            serve(new.checkout, folder / "new", self._files, self._backend, suite.options, new.app) as second,
+        ):
+            pair = Pair((first, second), suite.parallel)
+            try:
+                yield pair
+            finally:
+                pair.close()
+
+    def _run_part(
+        self, suite: Suite, scripts: Iterable[Script], result: Result
+    ) -> list[tuple[Script, Sequence[Script]]]:
+        """Play scripts on one pair of servers. Return those that differ, each with what was played before it."""
+        suspects: list[tuple[Script, Sequence[Script]]] = []
+        with self.pair(suite) as pair:
+            for batch in batched(scripts, BATCH, strict=False):
+                for at, (old, new) in enumerate(pair.play(batch)):
+                    tell_apart(result, batch[at], old, new)
+                    if old.essence != new.essence:
+                        suspects.append((batch[at], batch[max(0, at - NEIGHBOURS) : at]))
+                if len(suspects) >= SUSPECTS_MAX:
+                    break
+            metrics = [] if suite.apart else [server.metrics() for server in pair.servers]
+            codes = [server.stop() for server in pair.servers]
+            lines = [server.access_lines() for server in pair.servers]
+        if codes[0] != codes[1]:
+            result.differences.append(f"exit code {codes[0]} became {codes[1]}")
+        if metrics:
+            result.differences += compare_metrics(*metrics)
+        result.differences += compare_lines(*lines)
+        return suspects
+
+    def _look_again(
+        self, suite: Suite, suspects: Sequence[tuple[Script, Sequence[Script]]], result: Result
+    ) -> None:
+        """Play suspects again on fresh servers; what differs each time is a difference."""
+        if suite.apart:
+            result.differences += [f"{script.name}: differs; not played again" for script, _ in suspects]
+            return
+        with self.pair(suite) as pair:
+            for script, before in suspects[:SUSPECTS_MAX]:
+                if pair.differs(script):
+                    result.differences.append(describe(pair, minimal(pair, script)))
+                elif pair.differs(script, before):
+                    result.differences.append("only behind other scripts:\n" + describe(pair, script, before))
+                else:
+                    result.unsteady.append(script.name)
+
+
+def tell_apart(result: Result, script: Script, old: Outcome, new: Outcome) -> None:
+    """Count what was played."""
+    result.scripts += 1
+    result.messages += script.messages
+    result.resets[0] += old.resets
+    result.resets[1] += new.resets
+
+
+def compare_metrics(old: Metrics, new: Metrics) -> list[str]:
+    """Compare two sets of counters."""
+    return [
+        f"metrics: {name} {old.get(name)} became {new.get(name)}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
+def compare_lines(old: Counter[str], new: Counter[str]) -> list[str]:
+    """Compare two access logs. The first lines of each side that the other lacks are shown."""
+    missing, added = old - new, new - old
+    if not missing and not added:
+        return []
+    shown = [f"  - {line}" for line in list(missing)[:3]] + [f"  + {line}" for line in list(added)[:3]]
+    return [f"access log: {missing.total()} lines are missing, {added.total()} are new\n" + "\n".join(shown)]
+
+
+def minimal(pair: Pair, script: Script) -> Script:
+    """Make a script that differs as short as it may be: one message that differs by itself, if there is one."""
+    old, new = pair.play([script])[0]
+    at = first_difference(old, new)
+    sends = [step for step in script.steps[: at + 1] if isinstance(step, Send) and step.client == 0]
+    openings = [number for number, step in enumerate(script.steps[: at + 1]) if step == Open()]
+    tail = Script(f"{script.name} (its end)", script.steps[openings[-1] : at + 1]) if openings else script
+    whole = b"".join(step.data for step in tail.steps if isinstance(step, Send) and step.client == 0)
+    for data in (sends[-1].data if sends else b"", whole):
+        one = Script(f"{script.name} (one message)", wild_steps(data))
+        if pair.differs(one):
+            short = shrink(data, lambda part: pair.differs(Script("", wild_steps(part))))
+            return Script(f"{script.name} (shortened)", wild_steps(short))
+    return tail if pair.differs(tail) else script
+
+
+def first_difference(old: Outcome, new: Outcome) -> int:
+    """Return the number of the first step where two outcomes part; where only the ends differ, of the last step."""
+    for one, other in zip(old.received, new.received, strict=False):
+        if one != other:
+            return min(one[0], other[0])
+    return max((number for number, _ in (*old.received, *new.received)), default=0)
+
+
+def describe(pair: Pair, script: Script, before: Sequence[Script] = ()) -> str:
+    """Show a difference: what to send, and what comes back from each side."""
+    old, new = pair.play([*before, script])[-1]
+    at = first_difference(old, new)
+    steps = [f"    {step}" for step in script.steps[: at + 1]]
+    return "\n".join((
+        f"{script.name}:",
+        *(steps if len(steps) <= 12 else [f"    ... {len(steps) - 12} steps", *steps[-12:]]),
+        f"  old: {tail_of(old, at)}",
+        f"  new: {tail_of(new, at)}",
+    ))  # fmt: skip
+
+
+def tail_of(outcome: Outcome, at: int) -> str:
+    """Show what came at a step, and how the connections ended."""
+    received = b"".join(data for number, data in outcome.received if number == at)
+    shown = repr(received) if len(received) <= 1200 else f"{received[:600]!r} ... {received[-600:]!r}"
+    return f"{shown}, {', '.join(outcome.ends)}"
