@@ -2,6 +2,7 @@
 
     python -m tests.equivalence OLD NEW                             # both backends, 200,000 messages each
     python -m tests.equivalence OLD NEW --backend epoll --seed 7    # one backend, a seed of your own
+    python -m tests.equivalence OLD NEW --reworded                  # sentences of error pages may differ
     nox -s equivalence -- REVISION                                  # a commit, compared with this tree
 
 The player imports nothing of the checkouts: it starts each as `python -m mreactor` and talks to it over loopback

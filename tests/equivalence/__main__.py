@@ -28,7 +28,7 @@ def main() -> int:
     results = []
     for backend in backends:
         with tempfile.TemporaryDirectory(prefix="mreactor-equivalence-") as folder:
-            comparer = Comparer(old, new, backend, Path(folder))
+            comparer = Comparer(old, new, backend, Path(folder), options.reworded)
             for suite in suites(options.messages, seed, comparer.etags):
                 begun = time.monotonic()
                 result = comparer.run(suite)
@@ -49,6 +49,9 @@ def parse() -> argparse.Namespace:
         "--messages", type=int, default=200_000, metavar="N", help="generated messages (default: 200000)"
     )
     parser.add_argument("--seed", type=int, metavar="S", help="seed; without it a fresh one, which is shown")
+    parser.add_argument(
+        "--reworded", action="store_true", help="let the sentences of error pages differ, and their lengths"
+    )
     return parser.parse_args()
 
 
@@ -76,8 +79,12 @@ def conclude(results: list[tuple[str, Result]]) -> int:
     for where, result in results:
         for name in result.unsteady:
             print(f"\nunsteady ({where}): {name}: differed once, and not when played again")
+    shown: set[str] = set()
     for where, what in differences:
-        print(f"\ndifference ({where}): {what}")
+        # Many messages meet one change: it is shown once for all that send back the same.
+        if (essence := what.partition("\n  old: ")[2] or what) not in shown:
+            shown.add(essence)
+            print(f"\ndifference ({where}): {what}")
     print(f"\n{messages:,} messages, {len(differences)} differences")
     return 1 if differences else 0
 

@@ -29,7 +29,8 @@ def steps_of(case: Case, cuts: Sequence[int]) -> tuple[Step, ...]:
     for start, end in pairwise(edges):
         steps += [Send(case.raw[start:end]), *SETTLE]
     if not case.is_cut:
-        steps.append(Send(FOLLOWING))
+        # By the second probe's response, the round that has read the last piece is over, and has closed what it ends.
+        steps += [*SETTLE, Send(FOLLOWING)]
     return (*steps, *END)
 
 

@@ -14,7 +14,7 @@ from tests.fuzz.shrink import shrink
 from .messages import wild_steps
 from .player import Player
 from .script import Open, Outcome, Script, Send
-from .server import APP, Metrics, Server, make_files, read_etags, serve
+from .server import APP, SENT, Metrics, Server, make_files, read_etags, serve
 
 BATCH = 400  # scripts played before outcomes are compared
 REPLAYS = 5
@@ -66,12 +66,17 @@ class Result:
 class Pair:
     """Two servers and a player for each. The players run in threads of their own.
 
+    Args:
+        parallel: how many scripts are played at a time.
+        reworded: the sentences of error pages may differ.
+
     Attributes:
         servers: the old one and the new one.
     """
 
-    def __init__(self, servers: tuple[Server, Server], parallel: int) -> None:
+    def __init__(self, servers: tuple[Server, Server], parallel: int, reworded: bool) -> None:
         self.servers = servers
+        self._reworded = reworded
         self._players = [Player(server.address, server.terminate) for server in servers]
         self._threads = ThreadPoolExecutor(2)
         self._parallel = parallel
@@ -81,16 +86,24 @@ class Pair:
         old, new = [self._threads.submit(player.play, scripts, self._parallel) for player in self._players]
         return list(zip(old.result(), new.result(), strict=True))
 
+    def is_equal(self, old: Outcome, new: Outcome) -> bool:
+        """Whether two outcomes are equal in all that has to be."""
+        return old.essence(self._reworded) == new.essence(self._reworded)
+
     def differs(self, script: Script, among: Sequence[Script] = ()) -> bool:
         """Whether a script differs steadily: no outcome of the old server is one of the new server's."""
         essences: tuple[set[object], set[object]] = set(), set()
         for _ in range(REPLAYS):
             outcomes = self.play([*among, script])[-1]
             for seen, outcome in zip(essences, outcomes, strict=True):
-                seen.add(outcome.essence)
+                seen.add(outcome.essence(self._reworded))
             if not essences[0].isdisjoint(essences[1]):
                 return False
         return True
+
+    def of_both[T](self, ask: Callable[[Server], T]) -> list[T]:
+        """Call a method of both servers at once: each may have to wait."""
+        return list(self._threads.map(ask, self.servers))
 
     def close(self) -> None:
         """End the threads."""
@@ -104,12 +117,14 @@ class Comparer:
 
     Args:
         folder: for the servers to run in.
+        reworded: the sentences of error pages may differ, and with them what depends on their length.
 
     Attributes:
         etags: of the files that are served.
     """
 
-    def __init__(self, old: Side, new: Side, backend: str, folder: Path) -> None:
+    def __init__(self, old: Side, new: Side, backend: str, folder: Path, reworded: bool = False) -> None:
+        self._reworded = reworded
         self._sides = (old, new)
         self._backend = backend
         self._folder = folder
@@ -139,7 +154,7 @@ class Comparer:
             serve(old.checkout, folder / "old", self._files, self._backend, suite.options, old.app) as first,
             serve(new.checkout, folder / "new", self._files, self._backend, suite.options, new.app) as second,
         ):
-            pair = Pair((first, second), suite.parallel)
+            pair = Pair((first, second), suite.parallel, self._reworded)
             try:
                 yield pair
             finally:
@@ -154,18 +169,18 @@ class Comparer:
             for batch in batched(scripts, BATCH, strict=False):
                 for at, (old, new) in enumerate(pair.play(batch)):
                     tell_apart(result, batch[at], old, new)
-                    if old.essence != new.essence:
+                    if not pair.is_equal(old, new):
                         suspects.append((batch[at], batch[max(0, at - NEIGHBOURS) : at]))
                 if len(suspects) >= SUSPECTS_MAX:
                     break
-            metrics = [] if suite.apart else [server.metrics() for server in pair.servers]
-            codes = [server.stop() for server in pair.servers]
-            lines = [server.access_lines() for server in pair.servers]
+            metrics = [] if suite.apart else pair.of_both(Server.metrics)
+            codes = pair.of_both(Server.stop)
+            lines = pair.of_both(Server.access_lines)
         if codes[0] != codes[1]:
             result.differences.append(f"exit code {codes[0]} became {codes[1]}")
         if metrics:
-            result.differences += compare_metrics(*metrics)
-        result.differences += compare_lines(*lines)
+            result.differences += compare_metrics(metrics[0], metrics[1], self._reworded)
+        result.differences += compare_lines(lines[0], lines[1], self._reworded)
         return suspects
 
     def _look_again(
@@ -193,17 +208,19 @@ def tell_apart(result: Result, script: Script, old: Outcome, new: Outcome) -> No
     result.resets[1] += new.resets
 
 
-def compare_metrics(old: Metrics, new: Metrics) -> list[str]:
+def compare_metrics(old: Metrics, new: Metrics, reworded: bool) -> list[str]:
     """Compare two sets of counters."""
     return [
         f"metrics: {name} {old.get(name)} became {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) and not (reworded and name == SENT)
     ]
 
 
-def compare_lines(old: Counter[str], new: Counter[str]) -> list[str]:
+def compare_lines(old: Counter[str], new: Counter[str], reworded: bool) -> list[str]:
     """Compare two access logs. The first lines of each side that the other lacks are shown."""
+    if reworded:
+        old, new = without_sizes(old), without_sizes(new)
     missing, added = old - new, new - old
     if not missing and not added:
         return []
@@ -211,20 +228,27 @@ def compare_lines(old: Counter[str], new: Counter[str]) -> list[str]:
     return [f"access log: {missing.total()} lines are missing, {added.total()} are new\n" + "\n".join(shown)]
 
 
+def without_sizes(lines: Counter[str]) -> Counter[str]:
+    """Return lines of the access log without the sizes of error pages."""
+    sizeless: Counter[str] = Counter()
+    for line, number in lines.items():
+        start, status, _ = line.rsplit(" ", 2)
+        sizeless[f"{start} {status}" if status >= "400" else line] += number
+    return sizeless
+
+
 def minimal(pair: Pair, script: Script) -> Script:
-    """Make a script that differs as short as it may be: one message that differs by itself, if there is one."""
-    old, new = pair.play([script])[0]
-    at = first_difference(old, new)
-    sends = [step for step in script.steps[: at + 1] if isinstance(step, Send) and step.client == 0]
-    openings = [number for number, step in enumerate(script.steps[: at + 1]) if step == Open()]
-    tail = Script(f"{script.name} (its end)", script.steps[openings[-1] : at + 1]) if openings else script
-    whole = b"".join(step.data for step in tail.steps if isinstance(step, Send) and step.client == 0)
-    for data in (sends[-1].data if sends else b"", whole):
-        one = Script(f"{script.name} (one message)", wild_steps(data))
-        if pair.differs(one):
-            short = shrink(data, lambda part: pair.differs(Script("", wild_steps(part))))
-            return Script(f"{script.name} (shortened)", wild_steps(short))
-    return tail if pair.differs(tail) else script
+    """Make a script that differs as short as it can be: one message that differs by itself, if there is one."""
+    at = first_difference(*pair.play([script])[0])
+    steps = script.steps[: at + 1]
+    opened = [number for number, step in enumerate(steps) if isinstance(step, Open) and step.client == 0]
+    last = Script(f"{script.name}, its last connection", steps[opened[-1] :] if opened else steps)
+    sent = [step.data for step in last.steps if isinstance(step, Send) and step.client == 0]
+    for message in (*sent[-1:], b"".join(sent)):
+        if pair.differs(Script("", wild_steps(message))):
+            short = shrink(message, lambda part: pair.differs(Script("", wild_steps(part))))
+            return Script(f"{script.name}, shortened", wild_steps(short))
+    return last if pair.differs(last) else script
 
 
 def first_difference(old: Outcome, new: Outcome) -> int:

@@ -3,12 +3,20 @@
 import re
 
 _DATE = re.compile(rb"\r\nDate: [^\r]*")
+_SENTENCE = re.compile(
+    rb"\r\nContent-Length: [0-9]++((?:\r\n[^\r]++)*+\r\n\r\n<!doctype html>\n[^\r]*?)<p>[^<\r]*+</p>"
+)
 _LENGTH = re.compile(rb"\r\nContent-Length: ([0-9]+)\r\n")
 
 
 def blot_dates(data: bytes) -> bytes:
     """Return the bytes with the value of each Date left out."""
     return _DATE.sub(b"\r\nDate: *", data)
+
+
+def blot_sentences(data: bytes) -> bytes:
+    """Return the bytes with the sentence of each error page left out, and the page's length with it."""
+    return _SENTENCE.sub(rb"\r\nContent-Length: *\1<p>*</p>", data)
 
 
 def find_end(data: bytes, methods: tuple[bytes, ...]) -> int:

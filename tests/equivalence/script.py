@@ -7,6 +7,8 @@ responses it waits for.
 
 from typing import NamedTuple
 
+from .responses import blot_sentences
+
 PROBER = 15  # the client that asks whether the server has read what the others sent
 PROBE = b"GET /probe HTTP/1.1\r\nHost: probe\r\n\r\n"
 CLIENTS_MAX = 16  # connections in one script
@@ -106,10 +108,11 @@ class Outcome(NamedTuple):
     ends: tuple[str, ...]
     resets: int = 0
 
-    @property
-    def essence(self) -> tuple[object, ...]:
-        """What must be equal on both sides."""
-        return self.received, self.ends
+    def essence(self, reworded: bool) -> tuple[object, ...]:
+        """What must be equal on both sides; `reworded`: but for the sentences of error pages."""
+        if not reworded:
+            return self.received, self.ends
+        return tuple((at, blot_sentences(data)) for at, data in self.received), self.ends
 
 
 CLOSED, OPEN, LATE = "closed", "open", "late"
