@@ -93,6 +93,7 @@ def test_metrics_are_summed_and_compared() -> None:
         'mreactor_requests_total{reactor="1",method="GET",status="200"} 4\n'
         'mreactor_connections_open{reactor="0"} 2\n'
         'mreactor_reply_cache_hits_total{reactor="0"} 5\n'
+        'mreactor_errors_total{reactor="0",kind="peer"} 5\n'
         "# HELP mreactor_sent_bytes_total 1\n"
         'mreactor_sent_bytes_total{reactor="0"} 100\n'
     )
@@ -109,7 +110,7 @@ def test_metrics_are_summed_and_compared() -> None:
 def test_log_lines_are_compared_as_a_multiset() -> None:
     old = Counter(['127.0.0.1 - - [] "GET / HTTP/1.1" 404 100'] * 2)
     assert not compare_lines(old, Counter(old), False)
-    assert "1 lines are missing, 0 are new" in compare_lines(old, Counter(set(old)), False)[0]
+    assert "1 lines are missing, 0 are new" in compare_lines(old, Counter(set(old)), False)["access log"]
     resized = Counter({line.replace("100", "99"): number for line, number in old.items()})
     assert compare_lines(old, resized, False)
     assert not compare_lines(old, resized, True)

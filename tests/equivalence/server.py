@@ -27,8 +27,9 @@ _LISTENING = re.compile(rb"http://([0-9.]+):([0-9]+)")
 _SAMPLE = re.compile(r"^(mreactor_\w+)(?:\{(.*)\})? ([0-9.e+]+)$", re.MULTILINE)
 _TIME = re.compile(r"\[[^]]*\]")
 _OPEN = "mreactor_connections_open"
-# Counters that follow from what clients send, whatever the time. Cache hits do not: a cached response is good for the
-# rest of its second. What these are compared by are published names.
+# Counters that follow from what clients send, whatever the time. These names are published. Cache hits depend on time:
+# a cached response is good for the rest of its second. So do errors of kind "peer": the server notices a reset only
+# where it reads or writes after it.
 SENT = "mreactor_sent_bytes_total"
 COUNTED = (
     "mreactor_requests_total",
@@ -110,7 +111,7 @@ def read_metrics(text: str) -> Metrics:
     """Read `COUNTED` and the number of open connections from `/metrics`, summed over reactors."""
     sums: Metrics = {_OPEN: 0.0}
     for name, labels, value in _SAMPLE.findall(text):
-        if name in COUNTED or name == _OPEN:
+        if (name in COUNTED or name == _OPEN) and 'kind="peer"' not in labels:
             kept = ",".join(
                 label for label in labels.split(",") if label and not label.startswith("reactor=")
             )
