@@ -5,7 +5,7 @@
     nox -s bench                        the microbenchmarks, compared with the last run
     nox -s fuzz -- --seconds 3600       mutated messages, for an hour
     nox -s soak -- --requests 10000000  a server under load, its memory and descriptors watched
-    nox -s equivalence -- main          a commit and this tree, compared byte by byte from outside
+    nox -s equivalence -- REVISION      a commit and this tree, compared byte by byte from outside
 
 The tests run on every interpreter found that mreactor is for; on the free-threaded 3.13 always. Versions of the tools
 stand in pyproject.toml, under `dependency-groups`. The tags part the default sessions into three parts that take
@@ -132,8 +132,7 @@ TESTED = [nox.param(FREE_THREADED, id="3.13t")] + [
 PAGE = "tests/test_page.py"
 # Tests of what surrounds the package, of which they run no line that others do not.
 SURROUNDINGS = [
-    f"tests/test_{name}.py"
-    for name in ("bench", "docs", "equivalence", "provisioning", "provisioning_build", "tidy")
+    f"tests/test_{name}.py" for name in ("bench", "docs", "provisioning", "provisioning_build", "tidy")
 ]
 
 
@@ -218,20 +217,6 @@ def soak(session: nox.Session, backend: str) -> None:
     session.run("python", "-m", "tests.soak", *asked, "--backend", backend)
 
 
-@nox.session(python=FREE_THREADED)
-def equivalence(session: nox.Session) -> None:
-    """A commit and this tree as servers: do they behave alike? `nox -s equivalence -- REVISION --messages 200000`."""
-    if not session.posargs:
-        session.error("name the commit to compare with: nox -s equivalence -- REVISION")
-    revision, *options = session.posargs
-    checkout = str(Path(session.create_tmp(), "checkout"))
-    session.run("git", "worktree", "add", "--force", "--detach", checkout, revision, external=True)
-    try:
-        session.run("python", "-m", "tests.equivalence", checkout, str(ROOT), *options)
-    finally:
-        session.run("git", "worktree", "remove", "--force", checkout, external=True)
-
-
 @nox.session(python=FREE_THREADED, tags=["third-part"])
 def build(session: nox.Session) -> None:
     """Wheel and source archive, what they hold, and the command that the wheel installs."""
@@ -254,6 +239,20 @@ def bench(session: nox.Session) -> None:
     install(session, "bench")
     options = ("--benchmark-only", "--benchmark-autosave", "--benchmark-compare", "-W", "default")
     session.run("python", "-m", "pytest", "bench", *options, *session.posargs)
+
+
+@nox.session(python=FREE_THREADED)
+def equivalence(session: nox.Session) -> None:
+    """Compare the servers of a commit and of this tree; `nox -s equivalence -- REVISION --messages 200000`."""
+    if not session.posargs:
+        session.error("name the commit to compare with: nox -s equivalence -- REVISION")
+    revision, *options = session.posargs
+    checkout = str(Path(session.create_tmp(), "checkout"))
+    session.run("git", "worktree", "add", "--force", "--detach", checkout, revision, external=True)
+    try:
+        session.run("python", "-m", "tests.equivalence", checkout, str(ROOT), *options)
+    finally:
+        session.run("git", "worktree", "remove", "--force", checkout, external=True)
 
 
 def install(session: nox.Session, group: str) -> None:

@@ -78,7 +78,7 @@ def conclude(results: list[tuple[str, Result]]) -> int:
     differences = [(where, what) for where, result in results for what in result.differences]
     for where, result in results:
         for name in result.unsteady:
-            print(f"\nunsteady ({where}): {name}: differed once, and not when played again")
+            print(f"\nunsteady ({where}): {name}")
     shown: set[str] = set()
     for where, what in differences:
         # Many messages meet one change: it is shown once for all that send back the same.

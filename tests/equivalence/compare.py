@@ -13,7 +13,7 @@ from tests.fuzz.shrink import shrink
 
 from .messages import wild_steps
 from .player import Player
-from .script import Open, Outcome, Script, Send
+from .script import LATE, Open, Outcome, Script, Send
 from .server import APP, SENT, Metrics, Server, make_files, read_etags, serve
 
 BATCH = 400  # scripts played before outcomes are compared
@@ -64,7 +64,7 @@ class Result:
 
     Attributes:
         differences: each in words for people.
-        unsteady: names of scripts and counters that differed once, and not when played again.
+        unsteady: names of scripts and counters that differed once and not when played again, or took too long.
         resets: closed connections that were reset, on each side.
     """
 
@@ -202,6 +202,8 @@ class Comparer:
             for batch in batched(scripts, BATCH, strict=False):
                 for at, (old, new) in enumerate(pair.play(batch)):
                     result.add(batch[at], old, new)
+                    if LATE in old.ends and LATE in new.ends:
+                        result.unsteady.append(f"{batch[at].name}: a step waited in vain, on both sides")
                     if not pair.is_equal(old, new):
                         suspects.append(Suspect(batch[at], batch[max(0, at - NEIGHBOURS) : at]))
                 if len(suspects) >= SUSPECTS_MAX:

@@ -45,6 +45,10 @@ type Address = tuple[str, int]
 type Metrics = dict[str, float]
 
 
+class NotStarted(Exception):
+    """A server that has ended, or says nothing; the text is what it wrote to its standard error."""
+
+
 class Server:
     """A running server.
 
@@ -102,7 +106,7 @@ class Server:
         limit = time.monotonic() + START_SECONDS
         while (found := _LISTENING.search((self._folder / "stdout").read_bytes())) is None:
             if self._process.poll() is not None or time.monotonic() > limit:
-                raise RuntimeError(f"the server does not start: {(self._folder / 'stderr').read_text()}")
+                raise NotStarted((self._folder / "stderr").read_text())
             time.sleep(0.02)
         return found[1].decode(), int(found[2])
 
