@@ -3,6 +3,7 @@
 # ruff: noqa: T201
 import argparse
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,9 @@ ROW = "{:<10} {:<20} {:>9} {:>9} {:>12} {:>9} {:>13} {:>8}"
 def main() -> int:
     """Compare. Returns 0 if nothing differs, 1 otherwise."""
     options = parse()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # the servers are ended on the way
     seed = secrets.randbits(24) if options.seed is None else options.seed
     backends = BACKENDS if options.backend == "both" else (options.backend,)
     old, new = Side(options.old.resolve()), Side(options.new.resolve())
