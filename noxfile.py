@@ -5,6 +5,7 @@
     nox -s bench                        the microbenchmarks, compared with the last run
     nox -s fuzz -- --seconds 3600       mutated messages, for an hour
     nox -s soak -- --requests 10000000  a server under load, its memory and descriptors watched
+    nox -s equivalence -- REVISION      a commit and this tree, compared byte by byte from outside
 
 The tests run on every interpreter found that mreactor is for; on the free-threaded 3.13 always. Versions of the tools
 stand in pyproject.toml, under `dependency-groups`. The tags part the default sessions into three parts that take
@@ -236,6 +237,20 @@ def bench(session: nox.Session) -> None:
     install(session, "bench")
     options = ("--benchmark-only", "--benchmark-autosave", "--benchmark-compare", "-W", "default")
     session.run("python", "-m", "pytest", "bench", *options, *session.posargs)
+
+
+@nox.session(python=FREE_THREADED)
+def equivalence(session: nox.Session) -> None:
+    """Compare the servers of a commit and of this tree; `nox -s equivalence -- REVISION --messages 200000`."""
+    if not session.posargs:
+        session.error("name the commit to compare with: nox -s equivalence -- REVISION")
+    revision, *options = session.posargs
+    checkout = str(Path(session.create_tmp(), "checkout"))
+    session.run("git", "worktree", "add", "--force", "--detach", checkout, revision, external=True)
+    try:
+        session.run("python", "-m", "tests.equivalence", checkout, str(ROOT), *options)
+    finally:
+        session.run("git", "worktree", "remove", "--force", checkout, external=True)
 
 
 def install(session: nox.Session, group: str) -> None:
