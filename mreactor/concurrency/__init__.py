@@ -1,4 +1,4 @@
-"""All that crosses threads: jobs, the thread pool that runs them, mailboxes, and the count of connections."""
+"""Everything that crosses threads: jobs and the pool that runs them, mailboxes, the limit on connections."""
 
 from .connection_limit import ConnectionLimit
 from .job import Job

@@ -1,24 +1,22 @@
-"""How many connections each client address has, over all reactors."""
+"""The limit on open connections per client address, over all reactors."""
 
 import threading
 from typing import Any
 
 
 class ConnectionLimit:
-    """A table for all reactors, so it has a lock: one moment of it at a connection's beginning and end, and only where
-    the number of connections of an address is bounded.
+    """At most `connections_max` open connections of each client address. Safe to call from any thread.
 
-    Args:
-        connections_max: of one address.
+    Reactors take its lock once when a connection begins and once when it ends, if the limit is set.
     """
 
     def __init__(self, connections_max: int) -> None:
         self._connections_max = connections_max
         self._lock = threading.Lock()
-        self._counts: dict[Any, int] = {}
+        self._counts: dict[str, int] = {}
 
-    def acquire(self, peer: Any) -> bool:
-        """Count a connection of a peer, as `getpeername` gives it; False, and not counted, where it is one too many."""
+    def acquire(self, peer: tuple[Any, ...]) -> bool:
+        """Count a connection of a peer, as `getpeername` returns it. Return False, and count nothing, at the limit."""
         host = peer[0]
         with self._lock:
             count = self._counts.get(host, 0)
@@ -27,8 +25,8 @@ class ConnectionLimit:
             self._counts[host] = count + 1
             return True
 
-    def release(self, peer: Any) -> None:
-        """A counted connection has ended."""
+    def release(self, peer: tuple[Any, ...]) -> None:
+        """Remove a connection that `acquire` counted."""
         host = peer[0]
         with self._lock:
             count = self._counts[host] - 1

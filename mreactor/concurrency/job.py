@@ -1,4 +1,4 @@
-"""Work that may wait: made by a connection, run by another thread, handed back to the connection."""
+"""Jobs: calls that may block. A connection makes them, the thread pool runs them, the connection takes them back."""
 
 import logging
 from collections.abc import Callable
@@ -9,59 +9,62 @@ log = logging.getLogger("mreactor")
 
 
 class Closable(Protocol):
-    """What can be closed."""
+    """An object that can be closed."""
 
     def close(self) -> None:
-        """Give it up."""
+        """Release its resources."""
 
 
 class Job:
-    """One call of a function that may block.
+    """One call of a function that may block. One thread uses it at a time.
+
+    Args:
+        function, args, keywords: the call.
+        size: bytes of a request body that the job keeps in memory.
+        since: monotonic seconds at which the request was complete; infinite if the job serves no request.
 
     Attributes:
-        result: what the call returned.
-        error: what it raised instead.
-        stream: what it fetches a part of.
-        size: bytes of a request's body that it keeps in memory.
-        since: monotonic seconds when the request was there that it answers; infinite where it answers none.
+        result: the value that the call returned.
+        error: the exception that it raised instead.
+        stream: the stream whose next part the job fetches.
     """
 
-    __slots__ = ("_args", "_call", "_keywords", "error", "result", "since", "size", "stream")
+    __slots__ = ("_args", "_function", "_keywords", "error", "result", "since", "size", "stream")
 
     def __init__(
         self,
-        call: Callable[..., Any],
-        args: tuple[Any, ...],
-        keywords: dict[str, Any],
+        function: Callable[..., Any],
+        *args: Any,
+        keywords: dict[str, Any] | None = None,
         size: int = 0,
         since: float = inf,
     ) -> None:
-        self._call = call
+        self._function = function
         self._args = args
-        self._keywords = keywords
-        self.result: Any = None
-        self.stream: Closable | None = None
+        self._keywords = keywords or {}
         self.size = size
         self.since = since
+        self.result: Any = None
         self.error: BaseException | None = None
+        self.stream: Closable | None = None
 
     def run(self) -> None:
-        """Do the work; what it raises is kept for the connection."""
+        """Make the call. Store what it raises, even SystemExit: the thread must survive, and the client gets a 500."""
         try:
-            self.result = self._call(*self._args, **self._keywords)
-        except BaseException as error:  # even sys.exit(): a handler's failure is its client's answer
+            self.result = self._function(*self._args, **self._keywords)
+        except BaseException as error:
             self.error = error
 
     def disposal(self) -> "Job | None":
-        """The work of closing what this one has come to, which may wait as well; None where there is nothing."""
-        return None if self.stream is None and self.result is None else Job(self._discard, (), {})
+        """Return a job that closes the stream and the result, since that may block too. None if it has neither."""
+        return None if self.stream is None and self.result is None else Job(self._close)
 
-    def _discard(self) -> None:
-        """Close what the work has come to, a file or a generator: nobody waits for it any more."""
-        for thing in (self.stream, self.result, getattr(self.result, "body", None)):
-            close = getattr(thing, "close", None)
+    def _close(self) -> None:
+        """Close the stream and the result, such as a file or a generator."""
+        for closable in (self.stream, self.result, getattr(self.result, "body", None)):
+            close = getattr(closable, "close", None)
             if close is not None:
                 try:
                     close()
                 except BaseException:
-                    log.exception("an answer that nobody waits for could not be closed")
+                    log.exception("cannot close an abandoned response")

@@ -1,6 +1,6 @@
-"""The one cross-thread queue: messages for a thread that waits on file descriptors.
+"""Mailboxes: queues that wake a thread which waits on file descriptors.
 
-Posting is rare (a blocking handler is done, the server drains): the request path has no queue.
+Messages are rare (a blocking handler has returned, the server drains). The request path has no queue.
 """
 
 import os
@@ -9,42 +9,42 @@ from collections import deque
 
 
 class Mailbox[T]:
-    """A queue with an eventfd that turns readable when a message lies in it.
+    """A queue with an eventfd that is readable while messages wait.
 
-    `post` may be called by any thread, everything else by the owner alone.
+    Any thread may call `post`. All other methods belong to the owner.
     """
 
     def __init__(self) -> None:
         self._messages: deque[T] = deque()
-        self._lock = (
-            threading.Lock()
-        )  # between post and close: a number written after close could be another file's
+        # Keeps `post` from writing to the descriptor after `close`, when another file may have its number.
+        self._lock = threading.Lock()
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
-        """The eventfd, to be watched for reading."""
+        """Return the eventfd, to be watched for reading."""
         return self._eventfd
 
     def post(self, message: T) -> None:
-        """Leave a message and wake the owner. After `close` the message is dropped: nobody is there to read it."""
+        """Add a message and wake the owner. Drop the message after `close`. Safe to call from any thread."""
         with self._lock:
             if self._eventfd >= 0:
                 self._messages.append(message)
                 os.eventfd_write(self._eventfd, 1)
 
     def take(self) -> list[T]:
-        """All messages that have come, oldest first."""
+        """Remove and return all messages, oldest first."""
         try:
             os.eventfd_read(self._eventfd)
         except BlockingIOError:
-            pass  # nothing was posted since the last look, or a backend has read the counter itself
+            # Nothing was posted since the last call, or io_uring has read the counter.
+            pass
         taken = []
         while self._messages:
             taken.append(self._messages.popleft())
         return taken
 
     def close(self) -> None:
-        """Close the eventfd; again does nothing."""
+        """Close the eventfd. Idempotent."""
         with self._lock:
             fd, self._eventfd = self._eventfd, -1
         if fd >= 0:

@@ -153,7 +153,7 @@ class Connection:
         counter[0] += 1
         self.deadline = self._context.idle_deadline
         if access is not None:
-            access.note(self.peer, head, 200, len(content))
+            access.log_request(self.peer, head, 200, len(content))
         return heads[content_type][len(content)] + content
 
     def receive_eof(self) -> bytes | None:
@@ -368,7 +368,7 @@ class Connection:
             content, content_type = plain
             match.counter[0] += 1
             if context.access is not None:
-                context.access.note(self.peer, head, 200, len(content))
+                context.access.log_request(self.peer, head, 200, len(content))
             return context.plain_heads[content_type][len(content)] + content
         answer = encode_response(context, self.peer, head, response, self._keep_alive)
         self._keep_alive, self._cacheable = answer.keep_alive, answer.kept

@@ -67,7 +67,7 @@ class ReactorContext:
         cache: what this second's requests have led to; empty while the server drains.
         plain_heads: the heads of the commonest answers: `plain_heads[content_type][len(content)] + content` is one.
         draining: answers say `Connection: close`.
-        note: what tells the access log of a request; see `AccessBuffer.note`.
+        note: what tells the access log of a request; see `AccessBuffer.log_request`.
         spare: a `RequestReader` that no connection uses now, or None.
         slow_path_responses: answers of the present round that did not take the reactor's fast lane, which counts its own.
     """
@@ -85,7 +85,7 @@ class ReactorContext:
         self.parser = Parser(limits)
         self.counters = Counters()
         self.access = access
-        self.note = _note_nothing if access is None else access.note
+        self.note = _note_nothing if access is None else access.log_request
         self.draining = False
         self.slow_path_responses = 0
         self.idle_reader: Any = None
@@ -137,7 +137,7 @@ class ReactorContext:
     def tick(self, now: float) -> None:
         """Hand over access log lines that are many or old enough."""
         if self.access is not None:
-            self.access.turn(now)
+            self.access.hand_over_due(now)
 
     def close(self) -> None:
         """Hand over all access log lines that are left."""

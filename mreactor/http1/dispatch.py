@@ -67,7 +67,7 @@ def encode_response(
     note = None
     if context.access is not None:
         note = (head, status, content_length)
-        context.access.note(peer, *note)
+        context.access.log_request(peer, *note)
     return EncodedResponse(output, stream, keep_alive, (counter, note) if may_be_kept else None)
 
 
@@ -85,7 +85,7 @@ def encode_refusal(
         size = 0
     context.counters.counter("-", error.status)[0] += 1
     if context.access is not None:
-        context.access.note(peer, head, error.status, size)
+        context.access.log_request(peer, head, error.status, size)
     return context.encode(response, head, False)
 
 
@@ -106,7 +106,8 @@ def make_job(context: "ReactorContext", peer: tuple[Any, ...], head: RequestHead
         HTTPError: 503, too much is kept already.
     """
     context.reserve_body_bytes(len(body))
-    return Job(head.match.handler, (Request(head, body, peer),), head.match.params, len(body), context.now)
+    match, request = head.match, Request(head, body, peer)
+    return Job(match.handler, request, keywords=match.params, size=len(body), since=context.now)
 
 
 def job_response(context: "ReactorContext", head: RequestHead, job: Job) -> Response:

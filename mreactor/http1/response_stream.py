@@ -28,7 +28,7 @@ class Stream:
 
     def next_part(self) -> Job:
         """The work of fetching the next part."""
-        job = Job(next, (self._parts, _NO_MORE), {})
+        job = Job(next, self._parts, _NO_MORE)
         job.stream = self
         return job
 

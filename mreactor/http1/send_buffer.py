@@ -99,7 +99,7 @@ class SendBuffer:
             self.drop_stream()
             return None
         self.stream = None
-        return None if is_running else Job(stream.close, (), {})
+        return None if is_running else Job(stream.close)
 
     def drop_stream(self) -> None:
         """Close what follows."""

@@ -1,16 +1,11 @@
 """Counters and histograms, each with one writing thread, and their text and JSON forms."""
 
-from .counters import BUCKETS, Counters, Histogram, RequestCounter
-from .exposition import ReactorSnapshot, Snapshot, choose_format, render_text, stats
+from .counters import Counters, RequestCounter
+from .exposition import choose_format, render_text, stats
+from .histogram import BUCKETS, Histogram
+from .snapshot import ReactorSnapshot, Snapshot
 
 __all__ = [
-    "BUCKETS",
-    "Counters",
-    "Histogram",
-    "ReactorSnapshot",
-    "RequestCounter",
-    "Snapshot",
-    "choose_format",
-    "render_text",
-    "stats",
-]
+    "BUCKETS", "Counters", "Histogram", "ReactorSnapshot", "RequestCounter", "Snapshot", "choose_format",
+    "render_text", "stats",
+]  # fmt: skip

@@ -20,7 +20,7 @@ from ..app import App
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, size
 from ..http1 import ReactorContext, render_overload
-from ..logs import AccessLog
+from ..logs import AccessLog, suppress_failures
 from ..net import Acceptor, Backend, Command, Reactor, ReactorOptions, choose
 from ..runtime import separate_hot_classes, usable_cpus
 
@@ -76,6 +76,7 @@ class Server:
             StartError: the address cannot be had, or a thread could not start.
             ConfigError: a setting cannot be used on this machine, io_uring or the access log's file.
         """
+        suppress_failures()
         self.backend = choose(self.config)
         listener = listen(self.config)
         host, port = listener.getsockname()[:2]

@@ -158,13 +158,13 @@ def test_forms(
 ) -> None:
     buffer = a_buffer(desk, form)
     for _ in range(2):  # the first is rendered, the second put together from what is remembered
-        buffer.note(PEER, head, status, length)
+        buffer.log_request(PEER, head, status, length)
         assert desk.take(buffer) == expected
 
 
 def test_methods_and_versions(desk: Desk, buffer: AccessBuffer) -> None:
-    buffer.note(PEER, a_head("*", method="OPTIONS"), 204, 0)
-    buffer.note(PEER, a_head("http://example.org/a", version="1.0", method="POST"), 201, 5)
+    buffer.log_request(PEER, a_head("*", method="OPTIONS"), 204, 0)
+    buffer.log_request(PEER, a_head("http://example.org/a", version="1.0", method="POST"), 201, 5)
     assert desk.take(buffer) == (
         CLF + '"OPTIONS * HTTP/1.1" 204 0\n' + CLF + '"POST http://example.org/a HTTP/1.0" 201 5\n'
     )
@@ -185,26 +185,26 @@ def test_methods_and_versions(desk: Desk, buffer: AccessBuffer) -> None:
 )
 def test_peers(desk: Desk, buffer: AccessBuffer, peer: tuple[str, int] | str | bytes, host: str) -> None:
     for _ in range(2):
-        buffer.note(peer, BARE, 200, 1)
+        buffer.log_request(peer, BARE, 200, 1)
         assert desk.take(buffer) == f'{host} - - [22/Nov/2026:21:39:15 +0000] "GET /bare HTTP/1.1" 200 1\n'
 
 
 def test_a_peer_without_host_in_json(desk: Desk) -> None:
     buffer = a_buffer(desk, "json")
-    buffer.note("", None, 400, 0)
+    buffer.log_request("", None, 400, 0)
     assert json.loads(desk.take(buffer))["peer"] is None
 
 
 def test_equal_answers_to_equal_requests(desk: Desk, buffer: AccessBuffer) -> None:
     line = CLF + '"GET /bare HTTP/1.1" 200 1\n'
-    buffer.note(PEER, BARE, 200, 1, 3)
-    buffer.note(PEER, BARE, 200, 1, 2)
+    buffer.log_request(PEER, BARE, 200, 1, 3)
+    buffer.log_request(PEER, BARE, 200, 1, 2)
     assert desk.take(buffer) == line * 5
 
 
 def test_lines_keep_their_order(desk: Desk, buffer: AccessBuffer) -> None:
     for status in (200, 404, 200, 304):
-        buffer.note(PEER, BARE, status, 0)
+        buffer.log_request(PEER, BARE, status, 0)
     assert re.findall(r'" (\d+) ', desk.take(buffer)) == ["200", "404", "200", "304"]
 
 
@@ -221,18 +221,18 @@ def test_lines_keep_their_order(desk: Desk, buffer: AccessBuffer) -> None:
 def test_the_time_changes_with_the_second(desk: Desk, wall: float, common: str, rfc3339: str) -> None:
     for form, expected in (("common", common), ("combined", common), ("json", f'{{"time":"{rfc3339}",')):
         buffer = a_buffer(desk, form)
-        buffer.note(PEER, HEAD, 200, 1)
+        buffer.log_request(PEER, HEAD, 200, 1)
         assert expected not in desk.take(buffer)
         buffer.begin_second(wall)
         for _ in range(2):
-            buffer.note(PEER, HEAD, 200, 1)
+            buffer.log_request(PEER, HEAD, 200, 1)
         assert desk.take(buffer).count(expected) == 2
 
 
 def test_a_new_buffer_knows_the_time(desk: Desk) -> None:
     before = int(time.time())
     buffer = AccessBuffer("json", desk.put)
-    buffer.note(PEER, None, 400, 0)
+    buffer.log_request(PEER, None, 400, 0)
     stamps = [
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(s)) for s in range(before, int(time.time()) + 1)
     ]
@@ -267,7 +267,7 @@ HOSTILE = a_head(
 
 def test_what_a_peer_sends_stays_in_its_quotes(desk: Desk) -> None:
     buffer = a_buffer(desk, "combined")
-    buffer.note(PEER, HOSTILE, 200, 1)
+    buffer.log_request(PEER, HOSTILE, 200, 1)
     assert desk.take(buffer) == (
         CLF + '"GET /?q=\\x5C HTTP/1.1" 200 1 "x\\x22 \\x22forged\\x22 \\x5C\\x22 1\\x09tab"'
         ' "caf\\xC3\\xA9 \\xFF\\x85\\xE2\\x80\\xA8"\n'
@@ -276,7 +276,7 @@ def test_what_a_peer_sends_stays_in_its_quotes(desk: Desk) -> None:
 
 def test_what_a_peer_sends_stays_in_its_json_string(desk: Desk) -> None:
     buffer = a_buffer(desk, "json")
-    buffer.note(PEER, HOSTILE, 200, 1)
+    buffer.log_request(PEER, HOSTILE, 200, 1)
     line = desk.take(buffer)
     assert line.isascii()
     assert line.count("\n") == 1
@@ -294,7 +294,7 @@ def test_control_characters_never_reach_the_file(desk: Desk, form: str, code: in
     head.headers = Headers((("user-agent", f"a{chr(code)}b"), ("referer", f"{chr(code)}\n127.0.0.1 - -")))
     head.target = f"/{chr(code)}"
     buffer = a_buffer(desk, form)
-    buffer.note(PEER, head, 200, 1)
+    buffer.log_request(PEER, head, 200, 1)
     line = desk.take(buffer)
     assert line.endswith("\n")
     assert line[:-1].isprintable()
@@ -308,11 +308,11 @@ def test_the_memos_are_bounded(desk: Desk, buffer: AccessBuffer) -> None:
     parser = Parser(Limits())
     for number in range(3 * TAILS_MAX):
         raw = b"GET /%d HTTP/1.1\r\nHost: x\r\nUser-Agent: %d\r\n\r\n" % (number, number)
-        buffer.note((f"host-{number}", 1), parser.parse(raw), 200, 1)
+        buffer.log_request((f"host-{number}", 1), parser.parse(raw), 200, 1)
         assert len(buffer._tails) <= TAILS_MAX
-        assert len(buffer._ends) <= TAILS_MAX
+        assert len(buffer._fields) <= TAILS_MAX
     for number in range(2 * STARTS_MAX):
-        buffer.note((f"host-{number}", 1), BARE, 200, 1)
+        buffer.log_request((f"host-{number}", 1), BARE, 200, 1)
         assert len(buffer._starts) <= STARTS_MAX
     lines = desk.take(buffer).splitlines()
     assert len(lines) == 3 * TAILS_MAX + 2 * STARTS_MAX
@@ -322,7 +322,7 @@ def test_the_memos_are_bounded(desk: Desk, buffer: AccessBuffer) -> None:
 
 def test_varied_lengths_of_one_head_are_bounded(desk: Desk, buffer: AccessBuffer) -> None:
     for length in range(3 * TAILS_MAX):
-        buffer.note(PEER, BARE, 200, length)
+        buffer.log_request(PEER, BARE, 200, length)
         assert len(buffer._tails) <= TAILS_MAX
     assert [line.rsplit(" ")[-1] for line in desk.take(buffer).splitlines()] == [
         str(length) for length in range(3 * TAILS_MAX)
@@ -332,49 +332,49 @@ def test_varied_lengths_of_one_head_are_bounded(desk: Desk, buffer: AccessBuffer
 def test_long_lines_are_not_kept(desk: Desk, buffer: AccessBuffer) -> None:
     head = a_head("/" + "x" * TAIL_BYTES_MAX)
     for _ in range(2):
-        buffer.note(PEER, head, 200, 1)
+        buffer.log_request(PEER, head, 200, 1)
         assert len(desk.take(buffer)) > TAIL_BYTES_MAX
     assert not buffer._tails
 
 
 def test_the_memos_forget_with_the_second(buffer: AccessBuffer) -> None:
-    buffer.note(PEER, HEAD, 200, 1)
+    buffer.log_request(PEER, HEAD, 200, 1)
     buffer.begin_second(WALL + 1)
-    assert [len(memo) for memo in (buffer._starts, buffer._tails, buffer._ends)] == [0, 0, 0]
+    assert [len(memo) for memo in (buffer._starts, buffer._tails, buffer._fields)] == [0, 0, 0]
 
 
 def test_a_turn_hands_over_lines_that_are_old(desk: Desk, buffer: AccessBuffer) -> None:
-    buffer.turn(100.0)
+    buffer.hand_over_due(100.0)
     assert desk.batches == []
-    buffer.note(PEER, BARE, 200, 1)
-    buffer.turn(100.0)
+    buffer.log_request(PEER, BARE, 200, 1)
+    buffer.hand_over_due(100.0)
     assert len(desk.batches) == 1
-    buffer.note(PEER, BARE, 200, 1)
-    buffer.turn(100.0 + BATCH_SECONDS / 2)
+    buffer.log_request(PEER, BARE, 200, 1)
+    buffer.hand_over_due(100.0 + BATCH_SECONDS / 2)
     assert len(desk.batches) == 1
-    buffer.turn(100.0 + BATCH_SECONDS)
+    buffer.hand_over_due(100.0 + BATCH_SECONDS)
     assert len(desk.batches) == 2
-    buffer.turn(200.0)
+    buffer.hand_over_due(200.0)
     buffer.flush()
     assert len(desk.batches) == 2
 
 
 def test_a_turn_hands_over_lines_that_are_many(desk: Desk, buffer: AccessBuffer) -> None:
-    buffer.note(PEER, BARE, 200, 1)
-    buffer.turn(100.0)
+    buffer.log_request(PEER, BARE, 200, 1)
+    buffer.hand_over_due(100.0)
     for _ in range(BATCH_LINES - 1):
-        buffer.note(PEER, BARE, 200, 1)
-    buffer.turn(100.0)
+        buffer.log_request(PEER, BARE, 200, 1)
+    buffer.hand_over_due(100.0)
     assert len(desk.batches) == 1
-    buffer.note(PEER, BARE, 200, 1)
-    buffer.turn(100.0)
+    buffer.log_request(PEER, BARE, 200, 1)
+    buffer.hand_over_due(100.0)
     assert [batch.count(b"\n") for batch in desk.batches] == [1, BATCH_LINES]
 
 
 def test_lines_that_are_long_do_not_wait_for_the_turn(desk: Desk, buffer: AccessBuffer) -> None:
     head = a_head("/" + "x" * 8000)
     for _ in range(100):
-        buffer.note(PEER, head, 200, 1, 2)
+        buffer.log_request(PEER, head, 200, 1, 2)
     assert 2 * 100 * 8000 - sum(map(len, desk.batches)) < BATCH_BYTES
     assert max(map(len, desk.batches)) < 2 * BATCH_BYTES
 
@@ -385,16 +385,16 @@ def test_lines_that_are_long_do_not_wait_for_the_turn(desk: Desk, buffer: Access
 def test_lines_are_dropped_and_counted_when_the_writer_lags(desk: Desk, buffer: AccessBuffer) -> None:
     line_bytes = len(CLF + '"GET /bare HTTP/1.1" 200 1\n')
     count = QUEUE_BYTES_MAX // line_bytes + 1
-    buffer.note(PEER, BARE, 200, 1, count)
+    buffer.log_request(PEER, BARE, 200, 1, count)
     assert (len(desk.batches), buffer.dropped) == (1, 0)
     for _ in range(3):
-        buffer.note(PEER, BARE, 200, 1)
+        buffer.log_request(PEER, BARE, 200, 1)
     buffer.flush()
-    buffer.note(PEER, BARE, 200, 1, 4)
+    buffer.log_request(PEER, BARE, 200, 1, 4)
     buffer.flush()
     assert (len(desk.batches), buffer.dropped) == (1, 7)
     desk.finish()
-    buffer.note(PEER, BARE, 200, 1)
+    buffer.log_request(PEER, BARE, 200, 1)
     buffer.flush()
     assert (len(desk.batches), buffer.dropped) == (2, 7)
 
@@ -429,7 +429,7 @@ def test_a_file_that_blocks_stops_no_reactor(path: Path, pipe: int, caplog: pyte
     buffer = access.buffer()
     buffer.begin_second(WALL)
     for _ in range(batches):
-        buffer.note(PEER, BARE, 200, 1, batch_lines)
+        buffer.log_request(PEER, BARE, 200, 1, batch_lines)
         buffer.flush()
     dropped = access.dropped
     assert 0 < dropped < batches * batch_lines
@@ -446,7 +446,7 @@ def test_closing_does_not_wait_for_ever(path: Path, pipe: int, caplog: pytest.Lo
     access = AccessLog(f"common:{path}")
     access.open()
     access.start()
-    access.buffer().note(PEER, BARE, 200, 1, 1000)
+    access.buffer().log_request(PEER, BARE, 200, 1, 1000)
     began = time.monotonic()
     access.close(0.05)
     assert time.monotonic() - began < CLOSE_SECONDS
@@ -463,7 +463,7 @@ def test_a_full_disk_is_logged_once_and_harms_no_reactor(caplog: pytest.LogCaptu
     access.start()
     buffer = access.buffer()
     for _ in range(10):
-        buffer.note(PEER, BARE, 200, 1, 10)
+        buffer.log_request(PEER, BARE, 200, 1, 10)
         buffer.flush()
     access.close(PATIENCE_SECONDS)
     assert (access.lost, access.dropped) == (100, 0)
@@ -517,7 +517,7 @@ def test_standard_output_is_the_default(capfd: pytest.CaptureFixture[str]) -> No
     with running("common") as access:
         buffer = access.buffer()
         buffer.begin_second(WALL)
-        buffer.note(PEER, BARE, 200, 1)
+        buffer.log_request(PEER, BARE, 200, 1)
     assert capfd.readouterr().out == CLF + '"GET /bare HTTP/1.1" 200 1\n'
 
 
@@ -531,13 +531,13 @@ def test_a_closed_standard_output_is_refused() -> None:
 
 def test_closing_flushes_what_ended_reactors_left(path: Path) -> None:
     def react(access: AccessLog) -> None:
-        access.buffer().note(PEER, BARE, 200, 1)
+        access.buffer().log_request(PEER, BARE, 200, 1)
 
     with running(f"common:{path}") as access:
         reactor = threading.Thread(target=react, args=(access,))
         reactor.start()
         reactor.join()
-        access.buffer().note(PEER, BARE, 200, 2)
+        access.buffer().log_request(PEER, BARE, 200, 2)
     access.close()
     assert [line.rsplit(b" ")[-1] for line in path.read_bytes().splitlines()] == [b"1", b"2"]
 
@@ -547,10 +547,10 @@ def test_closing_leaves_a_running_reactor_its_buffer(path: Path) -> None:
 
     def react(access: AccessLog) -> None:
         buffer = access.buffer()
-        buffer.note(PEER, BARE, 200, 1)
+        buffer.log_request(PEER, BARE, 200, 1)
         noted.set()
         closed.wait(PATIENCE_SECONDS)
-        buffer.note(PEER, BARE, 200, 1)
+        buffer.log_request(PEER, BARE, 200, 1)
         buffer.flush()
 
     with running(f"common:{path}") as access:
@@ -568,8 +568,8 @@ def drive(access: AccessLog, thread: int, rounds: int, notes: int) -> None:
     heads = [a_head(f"/{thread}/{number}") for number in range(notes)]
     for number in range(rounds):
         for head in heads:
-            buffer.note((f"192.0.2.{thread}", number), head, 200, number)
-        buffer.turn(number * BATCH_SECONDS / 3)
+            buffer.log_request((f"192.0.2.{thread}", number), head, 200, number)
+        buffer.hand_over_due(number * BATCH_SECONDS / 3)
 
 
 def run_all(target: Callable[..., None], calls: list[tuple[object, ...]]) -> None:
@@ -604,7 +604,7 @@ def test_many_reactors_write_whole_lines(path: Path) -> None:
 def test_after_reopening_lines_go_to_the_new_file(path: Path) -> None:
     with running(f"common:{path}") as access:
         buffer = access.buffer()
-        buffer.note(PEER, BARE, 200, 1)
+        buffer.log_request(PEER, BARE, 200, 1)
         path.rename(path.with_suffix(".1"))
         access.reopen()
         buffer.flush()
@@ -656,7 +656,7 @@ def test_a_file_that_cannot_be_reopened_is_kept(path: Path, caplog: pytest.LogCa
         path.rename(former)
         path.mkdir()
         access.reopen()
-        access.buffer().note(PEER, BARE, 200, 1)
+        access.buffer().log_request(PEER, BARE, 200, 1)
     assert former.read_bytes().endswith(b" 200 1\n")
     assert caplog.messages == [
         f"access log: {path} cannot be reopened, the former file is kept: Is a directory"
@@ -673,7 +673,7 @@ def test_reports_of_drops_are_few(
         for dropped in (3, 5, 9):
             buffer.dropped = dropped
             size = path.stat().st_size
-            buffer.note(PEER, BARE, 200, 1)
+            buffer.log_request(PEER, BARE, 200, 1)
             buffer.flush()
             wait_for(lambda size=size: path.stat().st_size > size)  # type: ignore[misc]
             access.reopen()  # one more message: when it is taken, the report on the last one has been made

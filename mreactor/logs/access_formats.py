@@ -1,0 +1,98 @@
+"""The formats of access log lines: common, combined and JSON.
+
+A line has three parts, which `AccessBuffer` reuses: the start (peer and time), the request with its outcome, and the
+header fields. Bytes from a peer are escaped, as nginx does it: they can neither end a line nor leave their quotes.
+"""
+
+import json
+import re
+import time
+from typing import Final
+
+from ..http import MONTHS, Headers, RequestHead
+
+
+class CommonFormat:
+    """Common Log Format: `192.0.2.1 - - [22/Nov/2026:21:39:15 +0000] "GET /x HTTP/1.1" 200 13`."""
+
+    def __init__(self) -> None:
+        self._time = ""
+
+    def begin_second(self, wall: float) -> None:
+        """Begin a second, in Unix time. Uses no locale."""
+        t = time.gmtime(wall)
+        clock = f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
+        self._time = f"{t.tm_mday:02}/{MONTHS[t.tm_mon - 1]}/{t.tm_year:04}:{clock} +0000"
+
+    def render_start(self, host: str | None) -> bytes:
+        """Render the line up to the request."""
+        return f"{quote(host)} - - [{self._time}] ".encode("ascii")
+
+    def render_request(self, head: RequestHead | None, status: int, length: int) -> bytes:
+        """Render the request and its outcome; see `AccessBuffer.log_request`."""
+        size = length if length >= 0 else "-"
+        if head is None:
+            return f'"-" {status} {size}'.encode("ascii")
+        version = f"{head.version[0]}.{head.version[1]}"
+        return f'"{head.method} {quote(head.target)} HTTP/{version}" {status} {size}'.encode("ascii")
+
+    def render_fields(self, headers: Headers) -> bytes:
+        """Render the header fields and the end of the line."""
+        return b"\n"
+
+
+class CombinedFormat(CommonFormat):
+    """Combined Log Format: the common one and `"REFERER" "USER-AGENT"`."""
+
+    def render_fields(self, headers: Headers) -> bytes:
+        return f' "{quote(headers.get("referer"))}" "{quote(headers.get("user-agent"))}"\n'.encode("ascii")
+
+
+class JsonFormat:
+    """One JSON object per line, in ASCII. Unknown values are null. Header values are ISO-8859-1, a character a byte."""
+
+    def __init__(self) -> None:
+        self._time = ""
+        self._encode = json.JSONEncoder(separators=(",", ":")).encode
+
+    def begin_second(self, wall: float) -> None:
+        self._time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall))
+
+    def render_start(self, host: str | None) -> bytes:
+        return self._encode({"time": self._time, "peer": host})[:-1].encode("ascii") + b","
+
+    def render_request(self, head: RequestHead | None, status: int, length: int) -> bytes:
+        size = length if length >= 0 else "null"
+        if head is None:
+            request = '"method":null,"target":null,"version":null'
+        else:
+            version = f"{head.version[0]}.{head.version[1]}"
+            request = f'"method":"{head.method}","target":{self._encode(head.target)},"version":"{version}"'
+        return f'{request},"status":{status},"bytes":{size},'.encode("ascii")
+
+    def render_fields(self, headers: Headers) -> bytes:
+        fields = {"referer": headers.get("referer"), "user_agent": headers.get("user-agent")}
+        return self._encode(fields)[1:].encode("ascii") + b"\n"
+
+
+type LineFormat = CommonFormat | JsonFormat
+
+FORMATS: dict[str, type[CommonFormat | JsonFormat]] = {
+    "common": CommonFormat,
+    "combined": CombinedFormat,
+    "json": JsonFormat,
+}
+
+# The quote, the backslash, and everything but printable ASCII.
+_UNSAFE: Final = re.compile(r"[^ !#-\[\]-~]")
+
+
+def quote(text: str | None) -> str:
+    """Escape text for the common and combined formats: unsafe bytes as `\\xHH`, no text as `-`."""
+    if not text:
+        return "-"
+    return _UNSAFE.sub(_escape, text) if _UNSAFE.search(text) else text
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02X}"

@@ -1,0 +1,72 @@
+"""The formats of log lines: plain for people, JSON for machines. No peer can forge a line."""
+
+import json
+import logging
+import time
+
+_LABELS = {logging.ERROR: "ERROR", logging.WARNING: "WARN", logging.INFO: "INFO", logging.DEBUG: "DEBUG"}
+_COLOURS = {logging.ERROR: "\x1b[31m", logging.WARNING: "\x1b[33m"}
+_COLOUR_END = "\x1b[m"
+# A line of the log begins with a digit, so no line of a traceback can look like one.
+_INDENT = "\n    "
+
+
+class PlainFormatter(logging.Formatter):
+    """`2026-11-22T21:39:15.123Z INFO  reactor-3 message`, and an indented traceback if there is one."""
+
+    def __init__(self, *, colours: bool = False) -> None:
+        super().__init__()
+        self._colours = _COLOURS if colours else {}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as lines, without the last newline."""
+        label = f"{_LABELS.get(record.levelno, record.levelname):<5}"
+        if colour := self._colours.get(record.levelno):
+            label = colour + label + _COLOUR_END
+        thread, message = escape(str(record.threadName)), escape(render_message(record))
+        lines = [f"{render_time(record)} {label} {thread} {message}"]
+        lines += map(escape, render_traceback(self, record).splitlines())
+        return _INDENT.join(lines)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, thread, message; and exception, the traceback, if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of ASCII, without the newline."""
+        fields: dict[str, str | None] = {
+            "time": render_time(record),
+            "level": record.levelname.lower(),
+            "thread": record.threadName,
+            "message": render_message(record),
+        }
+        if traceback := render_traceback(self, record):
+            fields["exception"] = traceback
+        return json.dumps(fields)
+
+
+def escape(text: str) -> str:
+    """Write unprintable characters as `\\n`, `\\x1b` or `\\u202e`, so that the text keeps its line and its order."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def render_time(record: logging.LogRecord) -> str:
+    """Return the time of a record, such as `2026-11-22T21:39:15.123Z` (RFC 3339, UTC)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z"
+
+
+def render_message(record: logging.LogRecord) -> str:
+    """Return the message with its arguments; the bare template and a remark if they do not match."""
+    try:
+        return record.getMessage()
+    except Exception as error:
+        return f"{record.msg} (arguments {record.args!r} do not match: {error})"
+
+
+def render_traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """Return the traceback of a record; empty if it has none."""
+    if not record.exc_info or record.exc_info[0] is None:
+        return ""
+    return formatter.formatException(record.exc_info)

@@ -1,0 +1,140 @@
+"""The metrics that a server exposes: names, kinds, explanations, and their values in a snapshot.
+
+The values of a reactor have the label `reactor`. Names follow the Prometheus conventions: base units, and the unit in
+the name. They are published, so they never change. docs/observability.md explains them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
+
+from .counters import ERRORS, TIMEOUTS, Counters
+from .histogram import BUCKETS, Histogram
+from .snapshot import ReactorSnapshot, Snapshot
+
+# Of four bounds to each doubling, one is shown, from 1 µs to 16.8 s. Counts are exact there, and a scrape stays small.
+BOUNDS_STEP = 4
+
+COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
+
+type Labels = tuple[tuple[str, str], ...]
+
+
+class Sample(NamedTuple):
+    """One value of a family; the suffix follows the family's name."""
+
+    suffix: str
+    labels: Labels
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric with all its samples. The name of a counter has no `_total` here."""
+
+    name: str
+    kind: str
+    text: str
+    samples: Sequence[Sample]
+    unit: str = ""
+
+
+class Metric[T](NamedTuple):
+    """A metric with one value for the server (T is `Snapshot`) or for each reactor (T is `ReactorSnapshot`)."""
+
+    name: str
+    kind: str
+    read: Callable[[T], float]
+    text: str
+    unit: str = ""
+
+    def family(self, *sources: tuple[Labels, T]) -> Family:
+        """Return the family of these sources."""
+        suffix = "_total" if self.kind == COUNTER else ""
+        samples = [Sample(suffix, labels, self.read(source)) for labels, source in sources]
+        return Family(self.name, self.kind, self.text, samples, self.unit)
+
+
+# fmt: off
+SERVER_METRICS: tuple[Metric[Snapshot], ...] = (
+    Metric("mreactor_start_time_seconds", GAUGE, attrgetter("started"), "Start of the server in Unix time.", "seconds"),
+    Metric("mreactor_ready", GAUGE, lambda s: int(not s.reasons), "1 while the server is ready, as /readyz reports."),
+    Metric("mreactor_draining", GAUGE, lambda s: int(s.is_draining), "1 while the server drains before it stops."),
+    Metric("mreactor_gil_enabled", GAUGE, lambda s: int(s.has_gil), "1 while the GIL is on: reactors take turns."),
+    Metric("mreactor_connections_limit", GAUGE, attrgetter("connections_max"), "Maximum number of open connections."),
+    Metric("mreactor_connections_refused", COUNTER, attrgetter("refused"), "Connections refused for lack of room."),
+    Metric("mreactor_access_log_dropped", COUNTER, attrgetter("lines_dropped"), "Lines missing from the access log."),
+    Metric("process_cpu_seconds", COUNTER, attrgetter("cpu_seconds"), "User and system CPU time used.", "seconds"),
+    Metric("process_resident_memory_bytes", GAUGE, attrgetter("resident_bytes"), "Physical memory in use.", "bytes"),
+)
+
+REACTOR_METRICS: tuple[Metric[ReactorSnapshot], ...] = (
+    Metric("mreactor_reactor_up", GAUGE, lambda r: int(r.state == "running"), "1 while the event loop runs."),
+    Metric("mreactor_reactor_heartbeat_age_seconds", GAUGE, attrgetter("heartbeat_age"),
+           "Time since the last heartbeat of the event loop.", "seconds"),
+    Metric("mreactor_connections_accepted", COUNTER, attrgetter("counters.accepted"), "Connections accepted."),
+    Metric("mreactor_connections_open", GAUGE, attrgetter("counters.open"), "Open connections."),
+    Metric("mreactor_received_bytes", COUNTER, attrgetter("counters.bytes_in"), "Bytes received.", "bytes"),
+    Metric("mreactor_sent_bytes", COUNTER, attrgetter("counters.bytes_out"), "Bytes sent.", "bytes"),
+    Metric("mreactor_buffered_bytes", GAUGE, attrgetter("counters.buffered"), "Bytes of unfinished requests.", "bytes"),
+    Metric("mreactor_reply_cache_hits", COUNTER, lambda r: r.counters.cache_hits[0], "Responses from the cache."),
+)
+# fmt: on
+
+
+def collect_families(snapshot: Snapshot) -> Iterator[Family]:
+    """Yield all metrics in the order of the exposition."""
+    info = Sample("_info", tuple(sorted(snapshot.info.items())), 1.0)
+    yield Family("mreactor", INFO, "Version, interpreter and backend of the server.", [info])
+    for of_server in SERVER_METRICS:
+        yield of_server.family(((), snapshot))
+    reactors = [((("reactor", str(one.index)),), one) for one in snapshot.reactors]
+    for of_reactor in REACTOR_METRICS:
+        yield of_reactor.family(*reactors)
+    counters = [(labels, one.counters) for labels, one in reactors]
+    yield from _count_events(counters)
+    yield from _collect_durations(counters)
+
+
+def _count_events(counters: Sequence[tuple[Labels, Counters]]) -> Iterator[Family]:
+    """Yield the metrics with a label for method, status or kind."""
+    requests = [
+        Sample("_total", (*labels, ("method", method), ("status", str(status))), counter[0])
+        for labels, one in counters
+        for (method, status), counter in sorted(one.requests.items())
+    ]
+    timeouts = [sample for labels, one in counters for sample in _count_kinds(labels, TIMEOUTS, one.timeouts)]
+    errors = [sample for labels, one in counters for sample in _count_kinds(labels, ERRORS, one.errors)]
+    text = "Responses; the method is - for a request that could not be read."
+    yield Family("mreactor_requests", COUNTER, text, requests)
+    yield Family("mreactor_timeouts", COUNTER, "Deadlines that clients missed.", timeouts)
+    yield Family("mreactor_errors", COUNTER, "Failures of handlers, connections and sockets.", errors)
+
+
+def _count_kinds(labels: Labels, known: tuple[str, ...], counts: dict[str, int]) -> list[Sample]:
+    """Return a sample for each kind. Known kinds start at 0, so that the first event shows as a rise."""
+    kinds = dict.fromkeys(known, 0) | counts
+    return [Sample("_total", (*labels, ("kind", kind)), count) for kind, count in kinds.items()]
+
+
+def _collect_durations(counters: Sequence[tuple[Labels, Counters]]) -> Iterator[Family]:
+    """Yield the histograms."""
+    service = [sample for labels, one in counters for sample in _count_buckets(labels, one.service_time)]
+    text = "Time from the arrival of a request in the reactor to the departure of its response, at most."
+    yield Family("mreactor_request_service_seconds", HISTOGRAM, text, service, "seconds")
+    lag = [sample for labels, one in counters for sample in _count_buckets(labels, one.loop_lag)]
+    text = "The longest round of the event loop in each quarter of a second."
+    yield Family("mreactor_loop_lag_seconds", HISTOGRAM, text, lag, "seconds")
+
+
+def _count_buckets(labels: Labels, histogram: Histogram) -> Iterator[Sample]:
+    """Yield the cumulative counts at the bounds shown, the sum and the count."""
+    seen = 0
+    for index, count in enumerate(histogram.counts):
+        seen += count
+        if index % BOUNDS_STEP == 0 and index < len(BUCKETS):
+            yield Sample("_bucket", (*labels, ("le", repr(BUCKETS[index] / 1e9))), seen)
+    yield Sample("_bucket", (*labels, ("le", "+Inf")), seen)
+    yield Sample("_sum", labels, histogram.total / 1e9)
+    yield Sample("_count", labels, seen)

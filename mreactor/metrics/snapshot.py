@@ -1,0 +1,59 @@
+"""Snapshots: a server and its reactors at one moment. Immutable, for any thread."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .counters import Counters
+
+
+@dataclass(frozen=True, slots=True)
+class ReactorSnapshot:
+    """One reactor at one moment.
+
+    Attributes:
+        state: starting, running, stuck or dead.
+        heartbeat_age: seconds since the last heartbeat of its event loop.
+        counters: a snapshot of its counters.
+    """
+
+    index: int
+    state: str
+    heartbeat_age: float
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A server at one moment.
+
+    Attributes:
+        time: the time of the snapshot in Unix time.
+        started: the start time of the server in Unix time. It differs between two servers.
+        info: version, python, gil, backend and the like.
+        report: the lines of the start-up report.
+        reasons: why the server is not ready; empty if it is.
+        refused: connections that the acceptor refused, which no reactor saw.
+        lines_dropped: lines missing from the access log.
+        cpu_seconds, resident_bytes: of the process.
+    """
+
+    time: float
+    started: float
+    info: Mapping[str, str]
+    report: tuple[str, ...]
+    reasons: tuple[str, ...]
+    is_draining: bool
+    has_gil: bool
+    connections_max: int
+    refused: int
+    lines_dropped: int
+    cpu_seconds: float
+    resident_bytes: int
+    reactors: tuple[ReactorSnapshot, ...]
+
+    def total(self) -> Counters:
+        """Return the sum over all reactors. It is exact: each number has one writer."""
+        total = Counters()
+        for reactor in self.reactors:
+            total.merge(reactor.counters)
+        return total
