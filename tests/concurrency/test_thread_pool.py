@@ -15,7 +15,7 @@ SECONDS_MAX = 60.0
 
 
 def job(call: Callable[..., Any], *args: Any, **keywords: Any) -> Job:
-    return Job(call, args, keywords)
+    return Job(call, *args, keywords=keywords)
 
 
 class Pool:

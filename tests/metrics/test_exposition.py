@@ -9,18 +9,11 @@ from typing import Any
 
 import pytest
 
-from mreactor.metrics.counters import BUCKETS, ERRORS, TIMEOUTS, Counters
-from mreactor.metrics.exposition import (
-    BOUNDS_STEP,
-    OPENMETRICS,
-    PROMETHEUS,
-    ReactorSnapshot,
-    Snapshot,
-    choose_format,
-    families,
-    render_text,
-    stats,
-)
+from mreactor.metrics.counters import ERRORS, TIMEOUTS, Counters
+from mreactor.metrics.exposition import OPENMETRICS, PROMETHEUS, choose_format, render_text, stats
+from mreactor.metrics.families import BOUNDS_STEP, collect_families
+from mreactor.metrics.histogram import BUCKETS
+from mreactor.metrics.snapshot import ReactorSnapshot, Snapshot
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FORMS = (PROMETHEUS, OPENMETRICS)
@@ -212,12 +205,12 @@ def test_the_official_parser_takes_it(form: str) -> None:
     one = snapshot(counters(1), counters(2))
     parsed = list(parser.text_string_to_metric_families(render_text(one, form)))
     assert {family.name for family in parsed} >= {
-        family.name for family in families(one) if family.name != "mreactor"
+        family.name for family in collect_families(one) if family.name != "mreactor"
     }
     seen = {(s.name, tuple(s.labels.items())): s.value for family in parsed for s in family.samples}
     mine = {
         (family.name + suffix, labels): value
-        for family in families(one)
+        for family in collect_families(one)
         for suffix, labels, value in family.samples
     }
     assert seen == mine

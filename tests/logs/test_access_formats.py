@@ -1,0 +1,204 @@
+"""The formats of access log lines, byte for byte, and that a peer cannot forge a line."""
+
+import json
+import re
+import time
+
+import pytest
+
+from mreactor.http.headers import Headers
+from mreactor.http.request import RequestHead
+from mreactor.logs.access import AccessBuffer
+from mreactor.logs.access_formats import FORMATS, quote
+from tests.logs.access_lines import BARE, CLF, HEAD, PEER, MemoryWriter, a_buffer, a_head
+
+JSON = '{"time":"2026-11-22T21:39:15Z","peer":"192.0.2.1",'
+
+
+# Formats.
+
+
+@pytest.mark.parametrize(
+    ("form", "head", "status", "length", "expected"),
+    [
+        ("common", HEAD, 200, 13, CLF + '"GET /x?y=1 HTTP/1.1" 200 13\n'),
+        ("common", BARE, 304, 0, CLF + '"GET /bare HTTP/1.1" 304 0\n'),
+        ("common", BARE, 200, -1, CLF + '"GET /bare HTTP/1.1" 200 -\n'),
+        ("common", None, 400, 57, CLF + '"-" 400 57\n'),
+        (
+            "combined",
+            HEAD,
+            200,
+            13,
+            CLF + '"GET /x?y=1 HTTP/1.1" 200 13 "http://example.org/" "curl/8.14.1"\n',
+        ),
+        ("combined", BARE, 404, 0, CLF + '"GET /bare HTTP/1.1" 404 0 "-" "-"\n'),
+        ("combined", None, 431, -1, CLF + '"-" 431 - "-" "-"\n'),
+        (
+            "json",
+            HEAD,
+            200,
+            13,
+            JSON + '"method":"GET","target":"/x?y=1","version":"1.1","status":200,"bytes":13,'
+            '"referer":"http://example.org/","user_agent":"curl/8.14.1"}\n',
+        ),
+        (
+            "json",
+            None,
+            400,
+            -1,
+            JSON + '"method":null,"target":null,"version":null,"status":400,"bytes":null,'
+            '"referer":null,"user_agent":null}\n',
+        ),
+    ],
+)
+def test_formats(
+    writer: MemoryWriter, form: str, head: RequestHead | None, status: int, length: int, expected: str
+) -> None:
+    buffer = a_buffer(writer, form)
+    for _ in range(2):  # the first line is rendered, the second joined from remembered parts
+        buffer.log_request(PEER, head, status, length)
+        assert writer.take(buffer) == expected
+
+
+def test_methods_and_versions(writer: MemoryWriter, buffer: AccessBuffer) -> None:
+    buffer.log_request(PEER, a_head("*", method="OPTIONS"), 204, 0)
+    buffer.log_request(PEER, a_head("http://example.org/a", version="1.0", method="POST"), 201, 5)
+    assert writer.take(buffer) == (
+        CLF + '"OPTIONS * HTTP/1.1" 204 0\n' + CLF + '"POST http://example.org/a HTTP/1.0" 201 5\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        (("192.0.2.1", 1), "192.0.2.1"),
+        (("2001:db8::7", 1, 0, 0), "2001:db8::7"),
+        (("fe80::1%eth0", 1, 0, 2), "fe80::1%eth0"),
+        (("::ffff:192.0.2.1", 1, 0, 0), "::ffff:192.0.2.1"),
+        ((), "-"),
+        ("", "-"),
+        ("/run/client.sock", "-"),
+        (b"\0abstract", "-"),
+    ],
+)
+def test_peers(
+    writer: MemoryWriter, buffer: AccessBuffer, peer: tuple[str, int] | str | bytes, host: str
+) -> None:
+    for _ in range(2):
+        buffer.log_request(peer, BARE, 200, 1)
+        assert writer.take(buffer) == f'{host} - - [22/Nov/2026:21:39:15 +0000] "GET /bare HTTP/1.1" 200 1\n'
+
+
+def test_a_peer_without_host_in_json(writer: MemoryWriter) -> None:
+    buffer = a_buffer(writer, "json")
+    buffer.log_request("", None, 400, 0)
+    assert json.loads(writer.take(buffer))["peer"] is None
+
+
+def test_equal_requests_are_logged_together(writer: MemoryWriter, buffer: AccessBuffer) -> None:
+    line = CLF + '"GET /bare HTTP/1.1" 200 1\n'
+    buffer.log_request(PEER, BARE, 200, 1, 3)
+    buffer.log_request(PEER, BARE, 200, 1, 2)
+    assert writer.take(buffer) == line * 5
+
+
+def test_lines_keep_their_order(writer: MemoryWriter, buffer: AccessBuffer) -> None:
+    for status in (200, 404, 200, 304):
+        buffer.log_request(PEER, BARE, status, 0)
+    assert re.findall(r'" (\d+) ', writer.take(buffer)) == ["200", "404", "200", "304"]
+
+
+@pytest.mark.parametrize(
+    ("wall", "common", "rfc3339"),
+    [
+        (0.0, "[01/Jan/1970:00:00:00 +0000]", "1970-01-01T00:00:00Z"),
+        (0.999, "[01/Jan/1970:00:00:00 +0000]", "1970-01-01T00:00:00Z"),
+        (951782400.5, "[29/Feb/2000:00:00:00 +0000]", "2000-02-29T00:00:00Z"),
+        (1795383599.0, "[22/Nov/2026:21:39:59 +0000]", "2026-11-22T21:39:59Z"),
+        (1795383600.0, "[22/Nov/2026:21:40:00 +0000]", "2026-11-22T21:40:00Z"),
+    ],
+)
+def test_the_time_changes_with_the_second(
+    writer: MemoryWriter, wall: float, common: str, rfc3339: str
+) -> None:
+    for form, expected in (("common", common), ("combined", common), ("json", f'{{"time":"{rfc3339}",')):
+        buffer = a_buffer(writer, form)
+        buffer.log_request(PEER, HEAD, 200, 1)
+        assert expected not in writer.take(buffer)
+        buffer.begin_second(wall)
+        for _ in range(2):
+            buffer.log_request(PEER, HEAD, 200, 1)
+        assert writer.take(buffer).count(expected) == 2
+
+
+def test_a_new_buffer_knows_the_time(writer: MemoryWriter) -> None:
+    before = int(time.time())
+    buffer = AccessBuffer(FORMATS["json"](), writer.put)
+    buffer.log_request(PEER, None, 400, 0)
+    stamps = [
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(s)) for s in range(before, int(time.time()) + 1)
+    ]
+    assert json.loads(writer.take(buffer))["time"] in stamps
+
+
+# A peer cannot forge a line.
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "-"),
+        ("", "-"),
+        ("plain text, with (nearly) everything: !#$%&'*+-./:;<=>?@[]^_`{|}~", None),
+        ('say "hi"', "say \\x22hi\\x22"),
+        ("C:\\x22", "C:\\x5Cx22"),
+        ("a\tb\r\nc\0\x1b[2J\x7f", "a\\x09b\\x0D\\x0Ac\\x00\\x1B[2J\\x7F"),
+        ("caf\xc3\xa9 \xff\x80", "caf\\xC3\\xA9 \\xFF\\x80"),
+    ],
+)
+def test_quote(text: str | None, expected: str | None) -> None:
+    assert quote(text) == (text if expected is None else expected)
+
+
+HOSTILE = a_head(
+    "/?q=\\",
+    b'Referer: x" "forged" \\" 1\ttab',
+    b"User-Agent: caf\xc3\xa9 \xff\x85" + "\u2028".encode(),
+)
+
+
+def test_bytes_from_a_peer_stay_in_their_quotes(writer: MemoryWriter) -> None:
+    buffer = a_buffer(writer, "combined")
+    buffer.log_request(PEER, HOSTILE, 200, 1)
+    assert writer.take(buffer) == (
+        CLF + '"GET /?q=\\x5C HTTP/1.1" 200 1 "x\\x22 \\x22forged\\x22 \\x5C\\x22 1\\x09tab"'
+        ' "caf\\xC3\\xA9 \\xFF\\x85\\xE2\\x80\\xA8"\n'
+    )
+
+
+def test_bytes_from_a_peer_stay_in_their_json_string(writer: MemoryWriter) -> None:
+    buffer = a_buffer(writer, "json")
+    buffer.log_request(PEER, HOSTILE, 200, 1)
+    line = writer.take(buffer)
+    assert line.isascii()
+    assert line.count("\n") == 1
+    fields = json.loads(line)
+    assert fields["target"] == "/?q=\\"
+    assert fields["referer"] == 'x" "forged" \\" 1\ttab'
+    assert fields["user_agent"].encode("latin-1") == b"caf\xc3\xa9 \xff\x85\xe2\x80\xa8"
+
+
+@pytest.mark.parametrize("form", ["combined", "json"])
+@pytest.mark.parametrize("code", [*range(0x20), 0x7F, 0x85])
+def test_control_characters_never_reach_the_file(writer: MemoryWriter, form: str, code: int) -> None:
+    """The parser refuses nearly all of them. If it let one pass, a line would still be one line."""
+    head = a_head("/")
+    head.headers = Headers((("user-agent", f"a{chr(code)}b"), ("referer", f"{chr(code)}\n127.0.0.1 - -")))
+    head.target = f"/{chr(code)}"
+    buffer = a_buffer(writer, form)
+    buffer.log_request(PEER, head, 200, 1)
+    line = writer.take(buffer)
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+    assert line.isascii()
