@@ -2,7 +2,7 @@
 
     reactor: AccessBuffer.log_request --Batch--> writer thread: AccessLog --> file
 
-Each reactor collects lines in a buffer of its own, without a lock, and hands over a batch some times a second. One
+Each reactor collects lines in a buffer of its own, without a lock, and hands over a batch several times a second. One
 thread writes them all, so no reactor waits for a disk. If the writer lags by more than `QUEUE_BYTES_MAX` for a reactor,
 the lines of that reactor are dropped and counted.
 """

@@ -95,7 +95,7 @@ def test_the_access_log_turns_with_the_second(monkeypatch: pytest.MonkeyPatch) -
         def begin_second(self, wall: float) -> None:
             self.seconds.append(wall)
 
-        def note(self, *request: object) -> None:
+        def log_request(self, *request: object) -> None:
             raise AssertionError("no request was answered")
 
     monkeypatch.setattr(time, "time", lambda: 1000.5)
