@@ -251,7 +251,7 @@ def test_an_application_that_fails_shows_where(here: Path) -> None:
 def test_wrong_usage_ends_with_one_line_and_exit_code_2(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr("mreactor.logs.handlers.configure", lambda *_: None)
+    monkeypatch.setattr("mreactor.cli.configure", lambda *_: None)
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -287,7 +287,7 @@ type Start = Callable[..., tuple[int, Started]]
 def start(here: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Run a command line up to the point where the server would start, in a directory with an application."""
     (here / "shop_seven.py").write_text("import mreactor\napp = mreactor.App()\n")
-    monkeypatch.setattr("mreactor.logs.handlers.configure", lambda *_: None)
+    monkeypatch.setattr("mreactor.cli.configure", lambda *_: None)
 
     def run(*arguments: str, outcome: int | Exception = 0) -> tuple[int, Started]:
         started = Started(outcome)

@@ -17,6 +17,7 @@ log = logging.getLogger("mreactor")
 def _restore_logger() -> Iterator[None]:
     handlers, level, propagate = log.handlers[:], log.level, log.propagate
     protection = vars(log).pop("handle", None)
+    log.handlers[:], log.propagate = [], True
     yield
     log.handlers[:], log.propagate = handlers, propagate
     log.setLevel(level)
