@@ -1,4 +1,4 @@
-"""The mailbox: messages arrive in order, none is lost, and the owner is woken."""
+"""The mailbox: messages arrive in order, none is lost, and the owner wakes."""
 
 import os
 import select
@@ -16,7 +16,7 @@ def is_readable(mailbox: Mailbox[int], seconds: float = 0.0) -> bool:
     return bool(select.select([mailbox], [], [], seconds)[0])
 
 
-def test_messages_are_taken_in_order_and_once() -> None:
+def test_messages_are_taken_once_and_in_order() -> None:
     mailbox: Mailbox[int] = Mailbox()
     for number in range(5):
         mailbox.post(number)
@@ -25,7 +25,7 @@ def test_messages_are_taken_in_order_and_once() -> None:
     mailbox.close()
 
 
-def test_it_is_readable_while_a_message_lies_in_it() -> None:
+def test_the_mailbox_is_readable_while_messages_wait() -> None:
     mailbox: Mailbox[int] = Mailbox()
     assert not is_readable(mailbox)
     mailbox.post(1)
@@ -38,8 +38,8 @@ def test_it_is_readable_while_a_message_lies_in_it() -> None:
     mailbox.close()
 
 
-def test_messages_are_there_when_somebody_else_has_read_the_counter() -> None:
-    """A completion of the kernel's may have read it."""
+def test_messages_survive_a_read_of_the_counter() -> None:
+    """An io_uring read may have taken it."""
     mailbox: Mailbox[int] = Mailbox()
     mailbox.post(1)
     os.eventfd_read(mailbox.fileno())
@@ -47,7 +47,7 @@ def test_messages_are_there_when_somebody_else_has_read_the_counter() -> None:
     mailbox.close()
 
 
-def test_a_waiting_owner_is_woken() -> None:
+def test_a_message_wakes_the_owner() -> None:
     mailbox: Mailbox[int] = Mailbox()
     waiting = threading.Event()
     taken: list[int] = []
@@ -98,8 +98,8 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(writer)
 
 
-def test_what_is_posted_after_the_end_is_dropped(pipe: tuple[int, int]) -> None:
-    """A blocking handler may be done after its reactor has gone; nothing may be written to a number used anew."""
+def test_messages_after_close_are_dropped(pipe: tuple[int, int]) -> None:
+    """A blocking handler may return after its reactor has ended. Another file may have the descriptor by then."""
     reader, writer = pipe
     mailbox: Mailbox[int] = Mailbox()
     fd = mailbox.fileno()
@@ -110,7 +110,7 @@ def test_what_is_posted_after_the_end_is_dropped(pipe: tuple[int, int]) -> None:
     os.close(fd)
 
 
-def test_closing_twice_closes_once(pipe: tuple[int, int]) -> None:
+def test_a_second_close_does_nothing(pipe: tuple[int, int]) -> None:
     mailbox: Mailbox[int] = Mailbox()
     fd = mailbox.fileno()
     mailbox.close()

@@ -1,4 +1,4 @@
-"""The thread pool: everything submitted is run, in as many threads as are needed and allowed."""
+"""Jobs and the thread pool: each submitted job runs, in as many threads as it takes, up to the limit."""
 
 import queue
 import threading
@@ -19,7 +19,7 @@ def job(call: Callable[..., Any], *args: Any, **keywords: Any) -> Job:
 
 
 class Pool:
-    """A pool that is closed after the test, and all gates in it opened, so that no thread outlives it."""
+    """Makes pools and gates. After the test it opens the gates and closes the pools, so that no thread outlives it."""
 
     def __init__(self) -> None:
         self.gates: list[threading.Event] = []
@@ -45,11 +45,11 @@ def pool() -> Iterator[Pool]:
         jobs.close()
     for thread in set(threading.enumerate()) - before:
         thread.join(SECONDS_MAX)
-        assert not thread.is_alive(), "a closed pool lets its threads end"
+        assert not thread.is_alive(), "the threads of a closed pool end"
 
 
 class Running:
-    """A job that says when it runs, and ends when its gate is opened."""
+    """A job that reports its start and ends when its gate opens."""
 
     def __init__(self, gate: threading.Event) -> None:
         self.gate = gate
@@ -70,7 +70,7 @@ def run_to_the_end(jobs: ThreadPool, one: Job) -> None:
     assert done.wait(SECONDS_MAX)
 
 
-# --- ThreadPool. ---
+# --- Jobs. ---
 
 
 def test_a_job_keeps_its_result() -> None:
@@ -84,7 +84,7 @@ def test_a_job_keeps_its_result() -> None:
     "error", [ValueError("x"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr
 )
 def test_a_job_keeps_what_it_raised(error: BaseException) -> None:
-    """Whatever it is: a handler's failure is its client's answer and no thread's end."""
+    """The failure of a handler becomes a response. It does not end the thread."""
 
     def fail() -> None:
         raise error
@@ -98,26 +98,26 @@ def test_a_job_keeps_what_it_raised(error: BaseException) -> None:
 # --- The pool. ---
 
 
-def test_a_job_runs_in_another_thread_and_is_done(pool: Pool) -> None:
+def test_a_job_runs_in_another_thread(pool: Pool) -> None:
     one = job(lambda: threading.current_thread().name)
     run_to_the_end(pool.make(1), one)
     assert one.result.startswith("blocking-")
 
 
-def test_done_is_called_after_the_job_in_its_thread(pool: Pool) -> None:
+def test_done_is_called_after_the_job_in_the_same_thread(pool: Pool) -> None:
     events: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
 
-    def note(what: str) -> None:
+    def record(what: str) -> None:
         events.put((what, threading.current_thread().name))
 
-    assert pool.make(1).submit(job(note, "job"), lambda: note("done"))
+    assert pool.make(1).submit(job(record, "job"), lambda: record("done"))
     (first, one), (second, other) = events.get(timeout=SECONDS_MAX), events.get(timeout=SECONDS_MAX)
     assert (first, second) == ("job", "done")
     assert one == other != threading.current_thread().name
 
 
-def test_a_job_that_exits_is_done_all_the_same(pool: Pool) -> None:
-    """Else its client would wait for ever, and the pool have a thread less."""
+def test_done_is_called_after_a_job_that_exits(pool: Pool) -> None:
+    """Otherwise its client would never get a response, and the pool would lose a thread."""
     jobs = pool.make(1)
     for _ in range(3):
         one = job(lambda: (_ for _ in ()).throw(SystemExit(1)))
@@ -126,7 +126,7 @@ def test_a_job_that_exits_is_done_all_the_same(pool: Pool) -> None:
     run_to_the_end(jobs, job(int))
 
 
-def test_jobs_run_at_the_same_time_up_to_the_bound(pool: Pool) -> None:
+def test_jobs_run_in_parallel_up_to_the_limit(pool: Pool) -> None:
     jobs, gate = pool.make(3), pool.gate()
     running = [Running(gate) for _ in range(5)]
     for one in running:
@@ -140,7 +140,7 @@ def test_jobs_run_at_the_same_time_up_to_the_bound(pool: Pool) -> None:
     assert len({one.thread for one in running}) <= 3
 
 
-def test_a_job_that_waits_for_a_later_one_is_not_in_its_way(pool: Pool) -> None:
+def test_a_job_may_wait_for_a_later_one(pool: Pool) -> None:
     jobs, gate = pool.make(2), pool.gate()
     first = Running(gate)
     assert jobs.submit(first.job, first.done.set)
@@ -149,12 +149,12 @@ def test_a_job_that_waits_for_a_later_one_is_not_in_its_way(pool: Pool) -> None:
     assert first.done.wait(SECONDS_MAX)
 
 
-def test_a_worker_about_to_begin_is_not_idle(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has taken its job, and may be busy for long: the next job needs a thread of its own."""
+def test_a_thread_that_has_taken_a_job_is_not_idle(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be busy for long, so the next job needs another thread."""
     taken, go_on = threading.Event(), pool.gate()
 
     class Slow(queue.Queue[Any]):
-        """A queue whose first taker is held up on its way back."""
+        """A queue that delays the thread that takes the first entry."""
 
         def get(self, *args: Any, **keywords: Any) -> Any:
             entry = super().get(*args, **keywords)
@@ -170,22 +170,22 @@ def test_a_worker_about_to_begin_is_not_idle(pool: Pool, monkeypatch: pytest.Mon
     run_to_the_end(jobs, job(int))
 
 
-def test_an_idle_thread_is_used_again(pool: Pool) -> None:
+def test_an_idle_thread_is_reused(pool: Pool) -> None:
     jobs = pool.make(100, 100)
     before = threading.active_count()
     for _ in range(100):
         run_to_the_end(jobs, job(int))
-    assert threading.active_count() - before < 10  # one, and a few where one was slow to say that it is idle
+    assert threading.active_count() - before < 10  # one, and a few more if it was slow to become idle
 
 
-def test_no_thread_runs_before_the_first_job(pool: Pool) -> None:
+def test_a_new_pool_has_no_thread(pool: Pool) -> None:
     before = threading.active_count()
     pool.make(8)
     assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("queue_max", [1, 3])
-def test_what_finds_the_queue_full_is_refused(pool: Pool, queue_max: int) -> None:
+def test_a_full_queue_refuses_a_job(pool: Pool, queue_max: int) -> None:
     jobs, gate = pool.make(1, queue_max), pool.gate()
     first = Running(gate)
     assert jobs.submit(first.job, first.done.set)
@@ -222,7 +222,7 @@ def test_many_threads_may_submit(pool: Pool) -> None:
     assert numbers == set(range(submitters * each))
 
 
-def test_closing_lets_what_waits_be_done_first(pool: Pool) -> None:
+def test_waiting_jobs_run_after_close(pool: Pool) -> None:
     jobs, gate = pool.make(1), pool.gate()
     running = [Running(gate) for _ in range(3)]
     for one in running:
@@ -234,7 +234,7 @@ def test_closing_lets_what_waits_be_done_first(pool: Pool) -> None:
 
 
 def test_closing_does_not_wait(pool: Pool) -> None:
-    """Not for a job that never ends, and not for room in the queue."""
+    """Neither for a job that never ends, nor for room in the queue."""
     jobs, gate = pool.make(1, 1), pool.gate()
     first, second = Running(gate), Running(gate)
     assert jobs.submit(first.job, first.done.set)
@@ -246,10 +246,47 @@ def test_closing_does_not_wait(pool: Pool) -> None:
     assert second.done.wait(SECONDS_MAX)
 
 
-def test_its_threads_do_not_keep_the_process(pool: Pool) -> None:
+def test_threads_are_daemons(pool: Pool) -> None:
     jobs, gate = pool.make(1), pool.gate()
     one = Running(gate)
     assert jobs.submit(one.job, one.done.set)
     assert one.begun.wait(SECONDS_MAX)
     (thread,) = [thread for thread in threading.enumerate() if thread.name == one.thread]
     assert thread.daemon
+
+
+# --- The disposal of a job. ---
+
+
+class Closing:
+    """A stream or a result that counts how often it is closed, and may fail."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.closed = 0
+        self.error = error
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_job_without_stream_and_result_needs_no_disposal() -> None:
+    one = job(lambda: None)
+    one.run()
+    assert one.disposal() is None
+
+
+def test_a_disposal_closes_stream_result_and_body(caplog: pytest.LogCaptureFixture) -> None:
+    """Each of them, although the one before fails."""
+    stream, result = Closing(ValueError("no")), Closing(SystemExit(1))
+    result.body = Closing()  # type: ignore[attr-defined]
+    one = job(lambda: result)
+    one.stream = stream
+    one.run()
+    disposal = one.disposal()
+    assert disposal is not None
+    disposal.run()
+    assert (stream.closed, result.closed, result.body.closed) == (1, 1, 1)  # type: ignore[attr-defined]
+    assert disposal.error is None
+    assert caplog.messages == ["cannot close an abandoned response"] * 2

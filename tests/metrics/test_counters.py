@@ -7,7 +7,7 @@ from mreactor.metrics.counters import ERRORS, TIMEOUTS, Counters
 SECONDS_MAX = 60.0
 
 
-def test_a_tally_is_the_same_for_the_same_method_and_status() -> None:
+def test_each_method_and_status_has_one_counter() -> None:
     counters = Counters()
     counter = counters.counter("GET", 200)
     counter[0] += 2
@@ -27,14 +27,14 @@ def test_timeouts_and_errors_are_counted_by_kind() -> None:
     assert counters.errors == dict.fromkeys(ERRORS, 1) | {"peer": 3}
 
 
-def test_open_connections_are_those_accepted_and_not_closed() -> None:
+def test_open_connections_are_accepted_and_not_closed() -> None:
     counters = Counters()
     counters.accepted, counters.closed = 5, 2
     assert counters.open == 3
 
 
 def filled(factor: int) -> Counters:
-    """Counters with a different number in each place."""
+    """Make counters with a different number in each place."""
     counters = Counters()
     numbers = ("accepted", "closed", "bytes_in", "bytes_out", "buffered")
     for place, name in enumerate(numbers, start=1):
@@ -49,14 +49,14 @@ def filled(factor: int) -> Counters:
 
 
 def values(counters: Counters) -> dict[str, object]:
-    """All that counters hold, as plain values."""
+    """Return everything that counters hold, as plain values."""
     found = {name: getattr(counters, name) for name in Counters.__slots__}
     for name in ("service_time", "loop_lag"):
         found[name] = (found[name].counts, found[name].total)
     return found
 
 
-def test_a_snapshot_is_equal_and_stands_still() -> None:
+def test_a_snapshot_is_equal_and_does_not_change() -> None:
     counters = filled(1)
     copy = counters.snapshot()
     assert values(copy) == values(filled(1))
@@ -71,7 +71,7 @@ def test_merging_adds_every_number() -> None:
     assert values(counters) == values(filled(3))
 
 
-def test_merging_takes_what_only_the_other_has() -> None:
+def test_merging_adds_keys_that_only_the_other_has() -> None:
     counters, other = Counters(), Counters()
     counters.counter("GET", 200)[0] = 1
     other.counter("PUT", 201)[0] = 2
@@ -86,7 +86,7 @@ def test_merging_takes_what_only_the_other_has() -> None:
 
 
 def test_a_snapshot_may_be_taken_while_the_owner_counts() -> None:
-    """The tables grow meanwhile, and nobody takes a lock."""
+    """The tables grow meanwhile, and no thread takes a lock."""
     counters = Counters()
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The exposition: what counters say as Prometheus text, OpenMetrics and JSON, and what docs/ makes of the names."""
+"""The exposition: Prometheus text, OpenMetrics and JSON, and the metric names that docs/ uses."""
 
 import json
 import random
@@ -16,17 +16,17 @@ from mreactor.metrics.histogram import BUCKETS
 from mreactor.metrics.snapshot import ReactorSnapshot, Snapshot
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-FORMS = (PROMETHEUS, OPENMETRICS)
-BOTH_FORMS = pytest.mark.parametrize("form", FORMS, ids=["prometheus", "openmetrics"])
+FORMATS = (PROMETHEUS, OPENMETRICS)
+BOTH_FORMATS = pytest.mark.parametrize("form", FORMATS, ids=["prometheus", "openmetrics"])
 INFO = {"version": "1.2", "python": "3.13.5", "backend": 'a "quoted" \\ name,\nin two lines'}
 
-# One line of text format 0.0.4, without the timestamp that we never write.
+# One line of text format 0.0.4. The server never writes the timestamp.
 LINE = re.compile(r"([a-z_]+)(?:\{((?:[a-z_]+=\"(?:[^\"\\\n]|\\[\\n\"])*\",?)*)\})? (\S+)")
 LABEL = re.compile(r"([a-z_]+)=\"((?:[^\"\\\n]|\\[\\n\"])*)\"")
 
 
 def counters(seed: int) -> Counters:
-    """Counters of a reactor that has done all that a reactor can."""
+    """Make the counters of a reactor that has done everything."""
     rng = random.Random(seed)
     made = Counters()
     made.accepted, made.closed = rng.randrange(50, 99), rng.randrange(50)
@@ -62,7 +62,7 @@ def snapshot(*made: Counters, reasons: tuple[str, ...] = ()) -> Snapshot:
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """All samples of a text, by name and labels."""
+    """Parse a text into its samples, by name and labels."""
     found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     for line in text.splitlines():
         if line.startswith("#"):
@@ -75,11 +75,11 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return found
 
 
-# --- The text, as any reader of it sees it. ---
+# --- The text. ---
 
 
-@BOTH_FORMS
-def test_each_counter_is_found_at_its_name(form: str) -> None:
+@BOTH_FORMATS
+def test_each_counter_has_its_name(form: str) -> None:
     one = counters(1)
     found = samples(render_text(snapshot(Counters(), one), form))
     reactor = ("reactor", "1")
@@ -106,27 +106,27 @@ def test_each_counter_is_found_at_its_name(form: str) -> None:
     assert {key: found[key] for key in expected} == expected
 
 
-@BOTH_FORMS
+@BOTH_FORMATS
 def test_numbers_are_written_exactly(form: str) -> None:
     one = Counters()
-    one.bytes_out = 2**60 + 1  # which no float is
+    one.bytes_out = 2**60 + 1  # no float has this value
     assert f'mreactor_sent_bytes_total{{reactor="0"}} {2**60 + 1}\n' in render_text(snapshot(one), form)
 
 
-@BOTH_FORMS
-def test_kinds_that_have_not_happened_are_zero(form: str) -> None:
+@BOTH_FORMATS
+def test_kinds_without_an_event_are_zero(form: str) -> None:
     found = samples(render_text(snapshot(Counters()), form))
     for name, kinds in (("mreactor_timeouts_total", TIMEOUTS), ("mreactor_errors_total", ERRORS)):
         assert [found[name, (("reactor", "0"), ("kind", kind))] for kind in kinds] == [0] * len(kinds)
 
 
-@BOTH_FORMS
+@BOTH_FORMATS
 def test_label_values_are_escaped(form: str) -> None:
     assert 'backend="a \\"quoted\\" \\\\ name,\\nin two lines"' in render_text(snapshot(), form)
 
 
-@BOTH_FORMS
-def test_each_family_is_described_once_and_in_one_piece(form: str) -> None:
+@BOTH_FORMATS
+def test_each_family_is_one_block_and_described_once(form: str) -> None:
     text = render_text(snapshot(counters(1), counters(2)), form)
     described = re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE)
     assert described == re.findall(r"^# HELP (\S+) \S", text, re.MULTILINE)
@@ -136,9 +136,9 @@ def test_each_family_is_described_once_and_in_one_piece(form: str) -> None:
         assert all(line.startswith((name, "# ")) for line in block.splitlines()), block
 
 
-def test_the_two_forms_say_the_same() -> None:
+def test_both_formats_have_the_same_samples() -> None:
     one = snapshot(counters(1), counters(2))
-    prometheus, openmetrics = (render_text(one, form) for form in FORMS)
+    prometheus, openmetrics = (render_text(one, form) for form in FORMATS)
     assert samples(prometheus) == samples(openmetrics)
     assert openmetrics.endswith("# EOF\n")
     assert "# EOF" not in prometheus
@@ -184,15 +184,15 @@ def test_states_become_numbers() -> None:
         ),
     ],
 )
-def test_the_form_follows_the_accept_field(accept: str, form: str) -> None:
+def test_the_format_follows_the_accept_field(accept: str, form: str) -> None:
     assert choose_format(accept) == form
 
 
-# --- The text, as the official parser sees it. ---
+# --- The text and the official parser. ---
 
 
-@BOTH_FORMS
-def test_the_official_parser_takes_it(form: str) -> None:
+@BOTH_FORMATS
+def test_the_official_parser_accepts_the_text(form: str) -> None:
     if form == PROMETHEUS:
         parser = pytest.importorskip(
             "prometheus_client.parser", reason="prometheus_client is not installed (nox -s observability)"
@@ -219,7 +219,7 @@ def test_the_official_parser_takes_it(form: str) -> None:
 # --- JSON. ---
 
 
-def test_the_object_is_json_and_whole() -> None:
+def test_the_object_is_complete_json() -> None:
     one, two = counters(1), counters(2)
     read = json.loads(json.dumps(stats(snapshot(one, two, reasons=("why",))), allow_nan=False))
     assert (read["ready"], read["reasons"], read["report"]) == (False, ["why"], ["one line", "another"])
@@ -253,28 +253,28 @@ def test_durations_are_in_seconds() -> None:
     found = stats(snapshot(one))["total"]["service_time"]
     bound = BUCKETS[BUCKETS.index(1000 * 2**10)] / 1e9
     assert (found["count"], found["p50"], found["p90"]) == (10, bound, bound)
-    assert found["p99"] == BUCKETS[-1] / 1e9  # the last bound known: the truth lies beyond it
+    assert found["p99"] == BUCKETS[-1] / 1e9  # the last bound; the true value is above it
     assert found["buckets"] == [[bound, 9], [None, 1]]
     assert found["sum"] == pytest.approx(1e9 + 0.009)
 
 
-# --- What docs/ builds upon these names. ---
+# --- The names in docs/. ---
 
 
-def names_shown() -> dict[str, set[str]]:
-    """The names of all samples, with the names of their labels."""
+def exposed_names() -> dict[str, set[str]]:
+    """Return the names of all samples, with the names of their labels."""
     found: dict[str, set[str]] = {}
     for name, labels in samples(render_text(snapshot(counters(1)), PROMETHEUS)):
         found.setdefault(name, set()).update(label for label, _ in labels)
     return found
 
 
-def expressions_of_dashboard() -> list[str]:
+def dashboard_expressions() -> list[str]:
     panels = json.loads((DOCS / "grafana-dashboard.json").read_text())["panels"]
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
-def expressions_of_alerts() -> list[str]:
+def alert_expressions() -> list[str]:
     text = (DOCS / "alerts.yml").read_text()
     return [
         " ".join(found.split())
@@ -283,8 +283,8 @@ def expressions_of_alerts() -> list[str]:
 
 
 def check(expression: str) -> None:
-    """Fail where an expression names a metric, or selects by a label, that does not exist."""
-    known = names_shown()
+    """Fail if an expression uses a metric or a label that does not exist."""
+    known = exposed_names()
     bare = re.sub(r'"[^"]*"', '""', expression)
     names = set(re.findall(r"\b(?:mreactor|process)_[a-z_]+", bare))
     assert names, expression
@@ -297,22 +297,22 @@ def check(expression: str) -> None:
         assert labels <= set().union(*(known[name] for name in names)), expression
 
 
-def test_the_dashboard_asks_for_what_there_is() -> None:
-    expressions = expressions_of_dashboard()
+def test_the_dashboard_uses_existing_metrics() -> None:
+    expressions = dashboard_expressions()
     assert len(expressions) >= 10
     for expression in expressions:
         check(expression)
 
 
-def test_the_alerts_ask_for_what_there_is() -> None:
+def test_the_alerts_use_existing_metrics() -> None:
     text = (DOCS / "alerts.yml").read_text()
-    expressions = expressions_of_alerts()
+    expressions = alert_expressions()
     assert len(expressions) == text.count("- alert: ") >= 6
     for expression in expressions:
         check(expression)
 
 
-def test_the_check_finds_what_is_wrong() -> None:
+def test_the_check_finds_mistakes() -> None:
     check('sum by (reactor) (rate(mreactor_requests_total{status=~"5..",job="x"}[5m]))')
     for wrong in (
         "mreactor_request_total",
@@ -323,8 +323,8 @@ def test_the_check_finds_what_is_wrong() -> None:
             check(wrong)
 
 
-def test_each_metric_is_explained() -> None:
+def test_each_metric_is_documented() -> None:
     text = (DOCS / "observability.md").read_text()
-    explained = set(re.findall(r"`((?:mreactor|process)_[a-z_]+)", text))
-    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names_shown()}
-    assert explained == shown
+    documented = set(re.findall(r"`((?:mreactor|process)_[a-z_]+)", text))
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed_names()}
+    assert documented == shown

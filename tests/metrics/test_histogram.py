@@ -11,14 +11,14 @@ from mreactor.metrics.histogram import BUCKETS, Histogram, bucket_index
 # --- Buckets. ---
 
 
-def test_buckets_rise_by_a_fourth_of_a_doubling() -> None:
+def test_four_buckets_make_a_doubling() -> None:
     assert BUCKETS[0] == 1000
     assert BUCKETS[-1] == 1000 * 2**24
     assert all(1.18 < high / low < 1.20 for low, high in pairwise(BUCKETS))
 
 
 @pytest.mark.parametrize("nanoseconds", [-5, 0, 1, 999, 1000])
-def test_the_first_bucket_takes_all_up_to_a_microsecond(nanoseconds: int) -> None:
+def test_the_first_bucket_ends_at_a_microsecond(nanoseconds: int) -> None:
     assert bucket_index(nanoseconds) == 0
 
 
@@ -28,7 +28,7 @@ def test_a_bound_belongs_to_its_bucket(bound: int) -> None:
         assert bucket_index(nanoseconds) == bisect.bisect_left(BUCKETS, nanoseconds)
 
 
-def test_any_duration_is_in_the_first_bucket_that_holds_it() -> None:
+def test_a_duration_belongs_to_the_first_bucket_that_holds_it() -> None:
     rng = random.Random(97)
     for _ in range(20_000):
         nanoseconds = int(10 ** rng.uniform(0, 12))
@@ -83,14 +83,14 @@ def test_a_quantile_is_at_most_a_bucket_too_high(q: float) -> None:
     assert exact <= histogram(*durations).quantile(q) <= exact * 1.2
 
 
-def test_quantiles_of_a_few() -> None:
+def test_quantiles_of_few_durations() -> None:
     made = histogram(1000, 1000, 1000, BUCKETS[40])
     assert made.quantile(0.75) == 1e-6
     assert made.quantile(0.76) == BUCKETS[40] / 1e9
-    assert histogram(10**12).quantile(0.5) == BUCKETS[-1] / 1e9  # no bound above: the highest known
+    assert histogram(10**12).quantile(0.5) == BUCKETS[-1] / 1e9  # no bound above: the highest bound
 
 
-def test_a_snapshot_of_a_histogram_stands_still() -> None:
+def test_a_snapshot_of_a_histogram_does_not_change() -> None:
     made = histogram(500)
     copy = made.snapshot()
     made.observe(500)
