@@ -5,7 +5,7 @@ from typing import Any
 
 
 class ConnectionLimit:
-    """At most `connections_max` open connections of each client address. Safe to call from any thread.
+    """A limit of `connections_max` open connections per client address. Safe to call from any thread.
 
     Reactors take its lock once when a connection begins and once when it ends, if the limit is set.
     """

@@ -25,7 +25,7 @@ class QueuedJob(NamedTuple):
 
 
 class ThreadPool:
-    """At most `threads_max` threads and `queue_max` waiting jobs, shared by all reactors of a server."""
+    """A pool of at most `threads_max` threads and `queue_max` waiting jobs, for all reactors of a server."""
 
     def __init__(self, threads_max: int, queue_max: int) -> None:
         self._threads_max = threads_max

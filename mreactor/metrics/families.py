@@ -61,7 +61,7 @@ SERVER_METRICS: tuple[Metric[Snapshot], ...] = (
     Metric("mreactor_start_time_seconds", GAUGE, attrgetter("started"), "Start of the server in Unix time.", "seconds"),
     Metric("mreactor_ready", GAUGE, lambda s: int(not s.reasons), "1 while the server is ready, as /readyz reports."),
     Metric("mreactor_draining", GAUGE, lambda s: int(s.is_draining), "1 while the server drains before it stops."),
-    Metric("mreactor_gil_enabled", GAUGE, lambda s: int(s.has_gil), "1 while the GIL is on: reactors take turns."),
+    Metric("mreactor_gil_enabled", GAUGE, lambda s: int(s.has_gil), "1 while the GIL is enabled."),
     Metric("mreactor_connections_limit", GAUGE, attrgetter("connections_max"), "Maximum number of open connections."),
     Metric("mreactor_connections_refused", COUNTER, attrgetter("refused"), "Connections refused for lack of room."),
     Metric("mreactor_access_log_dropped", COUNTER, attrgetter("lines_dropped"), "Lines missing from the access log."),
