@@ -1,5 +1,6 @@
 """HTTP semantics (RFC 9110): requests, responses, header fields, status codes, dates."""
 
+from .conditional import is_not_modified
 from .dates import MONTHS, format_date, parse_date
 from .grammar import TOKEN
 from .headers import Headers
@@ -40,6 +41,7 @@ __all__ = [
     "encode_length",
     "format_date",
     "has_body",
+    "is_not_modified",
     "parse_date",
     "respond",
     "status_line",

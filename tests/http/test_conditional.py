@@ -1,0 +1,129 @@
+"""Conditional requests: lists of entity tags, dates, and which of the two decides."""
+
+import random
+import time
+from itertools import chain
+
+import pytest
+
+from mreactor.http.conditional import is_not_modified, opaque_tags
+from mreactor.http.dates import format_date
+from mreactor.http.headers import Headers
+
+MODIFIED = 784_111_777  # Sun, 06 Nov 1994 08:49:37 GMT
+
+
+def conditions(**fields: str) -> Headers:
+    return Headers(tuple((name.replace("_", "-"), value) for name, value in fields.items()))
+
+
+@pytest.mark.parametrize(
+    ("field", "tags"),
+    [
+        ("", []),
+        (",", []),
+        (" , ,\t,", []),
+        ('""', ['""']),
+        ('"a"', ['"a"']),
+        ('W/"a"', ['"a"']),
+        ('"a","b"', ['"a"', '"b"']),
+        ('W/"a", "b" , W/"c"', ['"a"', '"b"', '"c"']),
+        (', ,"a",, "b",', ['"a"', '"b"']),
+        ('\t"a"\t', ['"a"']),
+        ('"a,b", "W/"', ['"a,b"', '"W/"']),
+        ('"a b"', ['"a b"']),
+        ('"\x80\xff!"', ['"\x80\xff!"']),
+        ('"*"', ['"*"']),
+    ],
+)
+def test_a_well_formed_list_is_split_into_its_tags(field: str, tags: list[str]) -> None:
+    assert list(opaque_tags(field)) == tags
+
+
+@pytest.mark.parametrize(
+    ("field", "tags"),
+    [
+        ("a", []),
+        ("*", []),
+        ('"a', []),
+        ("W/a", []),
+        ('w/"a"', []),
+        ('W/ "a"', []),
+        ('W/W/"a"', []),
+        ('"a" "b"', []),
+        ('"a"b', []),
+        ('"a", *', ['"a"']),
+        ('"a", b, "c"', ['"a"']),
+        ('"a", "b', ['"a"']),
+        ('"a",\n"b"', ['"a"']),
+    ],
+)
+def test_a_malformed_element_ends_the_list(field: str, tags: list[str]) -> None:
+    assert list(opaque_tags(field)) == tags
+
+
+def test_random_well_formed_lists() -> None:
+    chance = random.Random(15)
+    characters = [chr(code) for code in chain([0x21], range(0x23, 0x7F), range(0x80, 0x100))]
+    for _ in range(300):
+        tags = [
+            '"' + "".join(chance.choices([*characters, *"W/,,"], k=chance.randrange(6))) + '"'
+            for _ in range(9)
+        ]
+        present, absent = tags[: chance.randrange(9)], tags[8]
+        field = ""
+        for tag in present:
+            field += chance.choice(["", " ", ", ", ",,"]) + chance.choice(["", "W/"]) + tag
+            field += chance.choice([",", " ,", ", ", "\t, ,"])
+        assert list(opaque_tags(field)) == present
+        assert all(is_not_modified(conditions(if_none_match=field), tag, MODIFIED) for tag in present)
+        assert is_not_modified(conditions(if_none_match=field), absent, MODIFIED) == (absent in present)
+
+
+@pytest.mark.parametrize(
+    "field", ['"' * 30_001, " " * 30_000 + "x", "," * 30_000, '"a" ' * 8_000, "W/" * 15_000]
+)
+def test_a_long_list_takes_linear_time(field: str) -> None:
+    begun = time.thread_time()
+    assert not is_not_modified(conditions(if_none_match=field), '"x"', MODIFIED)
+    assert time.thread_time() - begun < 0.5
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("*", True),
+        ('"*"', False),
+        ("*, *", False),
+        ('"x"', True),
+        ('W/"x"', True),
+        ('"X"', False),
+        ("x", False),
+    ],
+)
+def test_if_none_match(field: str, expected: bool) -> None:
+    assert is_not_modified(conditions(if_none_match=field), '"x"', MODIFIED) == expected
+
+
+@pytest.mark.parametrize(
+    ("date", "expected"),
+    [
+        (format_date(MODIFIED), True),
+        (format_date(MODIFIED + 1), True),
+        (format_date(MODIFIED - 1), False),
+        ("yesterday", False),
+        ("", False),
+    ],
+)
+def test_if_modified_since(date: str, expected: bool) -> None:
+    assert is_not_modified(conditions(if_modified_since=date), '"x"', MODIFIED) == expected
+
+
+@pytest.mark.parametrize(("tag", "shift", "expected"), [('"x"', -1, True), ('"y"', 1, False), ("", 1, False)])
+def test_if_none_match_takes_precedence(tag: str, shift: int, expected: bool) -> None:
+    headers = conditions(if_none_match=tag, if_modified_since=format_date(MODIFIED + shift))
+    assert is_not_modified(headers, '"x"', MODIFIED) == expected
+
+
+def test_an_unconditional_request_is_modified() -> None:
+    assert not is_not_modified(conditions(), '"x"', MODIFIED)
