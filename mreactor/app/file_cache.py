@@ -1,0 +1,117 @@
+"""Small files in memory, and what is known of a version of a file: its validators and whether it is still current."""
+
+import os
+import threading
+import time
+from typing import NamedTuple
+
+from ..http import Headers, Response, format_date, is_not_modified
+from .content_types import guess_content_type
+from .document_root import OpenFile
+
+# A file may change twice within one tick of its time stamps: 4 ms on most kernels, 2 s on the coarsest file systems.
+# The stamps cannot show the second change, so a version is trusted only once its last change is this old.
+SETTLE_SECONDS = 2
+
+# Stands for the objects around a cached file's content.
+OVERHEAD_BYTES = 1024
+
+
+class FileVersion:
+    """A regular file as it was when opened. Immutable; any thread may use it."""
+
+    __slots__ = ("_content_type", "_etag", "_is_settled", "_modified", "_signature", "_validators")
+
+    def __init__(self, file: OpenFile) -> None:
+        now = time.time()
+        status = file.status
+        self._signature = _signature(status)
+        self._is_settled = now - status.st_ctime > SETTLE_SECONDS
+        self._content_type = guess_content_type(file.path)
+        self._etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"'
+        # Last-Modified is never later than Date (RFC 9110 section 8.8.2.1). Few clients read dates before 1970.
+        self._modified = max(0, min(status.st_mtime_ns // 1_000_000_000, int(now)))
+        self._validators = (("ETag", self._etag), ("Last-Modified", format_date(self._modified)))
+
+    def is_current(self, file: OpenFile) -> bool:
+        """Whether the file still has this version for certain."""
+        return self._is_settled and self._signature == _signature(file.status)
+
+    def respond(self, headers: Headers, content: bytes | OpenFile) -> Response:
+        """Make a new response: the content, or 304 if the client has this version. Detaches a file that it sends."""
+        if is_not_modified(headers, self._etag, self._modified):
+            return Response(None, 304, self._validators)
+        return Response(
+            content.detach() if isinstance(content, OpenFile) else content,
+            headers=(*self._validators, ("X-Content-Type-Options", "nosniff")),
+            content_type=self._content_type,
+        )
+
+
+class CachedFile(NamedTuple):
+    """A small file in memory.
+
+    Attributes:
+        version: what was read.
+        content: all of it.
+        recheck_at: when to look at the disk again, in monotonic seconds.
+    """
+
+    version: FileVersion
+    content: bytes
+    recheck_at: float
+
+
+class FileCache:
+    """Small files by path as requested, bounded in entries and bytes.
+
+    It evicts the oldest entry first. Each recheck enters a file again, so this is nearly the order of use. Any thread
+    may use it: `get` takes no lock, `put` and `drop` do.
+
+    Attributes:
+        bytes_used: what the entries count for.
+    """
+
+    __slots__ = ("_bytes_max", "_entries_max", "_files", "_lock", "bytes_used")
+
+    def __init__(self, entries_max: int, bytes_max: int) -> None:
+        self._entries_max = entries_max
+        self._bytes_max = bytes_max
+        self._files: dict[str, CachedFile] = {}
+        self._lock = threading.RLock()
+        self.bytes_used = 0
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def get(self, path: str) -> CachedFile | None:
+        """Return the file cached for a path, even if its recheck is due."""
+        return self._files.get(path)
+
+    def put(self, path: str, file: CachedFile) -> None:
+        """Cache a file, unless it is larger than the whole cache."""
+        size = _size(path, file)
+        with self._lock:
+            self.drop(path)
+            if size > self._bytes_max:
+                return
+            while len(self._files) >= self._entries_max or self.bytes_used + size > self._bytes_max:
+                self.drop(next(iter(self._files)))
+            self._files[path] = file
+            self.bytes_used += size
+
+    def drop(self, path: str) -> None:
+        """Remove a path. Idempotent."""
+        with self._lock:
+            file = self._files.pop(path, None)
+            if file is not None:
+                self.bytes_used -= _size(path, file)
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    """The numbers that change with a file's content. Unlike mtime, no program can set ctime back."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _size(path: str, file: CachedFile) -> int:
+    return len(file.content) + len(path) + OVERHEAD_BYTES
