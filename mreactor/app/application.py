@@ -50,7 +50,7 @@ class App:
         """
 
         def declare(handler: H) -> H:
-            endpoint = Endpoint(handler, blocking, constant)
+            endpoint = Endpoint(handler, blocking=blocking, constant=constant)
             for method in methods:
                 self._add(Route(method.upper(), pattern, endpoint))
             return handler
@@ -97,7 +97,8 @@ class App:
         Raises:
             RouteError: as for `route`.
         """
-        self._add(Route("GET", prefix, Endpoint(make_handler, blocking, constant, local=True), mount=True))
+        endpoint = Endpoint(make_handler, blocking=blocking, constant=constant, local=True)
+        self._add(Route("GET", prefix, endpoint, mount=True))
 
     def freeze(self) -> tuple[Route, ...]:
         """End the declarations and return them; called by the server when it starts."""

@@ -1,16 +1,17 @@
 """Routing: from method and path to an endpoint and its path parameters.
 
-Routes are declared once and frozen. Each reactor builds a `Router` of its own from them, inside its own thread, since
-a table that another thread has filled is slow to read. The literal segments of a path win over parameters, parameters
-over `{name:path}`, and of two mounts the longer one.
+Routes are declared once and frozen. Each reactor builds its own `Router` from them, in its own thread (see
+docs/decisions/001). Literal segments take precedence over parameters, parameters over `{name:path}`, routes over
+mounts, and longer mounts over shorter ones.
 """
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 from uuid import UUID
 
@@ -20,42 +21,51 @@ from ..runtime import hot
 
 type Handler = Callable[..., Any]
 
-CONVERTERS: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "uuid": UUID,
-    "path": str,
-}
 
-# What a segment must look like before its converter sees it: int() and float() take more than a URL should hold.
-SHAPES = {
-    "str": re.compile(r"[^/]+"),
-    "int": re.compile(r"-?[0-9]{1,18}", re.ASCII),
-    "float": re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII),
-    "uuid": re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII),
-    "path": re.compile(r".+", re.DOTALL),
+class Converter(NamedTuple):
+    """How a parameter gets its value.
+
+    Attributes:
+        shape: matches the texts that are converted. int() and float() alone would accept more than a URL should hold.
+        convert: makes the value of a text.
+        rank: converters of a lower rank are tried first.
+        takes_rest: the parameter takes the rest of the path, not one segment.
+    """
+
+    shape: re.Pattern[str]
+    convert: Callable[[str], Any]
+    rank: int = 0
+    takes_rest: bool = False
+
+
+CONVERTERS = {
+    "str": Converter(re.compile(r"[^/]+"), str, rank=1),
+    "int": Converter(re.compile(r"-?[0-9]{1,18}", re.ASCII), int),
+    "float": Converter(re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII), float),
+    "uuid": Converter(re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII), UUID),
+    "path": Converter(re.compile(r".+", re.DOTALL), str, rank=2, takes_rest=True),
 }
 
 PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)(?::([a-z]+))?\}", re.ASCII)
 
 
 class RouteError(ValueError):
-    """A route that cannot be: found when it is declared, not when it is asked for."""
+    """An invalid route. Raised when the route is declared, not when it is requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What answers a request, and how.
+    """A handler and how to call it.
 
     Attributes:
         handler: called with the request, and the path parameters by name.
-        blocking: it may wait, so it runs in the thread pool.
-        constant: its answer depends on the request's bytes alone, for a second at least.
-        local: `handler` is a factory without arguments; each reactor calls it once, to have a handler of its own.
+        blocking: the handler may wait, so it runs in the thread pool.
+        constant: the response to the same request bytes stays the same for a second.
+        local: `handler` is a factory without arguments. Each reactor calls it once, to get its own handler.
     """
 
     handler: Handler
+    _: dataclasses.KW_ONLY
     blocking: bool = False
     constant: bool = False
     local: bool = False
@@ -65,12 +75,13 @@ class Endpoint:
 class Route:
     """One declared route: a method, a pattern such as `/users/{id:int}`, and an endpoint.
 
-    A mount answers for all the paths below its pattern.
+    A mount handles all paths below its pattern.
     """
 
     method: str
     pattern: str
     endpoint: Endpoint
+    _: dataclasses.KW_ONLY
     mount: bool = False
 
 
@@ -95,22 +106,88 @@ class Match:
     argument: Any = None
 
 
-# Endpoints by method, each with the names that its own pattern gives to the parameters on the way, and whether there is
-# one that the handler takes by position.
-type _Endpoints = dict[str, tuple[Endpoint, tuple[str, ...], bool]]
+class _Leaf(NamedTuple):
+    """An endpoint at the end of a pattern.
 
-# The endpoints that a path leads to, the values of the parameters on the way, and whether they are a mount's.
-type _Found = tuple[_Endpoints, tuple[Any, ...], bool]
+    Attributes:
+        endpoint: what handles the request.
+        names: the names that the pattern gives to the parameters, in the order of the path.
+        is_positional: the handler takes its only parameter by position as well.
+    """
+
+    endpoint: Endpoint
+    names: tuple[str, ...]
+    is_positional: bool
 
 
 @dataclass(slots=True)
-class _Node:
-    """One segment deep in the tree of patterns."""
+class _Leaves:
+    """The endpoints of one path, or of one mount, by method."""
 
-    literals: dict[str, "_Node"] = field(default_factory=dict)
-    parameters: list[tuple[str, "_Node"]] = field(default_factory=list)  # type, where it leads
-    endpoints: _Endpoints = field(default_factory=dict)
-    mounted: _Endpoints = field(default_factory=dict)  # for everything below
+    is_mount: bool
+    by_method: dict[str, _Leaf] = field(default_factory=dict)
+
+
+class _Branch(NamedTuple):
+    """A parameter in the tree of patterns, and the node behind it."""
+
+    converter: Converter
+    node: "_Node"
+
+
+class _Node:
+    """One segment in the tree of patterns."""
+
+    __slots__ = ("branches", "literals", "mounts", "routes")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.branches: list[_Branch] = []
+        self.routes = _Leaves(is_mount=False)
+        self.mounts = _Leaves(is_mount=True)
+
+    def add(self, pattern: str) -> "_Node":
+        """Return the node of a pattern. Creates what is missing."""
+        node = self
+        for segment in _split(pattern):
+            parameter = PARAMETER.fullmatch(segment)
+            if parameter is None:
+                node = node.literals.setdefault(segment, _Node())
+            else:
+                node = node._add_branch(CONVERTERS[parameter[2] or "str"])
+        return node
+
+    def _add_branch(self, converter: Converter) -> "_Node":
+        for branch in self.branches:
+            if branch.converter is converter:
+                return branch.node
+        node = _Node()
+        self.branches.append(_Branch(converter, node))
+        self.branches.sort(key=lambda branch: branch.converter.rank)
+        return node
+
+    def walk(
+        self, segments: list[str], index: int = 0, values: tuple[Any, ...] = ()
+    ) -> Iterator[tuple[_Leaves, tuple[Any, ...]]]:
+        """Yield what a path leads to, in the order of precedence, with the values of its parameters.
+
+        It may try several branches, but none twice, so the work is bounded by the size of the tree.
+        """
+        if index == len(segments):
+            if self.routes.by_method:
+                yield self.routes, values
+        else:
+            segment = segments[index]
+            child = self.literals.get(segment)
+            if child is not None:
+                yield from child.walk(segments, index + 1, values)
+            for converter, child in self.branches:
+                text = "/".join(segments[index:]) if converter.takes_rest else segment
+                if converter.shape.fullmatch(text):
+                    next_index = len(segments) if converter.takes_rest else index + 1
+                    yield from child.walk(segments, next_index, (*values, converter.convert(text)))
+        if self.mounts.by_method:
+            yield self.mounts, values
 
 
 class Router:
@@ -120,102 +197,115 @@ class Router:
         self._root = _Node()
         own: dict[Endpoint, Endpoint] = {}
         for route in routes:
-            if route.endpoint not in own:
-                own[route.endpoint] = _own(route.endpoint)
-            node = _plant(self._root, route)
-            names = tuple(name for name, _ in _parameters(route.pattern))
-            endpoint = own[route.endpoint]
-            leaf = endpoint, names, _takes_by_position(endpoint.handler, names)
-            (node.mounted if route.mount else node.endpoints)[route.method] = leaf
+            endpoint = own.get(route.endpoint) or own.setdefault(route.endpoint, _localize(route.endpoint))
+            # A mount handles its own path with and without a final slash.
+            node = self._root.add(route.pattern.rstrip("/") if route.mount else route.pattern)
+            names = tuple(name for name, _ in _parse_parameters(route.pattern))
+            leaves = node.mounts if route.mount else node.routes
+            leaves.by_method[route.method] = _Leaf(
+                endpoint, names, _takes_by_position(endpoint.handler, names)
+            )
 
     def match(self, head: RequestHead) -> Match:
-        """Find what answers a head.
+        """Find the endpoint for a request head.
 
-        HEAD goes to GET's handler where there is none of its own, and OPTIONS is answered here (RFC 9110 section 9.3).
+        HEAD goes to the handler of GET unless it has its own, and the router handles OPTIONS (RFC 9110 section 9.3).
 
         Raises:
             HTTPError: 404, no such path; 405 with Allow, the path has other methods.
         """
         if head.raw_path == "*":
-            return _options(METHODS)
+            return _match_options(METHODS)
         segments = [unquote(s) if "%" in s else s for s in head.raw_path.split("/")[1:]]
         allowed: set[str] = set()
-        for endpoints, values, is_mount in _walk(self._root, segments, 0, ()):
-            if is_mount and allowed:
-                continue  # a path that has routes of its own is not the mount's, whatever their methods
-            leaf = endpoints.get(head.method) or (endpoints.get("GET") if head.method == "HEAD" else None)
+        for leaves, values in self._root.walk(segments):
+            # A path with routes of its own does not belong to the mount, even if the routes have other methods.
+            if leaves.is_mount and allowed:
+                continue
+            methods = leaves.by_method
+            leaf = methods.get(head.method) or (methods.get("GET") if head.method == "HEAD" else None)
             if leaf is not None:
-                endpoint, names, by_position = leaf
-                params = dict(zip(names, values, strict=True))
-                argument = values[0] if by_position else None
+                endpoint, names, is_positional = leaf
                 return Match(
-                    endpoint.handler, params, endpoint.blocking, endpoint.constant, argument=argument
+                    endpoint.handler,
+                    dict(zip(names, values, strict=True)),
+                    blocking=endpoint.blocking,
+                    constant=endpoint.constant,
+                    argument=values[0] if is_positional else None,
                 )
-            allowed.update(endpoints)
+            allowed.update(methods)
         if not allowed:
             raise HTTPError(404, "There is nothing at this address.")
-        return _without_endpoint(head.method, allowed)
+        return _match_without_endpoint(head.method, allowed)
 
 
 def check_route(route: Route) -> None:
-    """Refuse a route whose pattern is malformed, or whose handler does not take its parameters.
+    """Check the pattern of a route, and that the handler accepts its parameters.
 
     Raises:
-        RouteError: saying what is wrong with it.
+        RouteError: the route is invalid; the text says why.
     """
     if route.method not in METHODS:
         raise RouteError(f"{route.method!r} is not one of {', '.join(METHODS)}")
     if not route.pattern.startswith("/"):
         raise RouteError(f"the pattern {route.pattern!r} does not start with /")
-    names = [name for name, _ in _parameters(route.pattern)]
+    names = [name for name, _ in _parse_parameters(route.pattern)]
     if len(set(names)) != len(names):
         raise RouteError(f"the pattern {route.pattern!r} names a parameter twice")
-    if route.endpoint.local or route.mount:
-        return
-    if inspect.iscoroutinefunction(route.endpoint.handler):
+    if not (route.endpoint.local or route.mount):
+        _check_handler(route.endpoint.handler, route.pattern, names)
+
+
+def _check_handler(handler: Handler, pattern: str, names: list[str]) -> None:
+    if inspect.iscoroutinefunction(handler):
         raise RouteError(
-            f"the handler of {route.pattern!r} is async: handlers are plain functions, see blocking=True"
+            f"the handler of {pattern!r} is async; use a plain function, with blocking=True if it waits"
         )
     try:
-        inspect.signature(route.endpoint.handler).bind(None, **dict.fromkeys(names))
+        inspect.signature(handler).bind(None, **dict.fromkeys(names))
     except TypeError as error:
-        raise RouteError(f"the handler of {route.pattern!r} does not fit its parameters: {error}") from None
+        raise RouteError(f"the handler of {pattern!r} does not fit its parameters: {error}") from None
 
 
 def is_same(one: Route, other: Route) -> bool:
-    """Whether two routes answer exactly the same requests, so that one of them would never be reached."""
+    """Whether two routes match exactly the same requests, so that one of them would never be reached."""
     return (one.method, one.mount, _shape(one)) == (other.method, other.mount, _shape(other))
 
 
 def _shape(route: Route) -> str:
-    """The pattern without its parameters' names, and for a mount without the final slash."""
+    """The pattern without the names of its parameters, and for a mount without the final slash."""
     shape = PARAMETER.sub(lambda match: "{:%s}" % (match[2] or "str"), route.pattern)
     return shape.rstrip("/") if route.mount else shape
 
 
 def _takes_by_position(handler: Handler, names: tuple[str, ...]) -> bool:
-    """Whether `handler(request, value)` is `handler(request, name=value)`, for one name: read off the code itself."""
+    """Whether `handler(request, value)` means the same as `handler(request, name=value)`.
+
+    Read from the code object: any other callable may treat the two differently.
+    """
     function = handler.__func__ if isinstance(handler, MethodType) else handler
     if len(names) != 1 or not isinstance(function, FunctionType):
-        return False  # whatever else can be called may do anything with its arguments
+        return False
     positions = function.__code__.co_varnames[: function.__code__.co_argcount]
-    first = 1 if function is handler else 2  # behind the request, and behind `self`
+    # Skip the request, and `self` of a method.
+    first = 1 if function is handler else 2
     return positions[first : first + 1] == names
 
 
-def _own(endpoint: Endpoint) -> Endpoint:
+def _localize(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with this reactor's own handler."""
     if not endpoint.local:
         return endpoint
-    return Endpoint(endpoint.handler(), endpoint.blocking, endpoint.constant)
+    return dataclasses.replace(endpoint, handler=endpoint.handler(), local=False)
 
 
-def _segments(pattern: str) -> list[str]:
+def _split(pattern: str) -> list[str]:
     return pattern.split("/")[1:]
 
 
-def _parameters(pattern: str) -> list[tuple[str, str]]:
-    """Names and types of a pattern's parameters, in order."""
-    segments = _segments(pattern)
+def _parse_parameters(pattern: str) -> list[tuple[str, Converter]]:
+    """Return the names and converters of a pattern's parameters, in order."""
+    segments = _split(pattern)
     parameters = []
     for index, segment in enumerate(segments):
         match = PARAMETER.fullmatch(segment)
@@ -226,69 +316,23 @@ def _parameters(pattern: str) -> list[tuple[str, str]]:
         kind = match[2] or "str"
         if kind not in CONVERTERS:
             raise RouteError(f"{kind!r} in {pattern!r} is not one of {', '.join(CONVERTERS)}")
-        if kind == "path" and index < len(segments) - 1:
-            raise RouteError(f"{segment!r} in {pattern!r} takes the rest of the path, so it comes last")
-        parameters.append((match[1], kind))
+        if CONVERTERS[kind].takes_rest and index < len(segments) - 1:
+            raise RouteError(f"{segment!r} in {pattern!r} takes the rest of the path, so it must come last")
+        parameters.append((match[1], CONVERTERS[kind]))
     return parameters
 
 
-def _plant(node: _Node, route: Route) -> _Node:
-    """The node of a route, grown where it is missing. A mount takes in its own path, with and without a final slash."""
-    for segment in _segments(route.pattern.rstrip("/") if route.mount else route.pattern):
-        match = PARAMETER.fullmatch(segment)
-        if match is None:
-            node = node.literals.setdefault(segment, _Node())
-        else:
-            node = _parameter(node, match[2] or "str")
-    return node
-
-
-def _parameter(node: _Node, kind: str) -> _Node:
-    for known, child in node.parameters:
-        if known == kind:
-            return child
-    child = _Node()
-    node.parameters.append((kind, child))
-    node.parameters.sort(key=_width)
-    return child
-
-
-def _width(parameter: tuple[str, _Node]) -> int:
-    """The order in which parameters are tried: /{id:int} before /{name}, and {rest:path} last."""
-    return {"str": 1, "path": 2}.get(parameter[0], 0)
-
-
-def _walk(node: _Node, segments: list[str], index: int, values: tuple[Any, ...]) -> Iterator[_Found]:
-    """Where a path leads, the closest first. It may try several branches, but never one twice: patterns are finite."""
-    if index == len(segments):
-        if node.endpoints:
-            yield node.endpoints, values, False
-        if node.mounted:
-            yield node.mounted, values, True
-        return
-    segment = segments[index]
-    child = node.literals.get(segment)
-    if child is not None:
-        yield from _walk(child, segments, index + 1, values)
-    for kind, child in node.parameters:
-        text = segment if kind != "path" else "/".join(segments[index:])
-        if SHAPES[kind].fullmatch(text):
-            next_index = index + 1 if kind != "path" else len(segments)
-            yield from _walk(child, segments, next_index, (*values, CONVERTERS[kind](text)))
-    if node.mounted:
-        yield node.mounted, values, True
-
-
-def _without_endpoint(method: str, found: set[str]) -> Match:
+def _match_without_endpoint(method: str, found: set[str]) -> Match:
+    """Handle OPTIONS, or refuse a method that the path does not have."""
     allowed = found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set())
     if method == "OPTIONS":
-        return _options(sorted(allowed))
+        return _match_options(sorted(allowed))
     raise HTTPError(405, f"{method} is not possible here.", (("Allow", ", ".join(sorted(allowed))),))
 
 
-def _options(allowed: Iterable[str]) -> Match:
-    return Match(_answer_options, {"allow": ", ".join(allowed)}, False, False)
+def _match_options(allowed: Iterable[str]) -> Match:
+    return Match(_respond_to_options, {"allow": ", ".join(allowed)}, blocking=False, constant=False)
 
 
-def _answer_options(request: Request, allow: str) -> Response:
+def _respond_to_options(request: Request, allow: str) -> Response:
     return Response(None, 204, (("Allow", allow),))
