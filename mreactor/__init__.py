@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-# Before all others: it interns the package's attribute names, see `runtime.interned_names`.
+# This import comes first: it interns the package's attribute names. See docs/decisions/006.
 from . import runtime as runtime
 from .app import App, RouteError
 from .config import Config, ConfigError, Limits

@@ -1,4 +1,4 @@
-"""`python -m mreactor`."""
+"""Run the command line: `python -m mreactor`."""
 
 import sys
 

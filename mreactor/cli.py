@@ -1,4 +1,4 @@
-"""The command line. Its options, their help and their defaults are read from the fields of `Config` and `Limits`."""
+"""The command line. Its options, help texts and defaults come from the fields of `Config` and `Limits`."""
 
 import argparse
 import dataclasses
@@ -21,19 +21,19 @@ USAGE_ERROR = 2
 
 EXAMPLES = """\
 examples:
-  mreactor                           the demo, on http://127.0.0.1:8080
-  mreactor --threads 16 shop:app     the App called app in shop.py, 16 threads
+  mreactor                           serve the demo on http://127.0.0.1:8080
+  mreactor --threads 16 shop:app     serve the App named app in shop.py
   mreactor --host 0.0.0.0 --port 80 --access-log combined:access.log shop:app
 
-environment (the command line wins):
-  WORKER_BACKEND=epoll|io_uring|auto   as --backend
-  HTTP_SERVER_LOG=LEVEL                as --log-level
-  HTTP_SERVER_LOGS=1                   as --access-log combined
+environment variables (options override them):
+  WORKER_BACKEND=BACKEND             same as --backend
+  HTTP_SERVER_LOG=LEVEL              same as --log-level
+  HTTP_SERVER_LOGS=1                 same as --access-log combined
 """
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is for who asks for it."""
+    """Reports a usage error as a one-line `ConfigError`, without the usage text."""
 
     def error(self, message: str) -> Any:
         raise ConfigError(message.removeprefix("argument "))
@@ -43,34 +43,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        the exit code: 0 stopped, 1 could not start, 2 wrong usage, 128 and its number after a second signal.
+        the exit code: 0 stopped, 1 could not start, 2 wrong usage, 128 plus the number of a second signal.
     """
     try:
         config, target = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
         configure(config.log_level, config.log_format)
         app = load(target) if target else make_demo(config)
     except ConfigError as error:
-        return _complain(f"{error} (--help tells more)", USAGE_ERROR)
+        return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
     try:
         return Server(config, app).run(announce if config.port == 0 else None)
     except ConfigError as error:
-        return _complain(str(error), USAGE_ERROR)  # about this machine, of which the help knows nothing
+        # This error is about the machine, so the help does not explain it.
+        return _report(str(error), USAGE_ERROR)
     except StartError as error:
-        return _complain(str(error), START_ERROR)
+        return _report(str(error), START_ERROR)
 
 
 def announce(host: str, port: int) -> None:
-    """Print the address on standard output, for who has let the kernel choose the port; whatever the log level."""
+    """Print the address on standard output, at any log level, because the kernel chose the port."""
     print(f"listening on {url(host, port)}", flush=True)
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Config, str]:
-    """Settings and the application's name, from command line, environment and defaults, in this order of precedence.
+    """Return the settings and the name of the application. Options override environment variables.
 
     Raises:
-        ConfigError: an option or variable that cannot be used.
+        ConfigError: an option or a variable is invalid.
     """
-    options = vars(_parser().parse_args(arguments))
+    options = vars(make_parser().parse_args(arguments))
     target = options.pop("app") or ""
     given = {name: value for name, value in options.items() if value is not None}
     settings = _from_environment(environment) | given
@@ -80,32 +81,33 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
 
 
 def load(target: str) -> App:
-    """Import an application named `module:attribute`; the current directory is searched first.
+    """Import an application named `module:attribute`. The current directory is searched first.
 
     Raises:
-        ConfigError: there is no such module or attribute, it is no App, or it ends the program. What else it raises is
-            its own and comes with its traceback.
+        ConfigError: there is no such module or App, or the module exits. Its other exceptions are not caught, so that
+            their traceback is shown.
     """
     module_name, _, attribute = target.partition(":")
     if not module_name or module_name.startswith(".") or not attribute:
-        raise ConfigError(f"{target!r} is not module:attribute, such as myapp:app")
+        raise ConfigError(f"{target!r} is not of the form module:attribute, such as shop:app")
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found = importlib.import_module(module_name)
+        found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"cannot import {target!r}: {error}") from None
     except SystemExit as error:
-        raise ConfigError(f"cannot import {target!r}: it ended the program ({error.code})") from None
+        raise ConfigError(f"cannot import {target!r}: it exited with {error.code}") from None
     for name in attribute.split("."):
-        found = getattr(found, name, None)  # type: ignore[assignment]
+        found = getattr(found, name, None)
     if not isinstance(found, App):
         raise ConfigError(f"{target!r} is not an App")
     return found
 
 
-def _complain(what: str, code: int) -> int:
-    print(f"mreactor: {what}", file=sys.stderr)
+def _report(error: str, code: int) -> int:
+    """Print an error and return the exit code."""
+    print(f"mreactor: {error}", file=sys.stderr)
     return code
 
 
@@ -124,19 +126,23 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return settings
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Create the parser, with one option for each setting."""
     parser = _Parser(
         prog="mreactor",
-        usage="%(prog)s [OPTIONS] [APP]",  # all thirty options by name would fill the first screen
-        description="An HTTP/1.1 server in pure Python: one acceptor, N reactor threads, no GIL.",
+        # The names of all thirty options would fill the first screen.
+        usage="%(prog)s [OPTIONS] [APP]",
+        description="HTTP/1.1 server in pure Python for interpreters without the GIL.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
-        "app", nargs="?", metavar="APP", help="the application, module:attribute; without it, a demo"
+        "app", nargs="?", metavar="APP", help="application to serve, as module:attribute (default: the demo)"
     )
-    parser.add_argument("--version", action="version", version=f"mreactor {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"mreactor {__version__}", help="show the version and exit"
+    )
     _add_options(parser.add_argument_group("server"), Config)
     _add_options(parser.add_argument_group("limits (bytes, seconds)"), Limits)
     return parser
@@ -146,17 +152,20 @@ def _add_options(group: Any, settings: type[Any]) -> None:
     for spec in dataclasses.fields(settings):
         if not spec.metadata:
             continue
-        why = spec.metadata["why"].replace("%", "%%")
-        if spec.type in (bool, "bool"):
-            group.add_argument(option(spec.name), action="store_true", default=None, help=why)
+        text = spec.metadata["help"].replace("%", "%%")
+        if spec.type is bool:
+            group.add_argument(option(spec.name), action="store_true", default=None, help=text)
             continue
         group.add_argument(
-            option(spec.name), type=_reader(spec.type), metavar=_metavar(spec), help=why + _default(spec)
+            option(spec.name),
+            type=_argument_type(spec.type),
+            metavar=_metavar(spec),
+            help=text + _format_default(spec),
         )
 
 
-def _default(spec: dataclasses.Field[Any]) -> str:
-    """The default as it would be typed; beside it, bytes in a larger unit."""
+def _format_default(spec: dataclasses.Field[Any]) -> str:
+    """Format the default as a user would type it; bytes also in a larger unit."""
     default: Any = spec.default
     if default == "":
         return ""
@@ -169,18 +178,18 @@ def _metavar(spec: dataclasses.Field[Any]) -> str:
     return spec.metadata.get("metavar") or ("|".join(choices) if choices else "N")
 
 
-def _reader(kind: Any) -> Callable[[str], Any]:
-    """What turns an argument into a field's type, and says plainly why it cannot."""
-    return {int: _whole, float: _number}.get(kind, str)
+def _argument_type(kind: Any) -> Callable[[str], Any]:
+    """The function that converts an argument to the type of a field."""
+    return {int: _parse_int, float: _parse_float}.get(kind, str)
 
 
-def _whole(text: str) -> int:
+def _parse_int(text: str) -> int:
     if not re.fullmatch("-?[0-9]{1,18}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 
-def _number(text: str) -> float:
+def _parse_float(text: str) -> float:
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The demo application: what runs when no other is named. A short tour of the API."""
+"""The demo application, a short tour of the API. It is served if the command line names no other."""
 
 from functools import partial
 
@@ -8,13 +8,13 @@ from .http import BINARY, Request, Response
 
 
 def make_demo(config: Config) -> App:
-    """The demo, with the configured static directory.
+    """Create the demo application with the configured static directory.
 
     Raises:
-        ConfigError: the directory does not exist.
+        ConfigError: the directory cannot be read.
     """
-    app = App()
     root = check_root(config.static)
+    app = App()
 
     @app.get("/", constant=True)
     def welcome(request: Request) -> str:
@@ -32,7 +32,6 @@ def make_demo(config: Config) -> App:
     def echo(request: Request) -> Response:
         return Response(request.body, content_type=request.headers.get("content-type", BINARY))
 
-    app.mount(
-        "/", partial(StaticFiles, root, sendfile_bytes_min=config.limits.sendfile_bytes_min), constant=True
-    )
+    make_files = partial(StaticFiles, root, sendfile_bytes_min=config.limits.sendfile_bytes_min)
+    app.mount("/", make_files, constant=True)
     return app

@@ -74,7 +74,7 @@ def test_the_help_explains_each_option(
     assert caught.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     for spec in SETTINGS:
-        assert re.search(rf" {option(spec.name)} (?:\S+ )?{re.escape(spec.metadata['why'])}", shown), (
+        assert re.search(rf" {option(spec.name)} (?:\S+ )?{re.escape(spec.metadata['help'])}", shown), (
             spec.name
         )
 
@@ -212,11 +212,11 @@ def test_the_current_directory_is_added_once(here: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("", "is not module:attribute"),
-        ("shop", "is not module:attribute"),
-        ("shop:", "is not module:attribute"),
-        (":app", "is not module:attribute"),
-        (".shop:app", "is not module:attribute"),
+        ("", "is not of the form module:attribute"),
+        ("shop", "is not of the form module:attribute"),
+        ("shop:", "is not of the form module:attribute"),
+        (":app", "is not of the form module:attribute"),
+        (".shop:app", "is not of the form module:attribute"),
         ("no_such_module:app", "No module named 'no_such_module'"),
         ("no_such.module:app", "No module named 'no_such'"),
         ("shop_four.web:app", "is not a package"),

@@ -48,7 +48,7 @@ def test_the_defaults_of_the_limits() -> None:
 
 @pytest.mark.parametrize(("kind", "spec"), SETTINGS, ids=setting_id)
 def test_each_setting_says_why_and_fits_its_own_bounds(kind: type[Any], spec: dataclasses.Field[Any]) -> None:
-    assert len(spec.metadata["why"]) > 10
+    assert len(spec.metadata["help"]) > 10
     assert type(spec.default) is spec.type
     assert made_with(kind, spec.name, spec.default) == Config()
 

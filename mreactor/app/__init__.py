@@ -1,4 +1,4 @@
-"""What applications are made of: routes, handlers, static files."""
+"""Applications: routes, handlers and static files."""
 
 from .application import App
 from .document_root import check_root

@@ -1,4 +1,4 @@
-"""The application: what people write. Routes are declared with decorators and frozen when the server starts.
+"""The application: declares routes with decorators. The server freezes them when it starts.
 
     app = App()
 
@@ -6,9 +6,9 @@
     def hello(request, name):
         return f"Hello, {name}!"
 
-A handler is called with the request and its path parameters, and returns a `Response` or what becomes one: `str`,
-`bytes`, a `dict` or `list` (JSON), an iterable (streamed), None (no content). It runs on a reactor thread, in parallel
-with the other reactors, and must not wait; one that does is declared `blocking=True` and runs in a thread pool.
+A handler gets the request and its path parameters. It returns a `Response` or its content: `str`, `bytes`, a `dict` or
+`list` (JSON), an iterable (streamed) or None (no content). It runs in a reactor's thread, in parallel with the other
+reactors, and must not wait. A handler that waits is declared `blocking=True` and runs in the thread pool.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from .router import Endpoint, Handler, Route, RouteError, check_route, is_same
 
 
 class App:
-    """A collection of routes. Declared from one thread; read-only once a server has started it."""
+    """A collection of routes. Declare them from one thread; they are read-only once a server has started."""
 
     def __init__(self) -> None:
         self._routes: list[Route] = []
@@ -39,14 +39,14 @@ class App:
         """Declare a handler for a pattern and one or more methods.
 
         Args:
-            pattern: a path; `{name}` takes one segment, `{name:int}`, `:float` and `:uuid` convert it, and
-                `{name:path}` takes the rest.
-            methods: which methods; HEAD comes with GET, OPTIONS is answered by the server.
+            pattern: a path. `{name}` matches one segment; `{name:int}`, `:float` and `:uuid` also convert it;
+                `{name:path}` matches the rest.
+            methods: the methods. GET includes HEAD, and the server handles OPTIONS.
             blocking: the handler may wait, so it runs in the thread pool.
-            constant: the same request bytes have the same answer for a second, so they may be answered from memory.
+            constant: the response to the same request bytes stays the same for a second, so it may be cached.
 
         Raises:
-            RouteError: the pattern is malformed, taken, or does not fit the handler, or the server has started.
+            RouteError: the pattern is malformed, taken or does not fit the handler, or the server has started.
         """
 
         def declare(handler: H) -> H:
@@ -60,7 +60,7 @@ class App:
     def get[H: Handler](
         self, pattern: str, *, blocking: bool = False, constant: bool = False
     ) -> Callable[[H], H]:
-        """Declare a handler for GET, and HEAD with it."""
+        """Declare a handler for GET and HEAD."""
         return self.route(pattern, ("GET",), blocking=blocking, constant=constant)
 
     def post[H: Handler](self, pattern: str, *, blocking: bool = False) -> Callable[[H], H]:
@@ -87,11 +87,11 @@ class App:
         blocking: bool = False,
         constant: bool = False,
     ) -> None:
-        """Answer GET below a prefix with a handler that each reactor makes for itself.
+        """Declare a handler for GET and HEAD below a prefix. Each reactor makes its own.
 
         Args:
-            prefix: such as `/` or `/assets/`; declared routes win over it.
-            make_handler: called once in each reactor's thread; what it returns is called with the request.
+            prefix: a path such as `/` or `/assets/`. Routes below it take precedence.
+            make_handler: returns a handler that is called with the request. Called once in each reactor's thread.
             blocking, constant: as for `route`.
 
         Raises:
@@ -101,13 +101,13 @@ class App:
         self._add(Route("GET", prefix, endpoint, mount=True))
 
     def freeze(self) -> tuple[Route, ...]:
-        """End the declarations and return them; called by the server when it starts."""
+        """Refuse further declarations and return the routes. The server calls this when it starts."""
         self._frozen = True
         return self.routes
 
     def _add(self, route: Route) -> None:
         if self._frozen:
-            raise RouteError("the server has started: routes are declared before")
+            raise RouteError("the server has started; declare routes before that")
         check_route(route)
         if any(is_same(route, known) for known in self._routes):
             raise RouteError(f"{route.method} {route.pattern} is declared twice")

@@ -13,7 +13,7 @@ import pytest
 
 from bench import results
 from mreactor.app.application import App
-from mreactor.cli import _parser as make_parser
+from mreactor.cli import make_parser
 from mreactor.config import Config
 from mreactor.demo import make_demo
 from mreactor.http1.states import State
