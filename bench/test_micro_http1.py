@@ -123,7 +123,7 @@ def test_build_router(benchmark: Any) -> None:
     """What each reactor does once, for a hundred routes."""
     app_routes = make_demo(Config()).freeze()
     many = [
-        type(route)(route.method, f"/{number}{route.pattern}", route.endpoint, route.mount)
+        type(route)(route.method, f"/{number}{route.pattern}", route.endpoint, mount=route.mount)
         for number in range(20)
         for route in app_routes
     ]

@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import __version__
@@ -144,7 +144,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"mreactor {__version__}", help="show the version and exit"
     )
     _add_options(parser.add_argument_group("server"), Config)
-    _add_options(parser.add_argument_group("limits (bytes, seconds)"), Limits)
+    _add_options(parser.add_argument_group("limits (bytes, seconds, bytes per second)"), Limits)
     return parser
 
 
@@ -155,13 +155,10 @@ def _add_options(group: Any, settings: type[Any]) -> None:
         text = spec.metadata["help"].replace("%", "%%")
         if spec.type is bool:
             group.add_argument(option(spec.name), action="store_true", default=None, help=text)
-            continue
-        group.add_argument(
-            option(spec.name),
-            type=_argument_type(spec.type),
-            metavar=_metavar(spec),
-            help=text + _format_default(spec),
-        )
+        else:
+            parse_value = {int: _parse_int, float: _parse_float}.get(spec.type, str)
+            text += _format_default(spec)
+            group.add_argument(option(spec.name), type=parse_value, metavar=_metavar(spec), help=text)
 
 
 def _format_default(spec: dataclasses.Field[Any]) -> str:
@@ -176,11 +173,6 @@ def _format_default(spec: dataclasses.Field[Any]) -> str:
 def _metavar(spec: dataclasses.Field[Any]) -> str:
     choices = spec.metadata.get("choices")
     return spec.metadata.get("metavar") or ("|".join(choices) if choices else "N")
-
-
-def _argument_type(kind: Any) -> Callable[[str], Any]:
-    """The function that converts an argument to the type of a field."""
-    return {int: _parse_int, float: _parse_float}.get(kind, str)
 
 
 def _parse_int(text: str) -> int:

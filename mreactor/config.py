@@ -42,17 +42,13 @@ class Limits:
     head_seconds: float = setting(10.0, "time to receive a complete request head; then 408")
     body_grace_seconds: float = setting(5.0, "grace period before --body-rate-min is enforced")
     body_stall_seconds: float = setting(30.0, "maximum pause while a request body arrives; then 408")
-    body_rate_min: int = setting(
-        500, "minimum average rate of a request body, in bytes per second; 408 if slower", minimum=1
-    )
+    body_rate_min: int = setting(500, "minimum average request body rate; 408 if slower", minimum=1)
     keepalive_seconds: float = setting(
         75.0, "time to keep an idle connection open; longer than the 60 s of common load balancers"
     )
     write_stall_seconds: float = setting(30.0, "maximum pause while a client reads a response; then close")
     write_rate_min: int = setting(
-        500,
-        "minimum average read rate of a client after --write-stall-seconds, in bytes per second",
-        minimum=1,
+        500, "minimum average client read rate after --write-stall-seconds; close if slower", minimum=1
     )
     linger_seconds: float = setting(
         2.0, "time to discard late data before closing, so that no reset destroys the response"
@@ -66,7 +62,7 @@ class Limits:
         0, "maximum number of open connections per client address; 0 for no limit", minimum=0
     )
     buffered_bytes_max: int = setting(
-        1024 * 1024 * 1024, "maximum memory for all request bodies; 503 if exceeded", minimum=1024
+        2**30, "maximum memory for the request bodies of all connections; 503 if exceeded", minimum=1024
     )
     pipelined_per_turn_max: int = setting(
         64, "maximum number of pipelined requests to serve before other clients get a turn", minimum=1
@@ -82,32 +78,21 @@ class Limits:
 class Config:
     """The configuration of a server."""
 
-    host: str = setting(
-        "127.0.0.1", "address to listen on; 0.0.0.0 or :: for all interfaces", metavar="ADDRESS"
-    )
-    port: int = setting(
-        8080, "TCP port to listen on; 0 to pick a free port and print it", minimum=0, maximum=65535
-    )
+    host: str = setting("127.0.0.1", "listen address; 0.0.0.0 or :: for all interfaces", metavar="ADDRESS")
+    port: int = setting(8080, "TCP port; 0 to pick a free one and print it", minimum=0, maximum=65535)
     threads: int = setting(0, "number of reactor threads; 0 for one per usable CPU", minimum=0, maximum=1024)
     backend: str = setting(
-        "epoll",
-        "I/O backend; auto uses io_uring if available, else epoll",
-        choices=BACKENDS,
-        env="WORKER_BACKEND",
+        "epoll", "I/O backend; auto prefers io_uring", choices=BACKENDS, env="WORKER_BACKEND"
     )
     accept: str = setting("auto", "how to accept connections; auto follows --backend", choices=ACCEPTS)
     backlog: int = setting(4096, "maximum length of the listen queue", minimum=1, maximum=2**31 - 1)
     static: str = setting("static", "directory to serve; demo only", metavar="DIR")
-    log_level: str = setting(
-        "info", "minimum severity of log lines", choices=LOG_LEVELS, env="HTTP_SERVER_LOG"
-    )
-    log_format: str = setting("plain", "format of log lines", choices=("plain", "json"))
+    log_level: str = setting("info", "minimum log level", choices=LOG_LEVELS, env="HTTP_SERVER_LOG")
+    log_format: str = setting("plain", "log line format", choices=("plain", "json"))
     access_log: str = setting(
         "", "log requests as common, combined or json, to stdout or FILE", metavar="FORMAT[:FILE]"
     )
-    admin: str = setting(
-        "", "serve metrics, health checks and a live page on this address", metavar="HOST:PORT"
-    )
+    admin: str = setting("", "serve metrics and a live page on this address", metavar="HOST:PORT")
     admin_public: bool = setting(False, "allow --admin to listen on a non-loopback address")
     limits: Limits = field(default_factory=Limits)
 

@@ -59,11 +59,12 @@ def not_found() -> HTTPError:
 class OpenFile:
     """An open file or directory. A context manager that closes the descriptor, unless `detach` gave it away."""
 
-    __slots__ = ("_fd", "path", "status")
+    __slots__ = ("_fd", "is_directory", "path", "status")
 
     def __init__(self, path: bytes, fd: int, status: os.stat_result) -> None:
         self.path = path
         self.status = status
+        self.is_directory = S_ISDIR(status.st_mode)
         self._fd = fd
 
     def __enter__(self) -> "OpenFile":
@@ -72,11 +73,6 @@ class OpenFile:
     def __exit__(self, *_: object) -> None:
         if self._fd >= 0:
             os.close(self._fd)
-
-    @property
-    def is_directory(self) -> bool:
-        """Whether this is a directory. Otherwise it is a regular file."""
-        return S_ISDIR(self.status.st_mode)
 
     def read(self) -> bytes:
         """Return the whole content. It is shorter than the size if the file was truncated meanwhile."""

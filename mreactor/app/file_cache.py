@@ -49,13 +49,7 @@ class FileVersion:
 
 
 class CachedFile(NamedTuple):
-    """A small file in memory.
-
-    Attributes:
-        version: what was read.
-        content: all of it.
-        recheck_at: when to look at the disk again, in monotonic seconds.
-    """
+    """A small file in memory. It is compared with the disk at `recheck_at`, in monotonic seconds."""
 
     version: FileVersion
     content: bytes
@@ -66,10 +60,7 @@ class FileCache:
     """Small files by path as requested, bounded in entries and bytes.
 
     It evicts the oldest entry first. Each recheck enters a file again, so this is nearly the order of use. Any thread
-    may use it: `get` takes no lock, `put` and `drop` do.
-
-    Attributes:
-        bytes_used: what the entries count for.
+    may use it: `get` takes no lock, `put` and `drop` do. `bytes_used` is what all entries count for.
     """
 
     __slots__ = ("_bytes_max", "_entries_max", "_files", "_lock", "bytes_used")

@@ -23,18 +23,14 @@ type Handler = Callable[..., Any]
 
 
 class Converter(NamedTuple):
-    """How a parameter gets its value.
+    """How a parameter gets its value."""
 
-    Attributes:
-        shape: matches the texts that are converted. int() and float() alone would accept more than a URL should hold.
-        convert: makes the value of a text.
-        rank: converters of a lower rank are tried first.
-        takes_rest: the parameter takes the rest of the path, not one segment.
-    """
-
+    # int() and float() alone would accept more than a URL should hold.
     shape: re.Pattern[str]
     convert: Callable[[str], Any]
+    # Lower ranks are tried first.
     rank: int = 0
+    # The parameter takes the rest of the path, not one segment.
     takes_rest: bool = False
 
 
@@ -107,16 +103,11 @@ class Match:
 
 
 class _Leaf(NamedTuple):
-    """An endpoint at the end of a pattern.
-
-    Attributes:
-        endpoint: what handles the request.
-        names: the names that the pattern gives to the parameters, in the order of the path.
-        is_positional: the handler takes its only parameter by position as well.
-    """
+    """An endpoint at the end of a pattern, and the names of the pattern's parameters."""
 
     endpoint: Endpoint
     names: tuple[str, ...]
+    # The handler takes its only parameter by position as well.
     is_positional: bool
 
 

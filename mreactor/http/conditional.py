@@ -14,10 +14,7 @@ _ELEMENT = re.compile(r'[ \t]*+(?:(?:W/)?("[^"]*+"))?[ \t]*+(?:,|\Z)')
 def is_not_modified(headers: Headers, etag: str, modified: int) -> bool:
     """Whether If-None-Match, or else If-Modified-Since, says that the client has this version (section 13.2.2).
 
-    Args:
-        headers: the request's fields.
-        etag: the strong entity tag of the version, with its quotes.
-        modified: its Last-Modified, in seconds since the epoch.
+    The version has a strong entity tag, with its quotes, and its Last-Modified in seconds since the epoch.
     """
     tags = headers.get("if-none-match")
     if tags is not None:

@@ -488,7 +488,7 @@ def with_id(request: Request, id: int) -> str:  # noqa: A002
     return ""
 
 
-def with_default(request: Request, id: int = 0) -> str:  # noqa: A002
+def default_id(request: Request, id: int = 0) -> str:  # noqa: A002
     return ""
 
 
@@ -507,8 +507,8 @@ def keyword_only(request: Request, *, id: int) -> str:  # noqa: A002
         ("/a/b.c", plain),
         ("/{id}", with_id),
         ("/{id:int}", keyword_only),
-        ("/", with_default),
-        ("/{id}", with_default),
+        ("/", default_id),
+        ("/{id}", default_id),
         ("/{a}/{b:path}", with_any),
         ("/{id}", lambda request, id: ""),  # noqa: A006
     ],
