@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import __version__
@@ -156,9 +156,8 @@ def _add_options(group: Any, settings: type[Any]) -> None:
         if spec.type is bool:
             group.add_argument(option(spec.name), action="store_true", default=None, help=text)
         else:
-            parse_value = {int: _parse_int, float: _parse_float}.get(spec.type, str)
             text += _format_default(spec)
-            group.add_argument(option(spec.name), type=parse_value, metavar=_metavar(spec), help=text)
+            group.add_argument(option(spec.name), type=PARSERS[spec.type], metavar=_metavar(spec), help=text)
 
 
 def _format_default(spec: dataclasses.Field[Any]) -> str:
@@ -186,3 +185,6 @@ def _parse_float(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+PARSERS: dict[Any, Callable[[str], Any]] = {int: _parse_int, float: _parse_float, str: str}

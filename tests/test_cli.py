@@ -32,7 +32,7 @@ TEXTS = {"host": "::1", "static": "docs", "access_log": "json:x.log", "admin": "
 
 
 def other_value(spec: dataclasses.Field[Any]) -> Any:
-    """A value that a setting can have, other than its default."""
+    """A valid value other than the default."""
     if spec.metadata.get("choices"):
         return next(choice for choice in spec.metadata["choices"] if choice != spec.default)
     default: Any = spec.default
@@ -46,7 +46,7 @@ def test_no_arguments_mean_the_defaults_and_the_demo() -> None:
     assert parse([], {}) == (Config(), "")
 
 
-def test_the_application_is_named_without_an_option() -> None:
+def test_the_application_is_a_positional_argument() -> None:
     assert parse(["shop:app"], {}) == (Config(), "shop:app")
     assert parse(["--port", "1", "shop:app", "--threads", "2"], {}) == (Config(port=1, threads=2), "shop:app")
 
@@ -79,7 +79,7 @@ def test_the_help_explains_each_option(
         )
 
 
-def test_the_help_fits_a_screen_s_width_and_shows_defaults_as_they_are_typed(
+def test_the_help_fits_80_columns_and_shows_defaults_as_a_user_types_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -94,7 +94,7 @@ def test_the_help_fits_a_screen_s_width_and_shows_defaults_as_they_are_typed(
         assert f"(default: {default})" in words
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse(["--version"], {})
     assert caught.value.code == 0
@@ -128,7 +128,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["one:app", "two:app"], "two:app"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(arguments: list[str], said: str) -> None:
+def test_a_usage_error_is_one_line(arguments: list[str], said: str) -> None:
     line = complaint(*arguments)
     assert said in line
     assert "\n" not in line
@@ -158,21 +158,21 @@ def test_environment(environment: dict[str, str], config: Config) -> None:
     assert parse([], environment) == (config, "")
 
 
-def test_the_command_line_wins_over_the_environment() -> None:
+def test_options_override_the_environment() -> None:
     environment = {"WORKER_BACKEND": "io_uring", "HTTP_SERVER_LOG": "debug", "HTTP_SERVER_LOGS": "1"}
     arguments = ["--backend", "auto", "--log-level", "error", "--access-log", "json:x.log"]
     expected = Config(backend="auto", log_level="error", access_log="json:x.log")
     assert parse(arguments, environment) == (expected, "")
 
 
-def test_the_command_line_wins_with_a_default_or_nothing() -> None:
+def test_options_override_the_environment_with_a_default_or_nothing() -> None:
     environment = {"WORKER_BACKEND": "io_uring", "HTTP_SERVER_LOGS": "1"}
     assert parse(["--backend", "epoll", "--access-log", ""], environment) == (Config(), "")
 
 
 @pytest.mark.parametrize("variable", ["WORKER_BACKEND", "HTTP_SERVER_LOG"])
 @pytest.mark.parametrize("value", ["x", "EPOLL", " epoll", "DEBUG"])
-def test_a_variable_that_cannot_be_used_is_named(variable: str, value: str) -> None:
+def test_an_invalid_variable_is_named(variable: str, value: str) -> None:
     assert complaint(**{variable: value}).startswith(f"{variable}={value!r} is not one of ")
 
 
@@ -181,7 +181,7 @@ def test_a_variable_that_cannot_be_used_is_named(variable: str, value: str) -> N
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty current directory; what is imported from it is forgotten again."""
+    """An empty current directory. Modules imported from it are removed afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     before = set(sys.modules)
@@ -195,7 +195,7 @@ def test_an_application_is_found_in_the_current_directory(here: Path) -> None:
     assert isinstance(load("shop_one:app"), App)
 
 
-def test_an_application_may_lie_deeper(here: Path) -> None:
+def test_an_application_may_be_an_attribute_of_an_attribute(here: Path) -> None:
     package = here / "shop_two"
     package.mkdir()
     (package / "web.py").write_text("import mreactor\nclass Site:\n    app = mreactor.App()\n")
@@ -227,7 +227,7 @@ def test_the_current_directory_is_added_once(here: Path) -> None:
         ("shop_five:app", "No module named 'not_installed'"),
     ],
 )
-def test_an_application_that_is_not_to_be_had(here: Path, target: str, said: str) -> None:
+def test_an_application_that_cannot_be_loaded(here: Path, target: str, said: str) -> None:
     (here / "shop_four.py").write_text("from mreactor import App\napp = App()\nnumber = 5\n")
     (here / "shop_five.py").write_text("import not_installed\n")
     with pytest.raises(ConfigError) as caught:
@@ -236,8 +236,8 @@ def test_an_application_that_is_not_to_be_had(here: Path, target: str, said: str
     assert "\n" not in str(caught.value)
 
 
-def test_an_application_that_fails_shows_where(here: Path) -> None:
-    """Its author wants the traceback."""
+def test_the_exception_of_an_application_is_not_caught(here: Path) -> None:
+    """The traceback helps its author."""
     (here / "shop_six.py").write_text("1 / 0\n")
     with pytest.raises(ZeroDivisionError):
         load("shop_six:app")
@@ -248,7 +248,7 @@ def test_an_application_that_fails_shows_where(here: Path) -> None:
     [["--port", "x"], ["nothing"], ["no_such_module:app"], ["--static", "/no/such/directory"]],
     ids=" ".join,
 )
-def test_wrong_usage_ends_with_one_line_and_exit_code_2(
+def test_wrong_usage_gives_one_line_and_exit_code_2(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.setattr("mreactor.cli.configure", lambda *_: None)
@@ -261,7 +261,7 @@ def test_wrong_usage_ends_with_one_line_and_exit_code_2(
 
 
 class Started:
-    """Stands in for the server: what it was started with, and how it ends."""
+    """Replaces the server. Records its arguments and returns or raises the outcome."""
 
     def __init__(self, outcome: int | Exception) -> None:
         self.outcome = outcome
@@ -309,7 +309,11 @@ def test_the_exit_code_is_the_servers(start: Start, code: int) -> None:
     ("outcome", "code", "said"),
     [
         (StartError("cannot listen on x port 80: taken"), 1, "mreactor: cannot listen on x port 80: taken\n"),
-        (ConfigError("--admin: x"), 2, "mreactor: --admin: x\n"),  # about the machine: no word of the help
+        (
+            ConfigError("--admin: x"),
+            2,
+            "mreactor: --admin: x\n",
+        ),  # about the machine, so without a hint at --help
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(

@@ -1,4 +1,4 @@
-"""Configuration: defaults, bounds, and what is said about a setting that cannot be used."""
+"""Configuration: defaults, bounds, and the errors of invalid settings."""
 
 import dataclasses
 import os
@@ -31,14 +31,14 @@ def setting_id(value: Any) -> str:
     return value.name if isinstance(value, dataclasses.Field) else ""
 
 
-def test_the_defaults_can_be_used() -> None:
+def test_the_defaults_are_valid() -> None:
     config = Config()
     assert (config.host, config.port, config.backend) == ("127.0.0.1", 8080, "epoll")
     assert config.limits == Limits()
 
 
 def test_the_defaults_of_the_limits() -> None:
-    """Those that clients and operators rely on; a change belongs into the changelog."""
+    """Clients and operators rely on these. A change belongs in the changelog."""
     limits = Limits()
     assert (limits.request_line_bytes_max, limits.head_bytes_max, limits.fields_max) == (8192, 32_768, 100)
     assert limits.body_bytes_max == 16 * 1024 * 1024
@@ -47,7 +47,9 @@ def test_the_defaults_of_the_limits() -> None:
 
 
 @pytest.mark.parametrize(("kind", "spec"), SETTINGS, ids=setting_id)
-def test_each_setting_says_why_and_fits_its_own_bounds(kind: type[Any], spec: dataclasses.Field[Any]) -> None:
+def test_each_setting_has_a_help_text_and_fits_its_own_bounds(
+    kind: type[Any], spec: dataclasses.Field[Any]
+) -> None:
     assert len(spec.metadata["help"]) > 10
     assert type(spec.default) is spec.type
     assert made_with(kind, spec.name, spec.default) == Config()
@@ -86,11 +88,11 @@ def test_seconds_are_positive_and_finite(name: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("seconds", [0.001, 1, 1e6])
-def test_other_seconds_are_taken(name: str, seconds: float) -> None:
+def test_other_seconds_are_accepted(name: str, seconds: float) -> None:
     assert getattr(made_with(Limits, name, seconds).limits, name) == seconds
 
 
-def test_names_of_seconds_say_so() -> None:
+def test_names_of_durations_end_in_seconds() -> None:
     assert SECONDS
     assert all(name.endswith("_seconds") for name in SECONDS)
 
@@ -123,11 +125,11 @@ def test_choices(name: str, choices: tuple[str, ...]) -> None:
     ],
 )
 def test_a_value_of_another_type_is_refused(kind: type[Any], name: str, value: Any, said: str) -> None:
-    """Who writes Python has no command line to convert for them."""
+    """In Python, no command line converts the value."""
     assert complaint(kind, name, value) == said
 
 
-def test_whole_seconds_will_do() -> None:
+def test_seconds_may_be_an_int() -> None:
     assert Config(limits=Limits(head_seconds=3)).limits.head_seconds == 3
 
 
@@ -140,7 +142,7 @@ def test_sizes_are_shown_in_the_largest_unit_that_divides_them(count: int, shown
 
 
 def test_settings_cannot_be_changed() -> None:
-    """They cross threads."""
+    """Settings cross threads."""
     config = Config()
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.port = 1  # type: ignore[misc]
@@ -148,7 +150,7 @@ def test_settings_cannot_be_changed() -> None:
         config.limits.fields_max = 1  # type: ignore[misc]
 
 
-def test_as_many_reactors_as_told_or_as_cpus() -> None:
+def test_the_number_of_reactors_defaults_to_the_usable_cpus() -> None:
     assert Config(threads=5).reactors == 5
     assert Config().reactors == Config(threads=0).reactors == len(os.sched_getaffinity(0))
 

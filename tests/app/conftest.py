@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The names of files that have been opened to be served."""
+    """The names of the files that were opened to be served."""
     names = []
 
     def count(path: bytes, flags: int) -> int:

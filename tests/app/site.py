@@ -42,7 +42,7 @@ class Site:
 
 
 class Clock:
-    """Stands in for the `time` module: what the handler sees moves only when told to."""
+    """Replaces the `time` module. Time passes only through `advance`."""
 
     def __init__(self, wall: float) -> None:
         self.now = 1000.0

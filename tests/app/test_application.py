@@ -34,7 +34,7 @@ def test_a_decorator_declares_its_method_and_returns_the_handler(method: str) ->
 
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
-def test_any_method_may_block(method: str) -> None:
+def test_any_method_may_be_blocking(method: str) -> None:
     app = App()
     getattr(app, method)("/a", blocking=True)(plain)
     assert app.routes[0].endpoint.blocking
@@ -54,13 +54,13 @@ def test_one_handler_for_several_methods_and_patterns() -> None:
     assert app.routes[0].endpoint is app.routes[1].endpoint
 
 
-def test_get_is_the_method_where_none_is_named() -> None:
+def test_get_is_the_default_method() -> None:
     app = App()
     app.route("/a")(plain)
     assert declared(app) == [("GET", "/a")]
 
 
-def test_a_mount_is_local_and_answers_get() -> None:
+def test_a_mount_is_local_and_handles_get() -> None:
     app = App()
 
     def make() -> Callable[[Request], str]:
@@ -75,7 +75,7 @@ def test_a_mount_is_local_and_answers_get() -> None:
     assert route.endpoint.constant
 
 
-def test_routes_that_look_alike_are_not_the_same() -> None:
+def test_similar_routes_are_not_the_same() -> None:
     app = App()
     for pattern in ("/a", "/a/", "/{x}", "/{x:int}", "/{x:path}", "/{x}/a"):
         app.get(pattern)(with_params)
@@ -106,7 +106,7 @@ def test_a_route_that_is_taken_is_refused(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(("one", "other"), [("/a", "/a"), ("/a", "/a/"), ("/a/", "/a"), ("/", "/")])
 def test_a_mount_that_is_taken_is_refused(one: str, other: str) -> None:
-    """With or without a final slash, a mount takes in the same paths."""
+    """With or without a final slash, a mount handles the same paths."""
     app = App()
     app.mount(one, lambda: plain)
     with pytest.raises(RouteError, match="twice"):
@@ -119,12 +119,12 @@ def test_a_method_named_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize("methods", [("FETCH",), ("CONNECT",), "GET", ("",)])
-def test_a_method_that_no_request_has_is_refused(methods: Any) -> None:
+def test_an_unsupported_method_is_refused(methods: Any) -> None:
     with pytest.raises(RouteError):
         App().route("/a", methods)(plain)
 
 
-def test_a_pattern_that_cannot_be_is_refused_when_it_is_declared() -> None:
+def test_an_invalid_pattern_is_refused_when_it_is_declared() -> None:
     app = App()
     with pytest.raises(RouteError, match="does not start"):
         app.get("a")(plain)
@@ -147,7 +147,7 @@ def test_freezing_ends_the_declarations() -> None:
     assert app.freeze() == app.routes  # a second server may start with it
 
 
-def test_routes_handed_out_do_not_change() -> None:
+def test_routes_returned_earlier_do_not_change() -> None:
     app = App()
     before = app.routes
     app.get("/a")(plain)

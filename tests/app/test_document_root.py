@@ -1,4 +1,4 @@
-"""The document root: paths that lead nowhere, links that lead out, files that cannot be opened."""
+"""The document root: paths to nothing, links that lead out, files that cannot be opened."""
 
 import ctypes
 import errno
@@ -154,7 +154,7 @@ def test_link_to_a_directory_outside_is_refused(site: Site, outside: Path) -> No
 
 
 def test_directory_whose_name_begins_like_the_root_is_outside(site: Site, tmp_path: Path) -> None:
-    """A directory called root-of-evil is outside of root."""
+    """A directory called root-of-evil is outside root."""
     neighbour = tmp_path / "root-of-evil"
     neighbour.mkdir()
     (neighbour / "a.txt").write_text("secret")
@@ -195,7 +195,7 @@ def test_file_that_replaces_a_cached_one_is_checked(site: Site, outside: Path, c
 
 
 def test_cached_file_that_was_moved_out_is_404(site: Site, outside: Path, clock: Clock) -> None:
-    """The very file that is kept, now outside, with a link in its place."""
+    """The cached file itself lies outside now, and a link takes its place."""
     site.write("docs/a.txt", "x")
     assert site.get("/docs/a.txt").body == b"x"
     (site.root / "docs").rename(outside.parent / "docs")
@@ -207,7 +207,7 @@ def test_cached_file_that_was_moved_out_is_404(site: Site, outside: Path, clock:
 def test_link_swapped_in_while_opening_is_seen(
     site: Site, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An attacker changes a link just before the open and back right after: the open file tells where it is."""
+    """An attacker changes a link just before the open, and back right after. The open file reveals where it is."""
     link = site.root / "a.txt"
 
     def swapping_open(path: bytes, flags: int) -> int:
@@ -259,14 +259,14 @@ def test_fifo_is_404_at_once(site: Site) -> None:
 
 
 def test_socket_is_404(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(site.root)  # the names of sockets are short
+    monkeypatch.chdir(site.root)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket.txt")
         assert site.refusal("/socket.txt").status == 404
 
 
 def test_device_is_404(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With /dev as the root, null is inside of it and still no file."""
+    """With /dev as the root, null lies inside it, but is not a regular file."""
     assert Site(Path("/dev")).refusal("/null").status == 404
 
 
@@ -282,7 +282,7 @@ def test_root_of_the_file_system_can_be_served(tmp_path: Path) -> None:
 
 @contextmanager
 def ordinary_rights() -> Iterator[None]:
-    """For root, who may read everything: this thread's file accesses are nobody's meanwhile."""
+    """Access files without root's privileges: this thread becomes an ordinary user for the file system."""
     if os.geteuid() != 0:
         yield
         return

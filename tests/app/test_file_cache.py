@@ -1,4 +1,4 @@
-"""Files in memory: when they are read again, and how many there may be."""
+"""Cached files: when they are read again, and how many there may be."""
 
 import os
 import threading
@@ -50,7 +50,7 @@ def test_change_is_seen_a_second_later(site: Site, clock: Clock) -> None:
 
 
 def test_change_with_a_forged_time_is_seen(site: Site, clock: Clock) -> None:
-    """Same size, same mtime, same inode: ctime tells."""
+    """Size, mtime and inode are the same; ctime differs."""
     site.write("a.txt", "old")
     assert site.get("/a.txt").body == b"old"
     before = (site.root / "a.txt").stat()
@@ -129,11 +129,11 @@ def test_cache_is_bounded_in_entries(site: Site, clock: Clock, opened: list[byte
     opened.clear()
     for name in (names[-1], names[1], names[0]):
         assert site.get(f"/{name}").body == name.encode()
-    assert opened == [b"000.txt"]  # the first one made room for the last
+    assert opened == [b"000.txt"]  # the first one was evicted for the last
 
 
 def test_cache_is_bounded_in_bytes(tmp_path: Path, clock: Clock, opened: list[bytes]) -> None:
-    """Four files of a quarter and a little each: the fifth look finds no room for all."""
+    """Each file takes a little more than a quarter, so four do not fit."""
     quarter = CACHE_BYTES_MAX // 4
     site = Site(tmp_path, sendfile_bytes_min=2 * CACHE_BYTES_MAX)
     for name in "abcd":
@@ -143,7 +143,7 @@ def test_cache_is_bounded_in_bytes(tmp_path: Path, clock: Clock, opened: list[by
     opened.clear()
     for name in ("d", "c", "b", "huge", "huge", "b", "a"):
         site.get(f"/{name}")
-    assert opened == [b"huge", b"huge", b"a"]  # what does not fit at all is not kept, and drives nothing out
+    assert opened == [b"huge", b"huge", b"a"]  # a file larger than the cache is not cached and evicts nothing
 
 
 def cached(content: bytes) -> CachedFile:
@@ -164,11 +164,11 @@ def test_cache_counts_what_it_holds() -> None:
     cache.drop("/e")
     for path in ("/f", "/g", "/h"):
         cache.put(path, cached(b"x" * 70))
-    assert len(cache) == 3  # nothing is left of what the others took
+    assert len(cache) == 3  # nothing still counts for the others
 
 
 def test_threads_keep_the_count_right() -> None:
-    """Mounted as blocking, one handler is used by all threads of the pool."""
+    """In a blocking mount, all threads of the pool share one handler."""
     cache = FileCache(entries_max=4, bytes_max=8 * 1100)
     begin = threading.Barrier(8)
 
@@ -190,7 +190,7 @@ def test_threads_keep_the_count_right() -> None:
     assert cache.bytes_used == 0
 
 
-def test_long_names_count_too() -> None:
+def test_long_names_count() -> None:
     cache = FileCache(entries_max=10, bytes_max=4096)
     cache.put("/" + "n" * 4096, cached(b""))
     assert len(cache) == 0

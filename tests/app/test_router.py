@@ -1,4 +1,4 @@
-"""Routing: which handler a path leads to, what it is given, and what is refused when it is declared."""
+"""Routing: which handler a path leads to, its parameters, and which declarations are refused."""
 
 import math
 import time
@@ -23,7 +23,7 @@ def head(target: str, method: str = "GET") -> RequestHead:
 
 
 def handler_named(name: str) -> Callable[..., str]:
-    """A handler that can be told from others."""
+    """A handler that its name tells from others."""
 
     def handler(request: Request, **params: Any) -> str:
         return name
@@ -89,15 +89,15 @@ def test_patterns_are_written_decoded(target: str) -> None:
     assert found(Router([route("/caf\xe9/a b")]).match(head(target))) == "/caf\xe9/a b"
 
 
-def test_the_query_plays_no_part() -> None:
+def test_the_query_is_ignored() -> None:
     assert found(Router([route("/a")]).match(head("/a?/b"))) == "/a"
 
 
-def test_the_authority_plays_no_part() -> None:
+def test_the_authority_is_ignored() -> None:
     assert found(Router([route("/a")]).match(head("http://b/a"))) == "/a"
 
 
-def test_no_routes_at_all() -> None:
+def test_no_routes() -> None:
     assert refusal(Router([]), "/").status == 404
 
 
@@ -145,7 +145,7 @@ def test_parameters_come_in_the_order_of_the_path() -> None:
 
 
 class Callables:
-    """Handlers of other kinds than functions."""
+    """Handlers that are not plain functions."""
 
     def method(self, request: Request, a: str) -> str:
         return a
@@ -207,7 +207,7 @@ def wrapped(request: Request, **names: Any) -> str:
         (Callables(), False),
     ],
 )
-def test_the_only_parameter_is_taken_by_position_where_that_is_the_same(
+def test_a_single_parameter_is_passed_by_position_if_that_is_equivalent(
     handler: Callable[..., str], taken: bool
 ) -> None:
     route = Route("GET", "/{a}", Endpoint(handler))
@@ -220,14 +220,14 @@ def test_the_only_parameter_is_taken_by_position_where_that_is_the_same(
     assert not taken or handler(request, match.argument) == "value"
 
 
-def test_of_several_parameters_none_is_taken_by_position() -> None:
+def test_several_parameters_are_passed_by_name() -> None:
     def handler(request: Request, a: str, b: str) -> str:
         return a + b
 
     assert Router([Route("GET", "/{a}/{b}", Endpoint(handler))]).match(head("/1/2")).argument is None
 
 
-def test_a_parameter_of_zero_is_taken_by_position() -> None:
+def test_a_parameter_of_zero_is_passed_by_position() -> None:
     match = Router([Route("GET", "/{a:int}", Endpoint(by_position))]).match(head("/0"))
     assert match.argument == 0
 
@@ -301,7 +301,7 @@ def test_the_narrower_pattern_wins(patterns: list[str], target: str, pattern: st
     assert found(Router(map(route, patterns)).match(head(target))) == pattern
 
 
-def test_a_branch_that_leads_nowhere_is_left_again() -> None:
+def test_a_branch_that_leads_nowhere_is_abandoned() -> None:
     router = Router(map(route, ["/a/b/c", "/a/{x}/d", "/{x}/b/e", "/{x:path}"]))
     assert found(router.match(head("/a/b/c"))) == "/a/b/c"
     assert found(router.match(head("/a/b/d"))) == "/a/{x}/d"
@@ -310,14 +310,14 @@ def test_a_branch_that_leads_nowhere_is_left_again() -> None:
     assert found(router.match(head("/a"))) == "/{x:path}"
 
 
-def test_parameters_of_a_branch_left_are_not_given() -> None:
+def test_parameters_of_an_abandoned_branch_are_dropped() -> None:
     router = Router([route("/{a}/x/{b}"), route("/{c}/{d}/y")])
     assert router.match(head("/1/x/y")).params == {"a": "1", "b": "y"}
     assert router.match(head("/1/2/y")).params == {"c": "1", "d": "2"}
 
 
-def test_many_branches_cost_no_more_than_there_are() -> None:
-    """Each node is visited once at most: alternatives at each of many levels do not multiply."""
+def test_the_cost_is_bounded_by_the_number_of_branches() -> None:
+    """Each node is visited at most once, so alternatives at many levels do not multiply."""
     deep = "/{a:int}/{b:int}/{c:int}/{d:int}/{e:int}/{f:int}/{g:int}/{h:int}"
     patterns = [deep, deep.replace(":int", ":float"), deep.replace(":int", "")]
     router = Router(map(route, patterns))
@@ -338,7 +338,7 @@ def test_each_method_has_its_handler() -> None:
         assert found(router.match(head("/a", method))) == method
 
 
-def test_head_goes_to_get() -> None:
+def test_head_uses_the_handler_of_get() -> None:
     assert found(Router([route("/{a}")]).match(head("/b", "HEAD"))) == "/{a}"
 
 
@@ -374,7 +374,7 @@ def test_a_missing_path_is_404_whatever_the_method() -> None:
         ("http://a", {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}),
     ],
 )
-def test_options_is_answered_here(target: str, allow: set[str]) -> None:
+def test_the_router_handles_options(target: str, allow: set[str]) -> None:
     router = Router([route("/a"), route("/a", method="POST")])
     asked = head(target, "OPTIONS")
     match = router.match(asked)
@@ -396,7 +396,7 @@ def test_methods_of_one_path_may_name_its_parameters_differently() -> None:
 # --- Endpoints. ---
 
 
-def test_a_match_tells_the_endpoints_properties() -> None:
+def test_a_match_has_the_properties_of_its_endpoint() -> None:
     router = Router([route("/a"), route("/b", blocking=True), route("/c", constant=True)])
     properties = [
         (match.blocking, match.constant) for match in map(router.match, map(head, ("/a", "/b", "/c")))
@@ -404,8 +404,8 @@ def test_a_match_tells_the_endpoints_properties() -> None:
     assert properties == [(False, False), (True, False), (False, True)]
 
 
-def test_each_match_is_its_own() -> None:
-    """The connection keeps notes in it."""
+def test_each_match_is_a_new_object() -> None:
+    """The connection keeps its counter in it."""
     router = Router([route("/a")])
     assert router.match(head("/a")) is not router.match(head("/a"))
     assert router.match(head("/a")).counter is not router.match(head("/a")).counter
@@ -436,23 +436,23 @@ def test_a_local_handler_is_made_once_for_each_router() -> None:
 
 @pytest.mark.parametrize("prefix", ["/a", "/a/"])
 @pytest.mark.parametrize("target", ["/a", "/a/", "/a/b", "/a/b/c/", "/a//", "/a/..%2f"])
-def test_a_mount_answers_for_all_below(prefix: str, target: str) -> None:
+def test_a_mount_handles_all_paths_below(prefix: str, target: str) -> None:
     match = Router([mount(prefix, "files")]).match(head(target))
     assert found(match) == "files"
     assert match.params == {}
 
 
 @pytest.mark.parametrize("target", ["/", "/ab", "/A", "/b/a", "//a", "/a%2Fb"])
-def test_a_mount_does_not_answer_for_others(target: str) -> None:
+def test_a_mount_handles_no_other_paths(target: str) -> None:
     assert refusal(Router([mount("/a")]), target).status == 404
 
 
 @pytest.mark.parametrize("target", ["/", "//", "/a", "/a/b", "/%2F"])
-def test_a_mount_at_the_root_answers_for_everything(target: str) -> None:
+def test_a_mount_at_the_root_handles_every_path(target: str) -> None:
     assert found(Router([mount("/", "files")]).match(head(target))) == "files"
 
 
-def test_routes_win_over_mounts_and_longer_mounts_over_shorter() -> None:
+def test_routes_take_precedence_over_mounts_and_longer_mounts_over_shorter() -> None:
     router = Router([mount("/"), mount("/a"), mount("/a/b"), route("/a/b/c"), route("/a/{x}/d"), route("/")])
     expected = {
         "/": "/",
@@ -513,7 +513,7 @@ def keyword_only(request: Request, *, id: int) -> str:  # noqa: A002
         ("/{id}", lambda request, id: ""),  # noqa: A006
     ],
 )
-def test_a_route_that_can_be(pattern: str, handler: Callable[..., Any]) -> None:
+def test_a_valid_route(pattern: str, handler: Callable[..., Any]) -> None:
     check_route(Route("GET", pattern, Endpoint(handler)))
 
 
@@ -547,19 +547,19 @@ def test_a_route_that_can_be(pattern: str, handler: Callable[..., Any]) -> None:
         ("/", lambda request, more: "", "does not fit"),
     ],
 )
-def test_a_route_that_cannot_be(pattern: str, handler: Callable[..., Any], complaint: str) -> None:
+def test_an_invalid_route(pattern: str, handler: Callable[..., Any], complaint: str) -> None:
     with pytest.raises(RouteError) as caught:
         check_route(Route("GET", pattern, Endpoint(handler)))
     assert complaint in str(caught.value)
 
 
 @pytest.mark.parametrize("method", ["", "get", "FETCH", "CONNECT", "TRACE", "GET "])
-def test_a_method_that_no_request_has(method: str) -> None:
+def test_an_unsupported_method(method: str) -> None:
     with pytest.raises(RouteError, match="is not one of GET"):
         check_route(Route(method, "/", Endpoint(plain)))
 
 
 @pytest.mark.parametrize("pattern", ["a", "/{id", "/{id:path}/x"])
-def test_a_mount_that_cannot_be(pattern: str) -> None:
+def test_an_invalid_mount(pattern: str) -> None:
     with pytest.raises(RouteError):
         check_route(Route("GET", pattern, Endpoint(lambda: plain, local=True), mount=True))

@@ -265,7 +265,7 @@ def test_last_modified_before_1970(site: Site, modified: float) -> None:
 # --- Large files. ---
 
 
-def test_large_file_is_handed_over_open(tmp_path: Path) -> None:
+def test_large_file_is_sent_from_its_descriptor(tmp_path: Path) -> None:
     site = Site(tmp_path, sendfile_bytes_min=10)
     site.write("small.bin", b"123456789")
     site.write("large.bin", b"1234567890")
@@ -310,7 +310,7 @@ def test_no_other_response_keeps_a_descriptor(site: Site, outside: Path, target:
 
 
 def test_requests_leave_no_cycles(site: Site, clock: Clock) -> None:
-    """The collector stops all reactors, so nothing may be left for it, by refusals neither."""
+    """A collection stops all reactors, so requests and refusals leave it nothing to do."""
     site.write("a.txt", "x")
     (site.root / "docs").mkdir()
 
@@ -340,7 +340,7 @@ def test_fields_reach_the_client_in_either_mount(site: Site, constant: bool) -> 
     app = App()
     app.mount("/", lambda: StaticFiles(site.root), constant=constant)
     connection = Connection(ReactorContext(Limits(), app.routes), ("192.0.2.1", 1))
-    for _ in range(3):  # the long way, and those from memory
+    for _ in range(3):  # the slow path, then from the cache
         answer = connection.receive_data(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
         assert answer is not None
         for name in (b"ETag", b"Last-Modified", b"X-Content-Type-Options"):
@@ -353,5 +353,5 @@ def test_demo_page() -> None:
     assert response.content_type == "text/html; charset=utf-8"
     assert isinstance(response.body, bytes)
     assert b"Hello from mreactor" in response.body
-    assert b"//" not in response.body  # nothing from elsewhere
+    assert b"//" not in response.body  # no resource of another host
     assert len(response.body) <= 1536
