@@ -414,7 +414,7 @@ app.mount("/", factory)
 
 def test_an_application_that_ends_the_program(tmp_path: Path) -> None:
     (tmp_path / "quits.py").write_text("raise SystemExit(7)")
-    complains(run("quits:app", cwd=tmp_path), 2, "quits:app", "it ended the program (7)")
+    complains(run("quits:app", cwd=tmp_path), 2, "quits:app", "it exited with 7")
 
 
 def test_a_host_that_is_not_here() -> None:
