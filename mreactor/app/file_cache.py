@@ -20,7 +20,7 @@ OVERHEAD_BYTES = 1024
 class FileVersion:
     """A regular file as it was when opened. Immutable; any thread may use it."""
 
-    __slots__ = ("_content_type", "_etag", "_is_settled", "_modified", "_signature", "_validators")
+    __slots__ = ("_content_type", "_etag", "_fields", "_is_settled", "_modified", "_signature", "_validators")
 
     def __init__(self, file: OpenFile) -> None:
         now = time.time()
@@ -32,6 +32,7 @@ class FileVersion:
         # Last-Modified is never later than Date (RFC 9110 section 8.8.2.1). Few clients read dates before 1970.
         self._modified = max(0, min(status.st_mtime_ns // 1_000_000_000, int(now)))
         self._validators = (("ETag", self._etag), ("Last-Modified", format_date(self._modified)))
+        self._fields = (*self._validators, ("X-Content-Type-Options", "nosniff"))
 
     def is_current(self, file: OpenFile) -> bool:
         """Whether the file still has this version for certain."""
@@ -41,11 +42,8 @@ class FileVersion:
         """Make a new response: the content, or 304 if the client has this version. Detaches a file that it sends."""
         if is_not_modified(headers, self._etag, self._modified):
             return Response(None, 304, self._validators)
-        return Response(
-            content.detach() if isinstance(content, OpenFile) else content,
-            headers=(*self._validators, ("X-Content-Type-Options", "nosniff")),
-            content_type=self._content_type,
-        )
+        body = content.detach() if isinstance(content, OpenFile) else content
+        return Response(body, 200, self._fields, content_type=self._content_type)
 
 
 class CachedFile(NamedTuple):

@@ -140,7 +140,7 @@ class _Node:
     def add(self, pattern: str) -> "_Node":
         """Return the node of a pattern. Creates what is missing."""
         node = self
-        for segment in _split(pattern):
+        for segment in pattern.split("/")[1:]:
             parameter = PARAMETER.fullmatch(segment)
             if parameter is None:
                 node = node.literals.setdefault(segment, _Node())
@@ -290,13 +290,9 @@ def _localize(endpoint: Endpoint) -> Endpoint:
     return dataclasses.replace(endpoint, handler=endpoint.handler(), local=False)
 
 
-def _split(pattern: str) -> list[str]:
-    return pattern.split("/")[1:]
-
-
 def _parse_parameters(pattern: str) -> list[tuple[str, Converter]]:
     """Return the names and converters of a pattern's parameters, in order."""
-    segments = _split(pattern)
+    segments = pattern.split("/")[1:]
     parameters = []
     for index, segment in enumerate(segments):
         match = PARAMETER.fullmatch(segment)

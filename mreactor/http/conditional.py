@@ -18,7 +18,7 @@ def is_not_modified(headers: Headers, etag: str, modified: int) -> bool:
     """
     tags = headers.get("if-none-match")
     if tags is not None:
-        return tags == "*" or etag in opaque_tags(tags)
+        return tags in (etag, "*") or etag in opaque_tags(tags)
     since = headers.get("if-modified-since")
     date = None if since is None else parse_date(since)
     return date is not None and modified <= date
