@@ -42,8 +42,10 @@ class FileVersion:
         """Make a new response: the content, or 304 if the client has this version. Detaches a file that it sends."""
         if is_not_modified(headers, self._etag, self._modified):
             return Response(None, 304, self._validators)
-        body = content.detach() if isinstance(content, OpenFile) else content
-        return Response(body, 200, self._fields, content_type=self._content_type)
+        response = Response(content.detach() if isinstance(content, OpenFile) else content)
+        response.headers = self._fields
+        response.content_type = self._content_type
+        return response
 
 
 class CachedFile(NamedTuple):
