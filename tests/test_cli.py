@@ -13,7 +13,7 @@ from mreactor import __version__
 from mreactor.app.application import App
 from mreactor.cli import load, main, parse
 from mreactor.config import Config, ConfigError, Limits, option
-from mreactor.server.server import StartError
+from mreactor.server import StartError
 
 SETTINGS = [spec for kind in (Config, Limits) for spec in dataclasses.fields(kind) if spec.name != "limits"]
 

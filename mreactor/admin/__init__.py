@@ -1,6 +1,7 @@
-"""The admin listener: metrics, health, readiness, the live page; and the watchdog."""
+"""The admin listener: metrics, health checks and the live page. And the watchdog, which reports stuck reactors."""
 
-from .listener import Admin, ServerStatus
+from .listener import AdminListener
+from .status import ServerStatus
 from .watchdog import Watchdog
 
-__all__ = ["Admin", "ServerStatus", "Watchdog"]
+__all__ = ["AdminListener", "ServerStatus", "Watchdog"]

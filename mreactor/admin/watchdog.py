@@ -1,8 +1,7 @@
-"""Notices reactors that have died, or that do not come back from a handler.
+"""Reports reactors that have ended or that do not come back from a handler: to the log, and to readiness checks.
 
-Nothing should lead there: a reactor survives the exceptions of everything it calls. But a handler can wait where it
-must not, or loop for ever, and a C extension can do anything. Then the log shows where the reactor is, and readiness
-fails.
+A reactor survives every exception of the code that it calls. But a handler may wait where it must not, or loop forever.
+See docs/decisions/038.
 """
 
 import faulthandler
@@ -18,22 +17,21 @@ from typing import Protocol
 
 log = logging.getLogger("mreactor")
 
-# A reactor's loop turns four times a second even when nothing happens. One that has not turned for this long lets its
-# clients wait beyond what they will bear; a round of a few hundred slow handlers may well take a second.
+# A reactor's heart beats four times a second, even when idle. A round of a few hundred slow handlers may take a second.
 STUCK_SECONDS = 5.0
 
-STACK_SIGNAL = (
-    signal.SIGRTMIN + 7
-)  # one that hardly anybody else uses; unknown to this process until it is needed
+# Few programs use this signal. This one has no handler for it until the first stack is read.
+STACK_SIGNAL = signal.SIGRTMIN + 7
 STACK_SECONDS_MAX = 1.0
-PAUSE_SECONDS = 0.1  # a stack is written line by line, in microseconds
+# `faulthandler` writes line by line, within microseconds. A pause this long means that it is done.
+PAUSE_SECONDS = 0.1
 FRAME = re.compile(r'File "(.*)", line (\d+) in (.*)')
 
 STARTING, RUNNING, STUCK, DEAD = "starting", "running", "stuck", "dead"
 
 
 class Watched(Protocol):
-    """A thread with a heartbeat, in monotonic seconds; 0 before the first."""
+    """A thread with a heartbeat in monotonic seconds; 0 before the first beat."""
 
     heartbeat: float
 
@@ -48,7 +46,7 @@ class Watched(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReactorHealth:
-    """What is the matter with a reactor: its name, STUCK or DEAD, and seconds since its last heartbeat."""
+    """The state of an unhealthy reactor, STUCK or DEAD, and the seconds since its last heartbeat."""
 
     name: str
     state: str
@@ -59,7 +57,7 @@ class ReactorHealth:
 
 
 def reactor_state(reactor: Watched, now: float) -> str:
-    """How a reactor is: STARTING, RUNNING, STUCK or DEAD; called by any thread.
+    """Return STARTING, RUNNING, STUCK or DEAD. Safe to call from any thread.
 
     Args:
         now: monotonic seconds.
@@ -74,8 +72,8 @@ def reactor_state(reactor: Watched, now: float) -> str:
 
 
 def unhealthy_reactors(reactors: Sequence[Watched], now: float) -> list[ReactorHealth]:
-    """The reactors that are stuck or dead; called by any thread."""
-    states = [(reactor, reactor_state(reactor, now)) for reactor in reactors]
+    """Return the health of reactors that are stuck or dead. Safe to call from any thread."""
+    states = ((reactor, reactor_state(reactor, now)) for reactor in reactors)
     return [
         ReactorHealth(reactor.name, state, now - reactor.heartbeat)
         for reactor, state in states
@@ -84,75 +82,80 @@ def unhealthy_reactors(reactors: Sequence[Watched], now: float) -> list[ReactorH
 
 
 class Watchdog:
-    """Logs each reactor's trouble once, and its recovery. Used by one thread, about once a second.
+    """Logs once that a reactor is stuck or dead, and once that it has recovered. One thread only.
 
     Args:
-        reactors: whom to watch; none of them is changed.
+        reactors: read, never changed.
     """
 
     def __init__(self, reactors: Sequence[Watched]) -> None:
         self._reactors = reactors
-        self._known: dict[str, ReactorHealth] = {}  # by name, what has been logged
-        self._looked = 0.0
+        self._logged: dict[str, ReactorHealth] = {}
+        self._checked = 0.0
 
     def check(self, now: float) -> list[ReactorHealth]:
-        """Look at all reactors once; returns what is the matter.
+        """Check all reactors; return the unhealthy ones. Called about once a second.
 
         Args:
             now: monotonic seconds.
         """
-        # If this thread has not run for long, the whole process stood still (a stopped or suspended machine): the
-        # reactors get until the next look.
-        was_away = 0 < self._looked < now - STUCK_SECONDS
-        self._looked = now
-        if was_away:
+        # If this thread has not run for long either, the whole process was stopped or suspended. The reactors get time
+        # until the next check.
+        was_suspended = 0 < self._checked < now - STUCK_SECONDS
+        self._checked = now
+        if was_suspended:
             return []
-        present = {ailment.name: ailment for ailment in unhealthy_reactors(self._reactors, now)}
+        unhealthy = {health.name: health for health in unhealthy_reactors(self._reactors, now)}
         for reactor in self._reactors:
-            self._compare(reactor, self._known.get(reactor.name), present.get(reactor.name))
-        self._known = present
-        return list(present.values())
+            self._log_change(reactor, self._logged.get(reactor.name), unhealthy.get(reactor.name))
+        self._logged = unhealthy
+        return list(unhealthy.values())
 
-    def _compare(self, reactor: Watched, before: ReactorHealth | None, after: ReactorHealth | None) -> None:
-        if after is not None and (before is None or before.state != after.state):
+    def _log_change(
+        self, reactor: Watched, before: ReactorHealth | None, after: ReactorHealth | None
+    ) -> None:
+        if after is None:
+            if before is not None:
+                log.warning("%s recovered", reactor.name)
+        elif before is None or before.state != after.state:
             if after.state == DEAD:
-                log.error("%s has ended; its clients get no answer, restart the server", after.name)
+                log.error("%s has ended: its clients get no response; restart the server", reactor.name)
             else:
-                log.error("%s is stuck for %.1f s, here: %s", after.name, after.age, read_stack(reactor))
-        elif before is not None and after is None:
-            log.warning("%s goes on", before.name)
+                log.error("%s is stuck for %.1f s, here: %s", reactor.name, after.age, read_stack(reactor))
 
 
 def read_stack(thread: Watched) -> str:
-    """Where a living thread is at present, on one line, innermost call first.
+    """Return the calls of a running thread on one line, innermost first.
 
-    It is asked by a signal and answers itself, from `faulthandler`'s handler, which is written in C. To read the frames
-    of a thread that runs on meanwhile, by `sys._current_frames`, crashes a free-threaded interpreter within seconds.
+    A signal makes the thread dump its own stack, with `faulthandler`'s handler, which is written in C. Reading the
+    frames of a running thread with `sys._current_frames` crashes a free-threaded interpreter within seconds.
     """
     if thread.ident is None or not thread.is_alive():
-        return "(it does not run)"
-    reader = _channel()
-    _read(reader, 0.0)  # what an earlier one may have said too late
+        return "(not running)"
+    reader = _open_pipe()
+    # Discard what an earlier thread has dumped too late.
+    _read(reader, 0.0)
     signal.pthread_kill(thread.ident, STACK_SIGNAL)
     frames = FRAME.findall(_read(reader, STACK_SECONDS_MAX).decode(errors="replace"))
     calls = [f"{name} ({file}:{line})" for file, line, name in frames]
-    return " < ".join(calls) or "(it takes no signal: it waits in the kernel)"
+    return " < ".join(calls) or "(no stack: the thread waits in the kernel and takes no signal)"
 
 
 @cache
-def _channel() -> int:
-    """The descriptor from which stacks are read. It stays, and so does the handler: a signal may be taken late."""
+def _open_pipe() -> int:
+    """Return the descriptor to read stacks from. Pipe and handler stay, since a thread may take the signal late."""
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     faulthandler.register(STACK_SIGNAL, writer, all_threads=False)
     return reader
 
 
 def _read(fd: int, seconds: float) -> bytes:
-    """All that can be read until it pauses; nothing, if nothing comes for this many seconds."""
-    told = b""
-    waiting = select.poll()  # select() takes no descriptor above 1023
-    waiting.register(fd, select.POLLIN)
-    while waiting.poll(seconds * 1000) and (more := os.read(fd, 1 << 16)):
-        told += more
+    """Read until a pause; return nothing if nothing comes within `seconds`."""
+    received = b""
+    # select() takes no descriptor above 1023.
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while poll.poll(seconds * 1000) and (more := os.read(fd, 1 << 16)):
+        received += more
         seconds = min(seconds, PAUSE_SECONDS)
-    return told
+    return received

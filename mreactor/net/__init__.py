@@ -1,8 +1,9 @@
-"""Sockets and the threads that own them: acceptors, reactors, timers. Knows no HTTP."""
+"""Sockets and the threads that own them: listener, acceptors, reactors, timers. Knows no HTTP."""
 
 from .acceptor.accept4 import Accept4Acceptor
 from .acceptor.base import Acceptor
 from .backends import Backend, choose
+from .listener import StartError, listen, raise_fd_limit
 from .reactor.base import Reactor
 from .reactor.epoll import EpollReactor
 from .reactor.io_uring import UringReactor
@@ -16,6 +17,9 @@ __all__ = [
     "EpollReactor",
     "Reactor",
     "ReactorOptions",
+    "StartError",
     "UringReactor",
     "choose",
+    "listen",
+    "raise_fd_limit",
 ]

@@ -1,5 +1,7 @@
 """The server's life cycle: start, signals, drain, report."""
 
-from .server import Server, StartError, url
+from ..net import StartError
+from .report import url
+from .server import Server
 
 __all__ = ["Server", "StartError", "url"]

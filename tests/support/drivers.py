@@ -388,10 +388,10 @@ class SocketDriver(Driver):
         return time.monotonic()
 
     def contexts(self) -> list[ReactorContext]:
-        return [reactor.context for reactor in self.server._reactors]
+        return [reactor.context for reactor in self.server.reactors]
 
     def open_connections(self) -> int:
-        acceptor = self.server._acceptor
+        acceptor = self.server.acceptor
         assert acceptor is not None, "the server has started"
         return acceptor.accepted - sum(context.counters.closed for context in self.contexts())
 

@@ -65,7 +65,7 @@ def test_a_request_is_not_lost_that_comes_while_the_reactor_is_busy(
         # Both of these wait for the reactor now, and come in one round: the handler first, then the message.
         two.send(get("/busy/second"))
         if ends == "by draining":
-            driver.server._reactors[0].post(Command.DRAIN)
+            driver.server.reactors[0].post(Command.DRAIN)
         gates["first"][1].set()
         assert gates["second"][0].wait(SECONDS_MAX)
         time.sleep(0.5 if ends == "by draining" else KEEPALIVE_SECONDS + 0.2)

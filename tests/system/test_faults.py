@@ -154,7 +154,7 @@ def await_closed(driver: Any) -> None:
 
 def await_quiet(driver: Any) -> None:
     """Wait until the reactor has heard of the end of all that it has sent."""
-    clients = [client for reactor in driver.server._reactors for client in reactor._all_clients()]
+    clients = [client for reactor in driver.server.reactors for client in reactor._all_clients()]
     deadline = time.monotonic() + EVENT_SECONDS
     while any(getattr(client, "in_flight", None) is not None for client in clients):
         assert time.monotonic() < deadline, "a send does not end"
@@ -328,7 +328,7 @@ def test_a_file_that_a_fast_reader_takes_as_it_comes(kind: str, app: App) -> Non
 def test_a_storm_of_eagain(kind: str, app: App) -> None:
     """Windows of a few KiB on both sides: of most sends the kernel takes little or nothing."""
     with serve(kind, app) as driver:
-        driver.server._acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        driver.server.acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         with ExitStack() as stack:
             clients = [stack.enter_context(driver.connect(window=2048)) for _ in range(4)]
             for client in clients:
@@ -349,14 +349,14 @@ def ask_without_reading(client: Any, count: int) -> bytes:
 def test_small_answers_to_who_does_not_read(kind: str, app: App) -> None:
     """The kernel takes whole answers, then a part of one, then none: nothing is lost, doubled or overtaken."""
     with serve(kind, app) as driver:
-        driver.server._acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        driver.server.acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         with driver.connect(window=2048) as client:
             expected = ask_without_reading(client, 400)
             assert b"".join(client.receive().body for _ in range(400)) == expected
         check_all_is_well(driver)
-        sent = sum(reactor.context.counters.bytes_out for reactor in driver.server._reactors)
+        sent = sum(reactor.context.counters.bytes_out for reactor in driver.server.reactors)
         assert sent >= len(expected)
-        assert all(reactor._bytes_counted_early == 0 for reactor in driver.server._reactors)
+        assert all(reactor._bytes_counted_early == 0 for reactor in driver.server.reactors)
 
 
 def test_an_answer_does_not_follow_one_that_did_not_go_out(
@@ -381,7 +381,7 @@ def test_an_answer_does_not_follow_one_that_did_not_go_out(
 
     monkeypatch.setattr(Ring, "completions", completions)
     with serve(ring_kind, app) as driver:
-        driver.server._acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        driver.server.acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         with driver.connect(window=2048) as client:
             with suppress(ConnectionError):
                 ask_without_reading(client, 400)
@@ -622,7 +622,7 @@ def test_the_completion_queue_overflows(
     with serve(ring_kind, app) as driver:
         ask_all_at_once(driver, 100, request("/echo", BIG[:20_000]), BIG[:20_000])
         assert max(ended) > 0, "no receive has met the full queue"
-        assert driver.server._reactors[0]._ring.dropped == 0
+        assert driver.server.reactors[0]._ring.dropped == 0
         check_all_is_well(driver)
 
 
@@ -688,7 +688,7 @@ def test_accept_fails(
                     client.receive_rest()
             now.await_strikes(3 * (number + 1))
         check_all_is_well(driver)
-        assert driver.server._acceptor.is_alive()
+        assert driver.server.acceptor.is_alive()
     assert len([record for record in caplog.records if "accept failed" in record.message]) <= 1
 
 
@@ -703,7 +703,7 @@ def test_the_acceptor_gives_way_where_it_may(
         monkeypatch.setattr(os, "sched_setscheduler", forbid)
     with serve(kind, app) as driver:
         check_all_answers(driver)
-        policy = os.sched_getscheduler(driver.server._acceptor.native_id)
+        policy = os.sched_getscheduler(driver.server.acceptor.native_id)
         assert policy == (os.SCHED_OTHER if is_forbidden else os.SCHED_BATCH)
 
 
@@ -714,7 +714,7 @@ def test_reactors_give_way_where_there_are_more_than_cores(
     monkeypatch.setattr(server, "usable_cpus", lambda: 1 if is_crowded else 2)
     with open_driver(kind, app, Limits(), threads=2) as driver:
         check_all_answers(driver)
-        policies = {os.sched_getscheduler(reactor.native_id) for reactor in driver.server._reactors}
+        policies = {os.sched_getscheduler(reactor.native_id) for reactor in driver.server.reactors}
         assert policies == {os.SCHED_BATCH if is_crowded else os.SCHED_OTHER}
 
 
@@ -744,7 +744,7 @@ def test_a_connection_that_comes_while_the_reactors_end_is_closed(
     with serve("epoll", app) as driver:
         ending = threading.Thread(target=driver.server.abort)
         ending.start()
-        for reactor in driver.server._reactors:
+        for reactor in driver.server.reactors:
             reactor.join(EVENT_SECONDS)
         with suppress(ConnectionError), driver.connect() as client:
             assert client.receive_rest() == b""
@@ -793,7 +793,7 @@ def test_a_connection_whose_post_fails_at_the_very_end_is_served(
         acceptor.is_stopping, acceptor._is_armed = True, False
 
     def submit_and_wait(ring: Ring, min_complete: int, timeout_ns: int | None = None) -> bool:
-        is_last = min_complete == 0 and threading.current_thread() is driver.server._acceptor
+        is_last = min_complete == 0 and threading.current_thread() is driver.server.acceptor
         if is_last and next(tries) == 0 and fails:
             raise OSError(errno.ENOMEM, "Cannot allocate memory")
         return real_submit(ring, min_complete, timeout_ns)

@@ -373,7 +373,7 @@ def test_connections_are_capped(
 
 def test_clients_that_are_gone_at_once_take_no_place(kind: str) -> None:
     with serve(kind, Limits(connections_max=4)) as driver:
-        acceptor = driver.server._acceptor
+        acceptor = driver.server.acceptor
         for _ in range(50):
             driver.connect().reset()
         driver.wait_until(lambda: acceptor.accepted + acceptor.refused == 50)
@@ -397,7 +397,7 @@ def test_connections_of_one_address_are_capped(kind: str) -> None:
         assert refused(from_address(driver, "127.0.0.2"))
         assert from_address(driver, "127.0.0.3").ask(get("/")).status == 200
         clients[0].close()
-        counts = driver.server._reactors[0]._options.connection_limit._counts
+        counts = driver.server.reactors[0]._options.connection_limit._counts
         driver.wait_until(lambda: counts["127.0.0.2"] == 2)
         assert from_address(driver, "127.0.0.2").ask(get("/")).status == 200
 

@@ -67,7 +67,7 @@ def driver(
 
 
 def service_time(driver: SocketDriver) -> Histogram:
-    counters: Any = driver.server._reactors[0].context.counters
+    counters: Any = driver.server.reactors[0].context.counters
     return counters.service_time
 
 

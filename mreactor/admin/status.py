@@ -1,0 +1,128 @@
+"""What the admin listener knows of the server: its status, and snapshots of its counters."""
+
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import __version__
+from ..config import Config
+from ..logs import AccessLog
+from ..metrics import Counters, ReactorSnapshot, Snapshot
+from ..net import Acceptor, Reactor
+from ..runtime import usable_cpus
+from .watchdog import STARTING, reactor_state, unhealthy_reactors
+
+# Requests within this time share one snapshot, so many readers cost the reactors no more than one.
+SNAPSHOT_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class ServerStatus:
+    """What the admin listener may see of a server. The server's thread writes it; the admin reactor reads it.
+
+    Attributes:
+        reactors: the server's own list, which grows during the start.
+        has_gil: called for each snapshot, since an extension may switch the GIL on.
+        backend: the chosen backend, in words.
+        address: host and port of the server.
+        report: the lines of the start-up report, after the start.
+        acceptor, access_log: None until they run.
+        is_draining: the server is about to end.
+    """
+
+    config: Config
+    reactors: Sequence[Reactor[Any]]
+    has_gil: Callable[[], bool]
+    backend: str = ""
+    address: tuple[str, int] = ("", 0)
+    report: Sequence[str] = ()
+    acceptor: Acceptor | None = None
+    access_log: AccessLog | None = None
+    is_draining: bool = False
+
+    def unready_reasons(self, now: float) -> tuple[str, ...]:
+        """Return why the server wants no traffic; empty if it is ready.
+
+        Args:
+            now: monotonic seconds.
+        """
+        if self.is_draining:
+            return ("the server is draining",)
+        if self.acceptor is None or any(reactor_state(one, now) == STARTING for one in self.reactors):
+            return ("the server is starting",)
+        reasons = [str(health) for health in unhealthy_reactors(self.reactors, now)]
+        if not self.acceptor.is_alive():
+            reasons.append("the acceptor has ended")
+        return tuple(reasons)
+
+
+class SnapshotCache:
+    """The latest snapshot of a server. Admin reactor's thread only."""
+
+    def __init__(self, status: ServerStatus) -> None:
+        self._status = status
+        self._started = time.time()
+        self._taken = 0.0
+        self._latest: Snapshot | None = None
+
+    def get(self) -> Snapshot:
+        """Return a snapshot that is at most `SNAPSHOT_SECONDS` old."""
+        now = time.monotonic()
+        if self._latest is None or now - self._taken >= SNAPSHOT_SECONDS:
+            self._latest, self._taken = self._take(now), now
+        return self._latest
+
+    def _take(self, now: float) -> Snapshot:
+        status, log = self._status, self._status.access_log
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return Snapshot(
+            time=time.time(),
+            started=self._started,
+            info=_describe(status),
+            report=tuple(status.report),
+            reasons=status.unready_reasons(now),
+            is_draining=status.is_draining,
+            has_gil=status.has_gil(),
+            connections_max=status.config.limits.connections_max,
+            refused=status.acceptor.refused if status.acceptor is not None else 0,
+            lines_dropped=log.dropped + log.lost if log is not None else 0,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            resident_bytes=_resident_bytes(),
+            reactors=tuple(_snapshot(reactor, now) for reactor in status.reactors),
+        )
+
+
+def _describe(status: ServerStatus) -> dict[str, str]:
+    """Return the labels of `mreactor_info`."""
+    host, port = status.address
+    return {
+        "version": __version__,
+        "implementation": platform.python_implementation(),
+        "python": platform.python_version(),
+        "gil": "on" if status.has_gil() else "off",
+        "backend": status.backend.partition(",")[0],
+        "reactors": str(status.config.reactors),
+        "cpus": str(usable_cpus()),
+        "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+    }
+
+
+def _snapshot(reactor: Reactor[Any], now: float) -> ReactorSnapshot:
+    """Copy a reactor's state and counters; zeros if it has not started."""
+    has_started = reactor.ready.is_set() and reactor.failure is None
+    counters = reactor.context.counters.snapshot() if has_started else Counters()
+    age = max(0.0, now - reactor.heartbeat) if reactor.heartbeat else 0.0
+    return ReactorSnapshot(reactor.index, reactor_state(reactor, now), age, counters)
+
+
+def _resident_bytes() -> int:
+    # Not `open`: CPython 3.13t takes tens of milliseconds to close a buffered file while other threads are busy.
+    fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(fd, 128).split()[1]) * resource.getpagesize()
+    finally:
+        os.close(fd)

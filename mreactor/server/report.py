@@ -1,0 +1,56 @@
+"""The start-up report: what runs, where, and what to change about it."""
+
+import platform
+import sys
+
+from .. import __version__
+from ..config import Config, size
+from ..runtime import usable_cpus
+
+type Address = tuple[str, int]
+
+
+def render_report(config: Config, backend: str, address: Address, admin: Address | None) -> list[str]:
+    """Render the report, a line each. The last line is the URL to open.
+
+    Args:
+        backend: the chosen backend, in words.
+        admin: the address of the admin listener, if there is one.
+    """
+    limits = config.limits
+    return [
+        f"mreactor {__version__} on {platform.python_implementation()} {platform.python_version()},"
+        f" GIL {'on' if has_gil() else 'off'}",
+        f"backend {backend}",
+        f"{count(config.reactors, 'reactor thread')} on {count(usable_cpus(), 'usable CPU')}",
+        f"limits: {count(limits.connections_max, 'connection')}, body {size(limits.body_bytes_max)},"
+        f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
+        *([f"metrics and live page on {url(*admin)}"] if admin else []),
+        f"listening on {url(*address)}",
+    ]
+
+
+def interpreter_warnings() -> list[str]:
+    """Return what limits this interpreter, a line each, with the remedy."""
+    if has_gil():
+        return [
+            "the GIL is on: reactors do not run in parallel; use a free-threaded build such as python3.13t"
+        ]
+    if sys.version_info < (3, 13, 3):
+        return ["free-threaded Python before 3.13.3 does not scale with threads: use 3.13.3 or later"]
+    return []
+
+
+def has_gil() -> bool:
+    """Tell whether only one thread runs Python at a time. An extension may switch the GIL on at any time."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def url(host: str, port: int) -> str:
+    """Return the URL of an address."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number of things, such as `1 reactor thread`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
