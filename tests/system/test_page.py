@@ -118,7 +118,7 @@ def test_numbers_move_and_charts_have_points_under_load(page: Browser) -> None:
         page.wait("!document.querySelector('#trouble .legend').textContent.includes('4xx0')")
         page.wait(
             "document.querySelector('#even').textContent ==="
-            " 'Connections are dealt evenly: each reactor has accepted 1, and has 1 open.'"
+            " 'Connections are evenly distributed: each reactor has accepted 1 and has 1 open.'"
         )
         assert page.complaints == []
 
@@ -157,10 +157,10 @@ def test_it_says_that_the_server_is_lost_and_goes_on_with_the_next(page: Browser
             page.wait(f"{points('requests')} >= 4")
     page.wait("!document.querySelector('#notice').hidden")
     assert page.value("document.querySelector('#notice').textContent").startswith(
-        "The server does not answer."
+        "The server does not respond."
     )
-    assert page.value("document.querySelector('#state').textContent") == "lost the server"
-    assert page.value("document.title") == "lost · mreactor"
+    assert page.value("document.querySelector('#state').textContent") == "connection lost"
+    assert page.value("document.title") == "connection lost · mreactor"
     assert float(page.value("getComputedStyle(document.querySelector('#figures')).opacity")) < 1
     with serving(port) as server, load(server):
         page.wait("document.querySelector('#state').textContent === 'live'")

@@ -1,0 +1,183 @@
+"""What the admin listener responds, with which counts, and that it responds while the reactors do not."""
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from mreactor import App, Limits, Request, Server
+from mreactor.net import Command
+from tests.admin.serving import BACKENDS, SECONDS_MAX, ask, connect, serving, stats, wait_for
+
+
+@pytest.fixture(params=BACKENDS)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving(backend=request.param) as running:
+        yield running
+
+
+# --- The responses. ---
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "begins"),
+    [
+        ("/healthz", "text/plain; charset=utf-8", "ok\n"),
+        ("/readyz", "text/plain; charset=utf-8", "ready\n"),
+        ("/metrics", "text/plain; version=0.0.4; charset=utf-8", "# HELP mreactor_info "),
+        ("/stats.json", "application/json", '{"time":'),
+        ("/", "text/html; charset=utf-8", "<!doctype html>"),
+    ],
+)
+def test_responses(path: str, content_type: str, begins: str) -> None:
+    with serving() as server:
+        response, text = ask(server, path)
+        assert (response.status, response.headers["content-type"]) == (200, content_type)
+        assert text.startswith(begins)
+        for field, value in (("cache-control", "no-store"), ("x-content-type-options", "nosniff")):
+            assert response.headers[field] == value
+        assert ask(server, path, "HEAD")[0].headers["content-length"] == str(len(text.encode()))
+        assert ask(server, path, "POST")[0].status == 405
+        assert ask(server, "/nothing")[0].status == 404
+
+
+def test_openmetrics_for_clients_that_prefer_it() -> None:
+    with serving() as server:
+        accept = "application/openmetrics-text;version=1.0.0,*/*;q=0.1"
+        response, text = ask(server, "/metrics", accept=accept)
+        assert (
+            response.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        )
+        assert text.endswith("# EOF\n")
+
+
+def test_stats_describe_the_server(server: Server) -> None:
+    info = stats(server)["info"]
+    assert info["backend"] == server.config.backend
+    assert info["address"] == "{}:{}".format(*server.address)
+    assert info["reactors"] == "2"
+    report = stats(server)["report"]
+    assert "metrics and live page on http://{}:{}".format(*(server.admin_address or ())) in report
+
+
+# --- The counts. ---
+
+
+def test_every_request_is_counted_once(server: Server) -> None:
+    """The sums equal what the clients have counted, on the fast path and off it."""
+    expected = {("GET", "200"): 0, ("GET", "404"): 0, ("POST", "418"): 0}
+    requests = (
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", ("GET", "200")),
+        (b"GET /hello/you HTTP/1.1\r\nHost: x\r\n\r\n", ("GET", "200")),
+        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", ("GET", "404")),
+        (b"POST /teapot HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", ("POST", "418")),
+    )
+    received = sent = 0
+    for _ in range(5):
+        with connect(server) as client:
+            for number in range(120):
+                request, kind = requests[number % len(requests)]
+                times = 1 + number % 3  # some are pipelined
+                client.sendall(request * times)
+                sent += len(request) * times
+                received += receive(client, times)
+                expected[kind] += times
+    wait_for(lambda: stats(server)["total"]["answered"] >= sum(expected.values()))
+    total = stats(server)["total"]
+    counted = {
+        (method, status): count
+        for method, by_status in total["requests"].items()
+        for status, count in by_status.items()
+        if count
+    }
+    assert counted == expected
+    wait_for(lambda: stats(server)["total"]["bytes_out"] == received)
+    wait_for(lambda: stats(server)["total"]["bytes_in"] == sent)
+    wait_for(lambda: stats(server)["total"]["open"] == 0)
+    assert [reactor["accepted"] for reactor in stats(server)["reactors"]] in ([2, 3], [3, 2])
+
+
+def receive(client: socket.socket, responses: int) -> int:
+    """Receive a number of responses with a Content-Length; return their size in bytes."""
+    data = b""
+    while True:
+        ends = [found.end() for found in re.finditer(rb"\r\n\r\n", data)]
+        lengths = [int(one) for one in re.findall(rb"Content-Length: (\d+)\r\n", data)]
+        if len(ends) >= responses and len(data) >= ends[responses - 1] + lengths[responses - 1]:
+            return len(data)
+        more = client.recv(1 << 16)
+        assert more, "the connection ended"
+        data += more
+
+
+def test_refused_connections_are_counted() -> None:
+    with serving(limits=Limits(connections_max=1)) as server:
+        with connect(server) as first:
+            first.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            receive(first, 1)
+            with connect(server) as second:
+                assert second.recv(1000).startswith(b"HTTP/1.1 503 ")
+            wait_for(lambda: stats(server)["refused"] == 1)
+        assert stats(server)["connections_max"] == 1
+
+
+# --- Health and readiness. ---
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_draining_server_is_healthy_and_not_ready(backend: str) -> None:
+    limits = Limits(body_grace_seconds=SECONDS_MAX, drain_seconds=SECONDS_MAX)
+    with serving(backend=backend, limits=limits) as server, connect(server) as client:
+        client.sendall(b"POST /teapot HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+        wait_for(lambda: stats(server)["total"]["open"] == 1)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        wait_for(lambda: ask(server, "/readyz")[0].status == 503)
+        assert ask(server, "/readyz")[1] == "the server is draining\n"
+        assert ask(server, "/healthz")[0].status == 200
+        wait_for(lambda: (stats(server)["draining"], stats(server)["ready"]) == (True, False))
+        client.sendall(b"abc")
+        assert client.recv(1000).startswith(b"HTTP/1.1 418 ")
+        client.close()
+        stopping.join(SECONDS_MAX)
+        assert not stopping.is_alive()
+
+
+def test_it_responds_while_every_reactor_is_stuck() -> None:
+    app, entered, released = App(), threading.Barrier(3), threading.Event()
+
+    @app.get("/wait")
+    def wait_where_waiting_is_forbidden(request: Request) -> str:
+        entered.wait(SECONDS_MAX)
+        released.wait(SECONDS_MAX * 2)
+        return "done"
+
+    with serving(app) as server:
+        clients = [connect(server) for _ in range(2)]
+        for client in clients:
+            client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        entered.wait(SECONDS_MAX)
+        assert ask(server, "/healthz")[0].status == 200
+        # This takes STUCK_SECONDS.
+        wait_for(lambda: ask(server, "/readyz")[1] == "reactor-0 is stuck\nreactor-1 is stuck\n")
+        assert ask(server, "/readyz")[0].status == 503
+        assert [each["state"] for each in stats(server)["reactors"]] == ["stuck", "stuck"]
+        assert ask(server, "/healthz")[0].status == 200
+        released.set()
+        wait_for(lambda: ask(server, "/readyz")[0].status == 200)
+        for client in clients:
+            assert client.recv(1000).endswith(b"done")
+            client.close()
+
+
+def test_a_server_with_a_dead_reactor_is_not_ready() -> None:
+    with serving() as server:
+        reactor = server.reactors[1]
+        reactor.post(Command.STOP)
+        reactor.join(SECONDS_MAX)
+        response, text = ask(server, "/readyz")
+        assert (response.status, text) == (503, "reactor-1 has ended\n")
+        assert [each["state"] for each in stats(server)["reactors"]] == ["running", "dead"]
+        assert 'mreactor_reactor_up{reactor="1"} 0\n' in ask(server, "/metrics")[1]
