@@ -1,0 +1,81 @@
+"""The listening socket: its address and options; and the limit on open files."""
+
+import resource
+import socket
+
+import pytest
+
+from mreactor import Config, Limits, StartError
+from mreactor.net import listen, raise_fd_limit
+from mreactor.net.listener import FD_TABLE_ENTRIES_MIN, RESERVED_FDS
+
+UNLIMITED = resource.RLIM_INFINITY
+
+
+def test_the_socket_listens_with_the_configured_timeout() -> None:
+    limits = Limits(write_stall_seconds=1.5)
+    with listen(Config(port=0, limits=limits)) as listener:
+        host, port = listener.getsockname()
+        assert (host, listener.family) == ("127.0.0.1", socket.AF_INET)
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1500
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        socket.create_connection((host, port), 60.0).close()
+
+
+def test_a_timeout_of_years_is_capped() -> None:
+    with listen(Config(port=0, limits=Limits(write_stall_seconds=1e9))) as listener:
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2**31 - 1
+
+
+def test_all_interfaces_accept_ipv4_as_well() -> None:
+    try:
+        listener = listen(Config(port=0, host="::"))
+    except StartError as error:
+        pytest.skip(f"IPv6: {error}")
+    with listener:
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1]), 60.0).close()
+
+
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [
+        ("a..b", "cannot listen on a..b: not a valid host name"),
+        ("", "cannot listen on an empty host: "),
+        ("192.0.2.1", "cannot listen on 192.0.2.1 port 0: Cannot assign requested address"),
+    ],
+)
+def test_an_unusable_host_is_named(host: str, text: str) -> None:
+    with pytest.raises(StartError) as caught:
+        listen(Config(port=0, host=host))
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"),
+    [
+        (1024, UNLIMITED, 5000 + RESERVED_FDS),
+        (1024, 20_000, 5000 + RESERVED_FDS),
+        (1024, 4096, 4096),
+        (20_000, 20_000, None),
+        (UNLIMITED, UNLIMITED, None),
+    ],
+)
+def test_the_soft_limit_is_raised_as_far_as_the_hard_limit_allows(
+    soft: int,
+    hard: int,
+    raised: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wanted: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, pair: wanted.append(pair))
+    assert raise_fd_limit(5000) == FD_TABLE_ENTRIES_MIN
+    assert wanted == ([] if raised is None else [(raised, hard)])
+    too_low = ["the limit on open files, 4096, is too low for --connections-max 5000"]
+    assert caplog.messages == (too_low if raised == 4096 else [])
+
+
+def test_tables_grow_with_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (UNLIMITED, UNLIMITED))
+    assert raise_fd_limit(FD_TABLE_ENTRIES_MIN) == 2 * FD_TABLE_ENTRIES_MIN
