@@ -27,8 +27,7 @@ class ServerStatus:
     Attributes:
         reactors: the server's own list, which grows during the start.
         has_gil: called for each snapshot, since an extension may switch the GIL on.
-        backend: the chosen backend, in words.
-        address: host and port of the server.
+        backend, address: the chosen backend, in words; host and port of the server.
         report: the lines of the start-up report, after the start.
         acceptor, access_log: None until they run.
         is_draining: the server is about to end.

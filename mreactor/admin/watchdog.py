@@ -46,7 +46,7 @@ class Watched(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReactorHealth:
-    """The state of an unhealthy reactor, STUCK or DEAD, and the seconds since its last heartbeat."""
+    """A reactor's name, its state, and the seconds since its last heartbeat."""
 
     name: str
     state: str
@@ -73,12 +73,8 @@ def reactor_state(reactor: Watched, now: float) -> str:
 
 def unhealthy_reactors(reactors: Sequence[Watched], now: float) -> list[ReactorHealth]:
     """Return the health of reactors that are stuck or dead. Safe to call from any thread."""
-    states = ((reactor, reactor_state(reactor, now)) for reactor in reactors)
-    return [
-        ReactorHealth(reactor.name, state, now - reactor.heartbeat)
-        for reactor, state in states
-        if state in (STUCK, DEAD)
-    ]
+    states = [ReactorHealth(one.name, reactor_state(one, now), now - one.heartbeat) for one in reactors]
+    return [health for health in states if health.state in (STUCK, DEAD)]
 
 
 class Watchdog:

@@ -124,3 +124,10 @@ def start(folder: Path, *arguments: str, cwd: Path = ROOT, **more: str) -> Itera
         yield server
     finally:
         server.kill()
+
+
+def ask(server: ServerProcess, data: bytes) -> tuple[int, str, str]:
+    """Send a request on a new connection; return status, content type and content of the response."""
+    with server.connect() as client:
+        response = client.ask(data)
+    return response.status, response.headers.get("content-type", ""), response.text

@@ -1,4 +1,4 @@
-"""The live page in a real browser: it loads, moves, is usable by keyboard, and outlives its server."""
+"""The live page in a real browser: it loads, follows the server, works by keyboard, and survives a restart."""
 
 import re
 import socket
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from mreactor import App, Config, Request, Server
-from mreactor.net import Command, Reactor
+from mreactor.net import Command
 from tests.support.browser import Browser, path_of_browser
 
 PATH = path_of_browser()
@@ -34,7 +34,7 @@ def page(browser: Browser) -> Iterator[Browser]:
     browser.look(1280, 900)
     browser.complaints.clear()
     yield browser
-    browser.open("about:blank")  # so that it asks the server no more
+    browser.open("about:blank")  # it stops polling
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def serving(admin_port: int = 0) -> Iterator[Server]:
 
 @contextmanager
 def load(server: Server) -> Iterator[None]:
-    """Requests on two connections, one after the other without a pause, until the end of the block."""
+    """Send requests on two connections without a pause, until the end of the block."""
     enough = threading.Event()
     threads = [threading.Thread(target=ask, args=(server, enough)) for _ in range(2)]
     for thread in threads:
@@ -83,17 +83,17 @@ def open_page(page: Browser, server: Server) -> None:
 
 
 def points(chart: str) -> str:
-    """JavaScript: how many points the longest curve of a chart has."""
+    """Return JavaScript for the number of points in the longest curve of a chart."""
     return (
         f"Math.max(0, ...[...document.querySelectorAll('#{chart} .plot path')]"
         ".map((path) => (path.getAttribute('d').match(/,/g) ?? []).length))"
     )
 
 
-# --- It shows what happens. ---
+# --- Values. ---
 
 
-def test_it_loads_without_a_complaint(page: Browser) -> None:
+def test_it_loads_without_an_error(page: Browser) -> None:
     with serving() as server:
         open_page(page, server)
         assert page.value("[...document.querySelectorAll('#charts section')].map((one) => one.id)") == CHARTS
@@ -113,7 +113,7 @@ def test_numbers_move_and_charts_have_points_under_load(page: Browser) -> None:
         page.wait("/^[1-9]/.test(document.title)")
         first = page.value("document.querySelector('#figures').textContent")
         page.wait(f"document.querySelector('#figures').textContent !== {first!r}")
-        # In a second of which a busy machine leaves nothing to the server, there is nothing to show.
+        # A busy machine may leave the server no time in a second. The page then shows a dash.
         page.wait("!document.querySelector('#figures').textContent.includes('\N{EN DASH}')")
         page.wait("!document.querySelector('#trouble .legend').textContent.includes('4xx0')")
         page.wait(
@@ -124,7 +124,7 @@ def test_numbers_move_and_charts_have_points_under_load(page: Browser) -> None:
 
 
 def test_rates_are_right(page: Browser) -> None:
-    """What the page has shown, second by second, adds up to what the server has counted meanwhile."""
+    """The rates of the page, second by second, add up to the counts of the server."""
     with serving() as server:
         open_page(page, server)
         page.wait("samples.length >= 2")
@@ -140,15 +140,14 @@ def test_rates_are_right(page: Browser) -> None:
         )
         after = page.value("[last.total.answered, last.total.bytes_out]")
     assert shown[0] == pytest.approx(after[0] - before[1])
-    assert shown[1] == pytest.approx(after[1] - before[2], rel=0.5), (
-        "beats are a quarter second apart, or more"
-    )
+    # Heartbeats are a quarter of a second apart, or more.
+    assert shown[1] == pytest.approx(after[1] - before[2], rel=0.5)
 
 
-# --- It says when something is wrong. ---
+# --- Trouble. ---
 
 
-def test_it_says_that_the_server_is_lost_and_goes_on_with_the_next(page: Browser) -> None:
+def test_it_reports_a_lost_server_and_continues_with_the_next(page: Browser) -> None:
     with serving() as server:
         open_page(page, server)
         assert server.admin_address is not None
@@ -172,14 +171,10 @@ def test_it_says_that_the_server_is_lost_and_goes_on_with_the_next(page: Browser
         assert [one for one in page.complaints if "stats.json" not in one] == []
 
 
-def test_it_says_why_the_server_is_not_ready(page: Browser) -> None:
-    threads = set(threading.enumerate())
+def test_it_shows_why_the_server_is_not_ready(page: Browser) -> None:
     with serving() as server:
-        started = {thread.name: thread for thread in set(threading.enumerate()) - threads}
         open_page(page, server)
-        reactor = started["reactor-1"]
-        assert isinstance(reactor, Reactor)
-        reactor.post(Command.STOP)
+        server.reactors[1].post(Command.STOP)
         page.wait("!document.querySelector('#notice').hidden")
         assert page.value("document.querySelector('#notice').textContent") == (
             "The server is not ready. reactor-1 has ended."
@@ -189,7 +184,7 @@ def test_it_says_why_the_server_is_not_ready(page: Browser) -> None:
         )
 
 
-# --- Everybody can use it. ---
+# --- Accessibility. ---
 
 
 def test_it_is_usable_by_keyboard(page: Browser) -> None:
@@ -237,7 +232,7 @@ def test_the_mouse_shows_the_same_moment_in_all_charts(page: Browser) -> None:
         page.wait("document.querySelectorAll('.cursor line').length === 0")
 
 
-# JavaScript: whether two labels of a chart's axis of time touch.
+# JavaScript: tells whether two labels of a chart's time axis touch.
 DEFINE_COLLISION = """
 globalThis.hasCollision = (plot) => {
     const spans = [...plot.querySelectorAll(".grid text")].filter((one) => /min|now/.test(one.textContent))
@@ -264,7 +259,7 @@ def test_it_fits_the_window(page: Browser, width: int) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast_in_both_schemes(page: Browser, scheme: str) -> None:
-    """At least 4.5 to 1 (WCAG 2.2, section 1.4.3), and the scheme is the one asked for."""
+    """Contrast is at least 4.5 to 1 (WCAG 2.2, section 1.4.3), and the scheme is the preferred one."""
     with serving() as server:
         page.look(1280, 900, scheme)
         open_page(page, server)
@@ -289,7 +284,7 @@ def test_text_has_contrast_in_both_schemes(page: Browser, scheme: str) -> None:
 
 
 def luminance(colour: list[int]) -> float:
-    """Of an sRGB colour, 0 to 1 (WCAG 2.2, relative luminance)."""
+    """Return the relative luminance of an sRGB colour, 0 to 1 (WCAG 2.2)."""
     parts = [one / 255 for one in colour]
     linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
     return sum(weight * one for weight, one in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
@@ -298,7 +293,7 @@ def luminance(colour: list[int]) -> float:
 # --- The browser itself. ---
 
 
-def test_complaints_would_be_noticed(page: Browser) -> None:
+def test_errors_of_the_page_are_noticed(page: Browser) -> None:
     with serving() as server:
         open_page(page, server)
         page.value(
