@@ -16,7 +16,15 @@ from ..config import Config
 from ..http1 import ReactorContext, render_overload
 from ..logs import AccessLog, suppress_failures
 from ..net import (
-    Acceptor, Backend, Command, Reactor, ReactorOptions, StartError, choose, listen, raise_fd_limit,
+    Acceptor,
+    Backend,
+    Command,
+    Reactor,
+    ReactorOptions,
+    StartError,
+    choose,
+    listen,
+    raise_fd_limit,
 )  # fmt: skip
 from ..runtime import separate_hot_classes, usable_cpus
 from .report import count, has_gil, interpreter_warnings, render_report
