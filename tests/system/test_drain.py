@@ -1,4 +1,4 @@
-"""No request is lost that was handed over in full: at SIGTERM under load, or when an idle connection is closed."""
+"""No complete request is lost: neither at SIGTERM under load, nor when an idle connection is closed."""
 
 import os
 import threading
@@ -35,10 +35,10 @@ def test_no_request_is_lost(kind: str, number: int) -> None:
 
 @pytest.mark.parametrize("kind", SOCKET_KINDS)
 @pytest.mark.parametrize("ends", ["by draining", "by its deadline"])
-def test_a_request_is_not_lost_that_comes_while_the_reactor_is_busy(
+def test_a_request_that_arrives_while_the_reactor_is_busy_is_not_lost(
     kind: str, ends: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is in the kernel, and the reactor has not seen it, when the connection is found to have been idle for long."""
+    """The request is in the kernel, unseen by the reactor, when the idle deadline of its connection passes."""
     gates = {name: (threading.Event(), threading.Event()) for name in ("first", "second")}
     app = App()
     app.get("/")(lambda request: "here")
@@ -62,7 +62,7 @@ def test_a_request_is_not_lost_that_comes_while_the_reactor_is_busy(
         assert idle.ask(get("/")).text == "here"
         one.send(get("/busy/first"))
         assert gates["first"][0].wait(SECONDS_MAX)
-        # Both of these wait for the reactor now, and come in one round: the handler first, then the message.
+        # Both wait for the reactor now and come in one round: the handler first, then the message.
         two.send(get("/busy/second"))
         if ends == "by draining":
             driver.server.reactors[0].post(Command.DRAIN)
