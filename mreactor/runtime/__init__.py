@@ -1,18 +1,26 @@
-"""Adaptations to free-threaded CPython 3.13 and to the kernel's scheduler. Each can be removed: see README.md here."""
+"""Adaptations to free-threaded CPython 3.13 and to the kernel's scheduler. README.md here says how to delete each.
 
-from . import interned_names as interned_names
+This must be the first import of the package: it interns the package's attribute names.
+"""
+
+from .adaptations import at_import, before_threads, every_tick, in_thread
 from .allocator import release_empty_pages
+from .hot_path import HOT, hot
 from .scheduling import usable_cpus, use_batch_scheduling
-from .type_cache import HOT, hot, separate_hot_classes
 from .unshared import private_bytes, private_int
 
 __all__ = [
     "HOT",
+    "at_import",
+    "before_threads",
+    "every_tick",
     "hot",
+    "in_thread",
     "private_bytes",
     "private_int",
     "release_empty_pages",
-    "separate_hot_classes",
     "usable_cpus",
     "use_batch_scheduling",
 ]
+
+INTERNED = at_import()

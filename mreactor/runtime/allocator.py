@@ -1,19 +1,24 @@
-"""The interpreter's allocator, which in the free-threaded build is mimalloc: how to have it return empty pages."""
+"""Return empty pages of mimalloc, the allocator of the free-threaded build. See docs/decisions/007."""
 
 import os
 
-LARGE_BYTES = 256 * 1024  # beyond the sizes of which several share a page
+from .interpreter import IS_FREE_THREADED
+
+# mimalloc gives an object of this size a page of its own.
+LARGE_BYTES = 256 * 1024
 
 
 def release_empty_pages() -> None:
-    """Have the allocator return pages that this thread's objects have left empty; call it now and then (1 µs).
+    """Have the allocator look for pages that this thread's objects have left empty.
 
-    A page that falls empty waits until no other thread can still be looking into it, and the allocator looks whether
-    that is so only when it needs a page that it does not have: for a large object it always does. This one is a buffer
-    for a read that fails before anything is written to it, so it costs no memory. What one call finds goes back to the
-    kernel with a later one. On any other build nothing happens.
+    It looks only when it needs a fresh page, and a large object always needs one. This object is the buffer of a read
+    that fails before a byte is written, so it costs no memory. A later call returns the pages to the kernel. Does
+    nothing on other builds.
     """
+    if not IS_FREE_THREADED:
+        return
     try:
         os.read(-1, LARGE_BYTES)
     except OSError:
-        pass  # there is no such file, which is what we want
+        # EBADF is expected: there is no such descriptor.
+        pass

@@ -1,18 +1,13 @@
-"""Where the attribute names of the request path lie in the interpreter's type cache.
+"""Keep the attribute names of the request path apart in the interpreter's type cache. See docs/decisions/005.
 
-Free-threaded CPython 3.13 looks up each `x.name` in one table of 4096 places that all threads share. The place is made
-of the version of the type of `x` and the address of the name. Two mentions with one place drive each other out of it,
-and each time the lock of all types is taken. With four reactors one process of three had such a pair on the request
-path: it made 5 to 90 calls of futex and sched_yield in 1,000 requests, where others made none, and served up to a tenth
-fewer requests. `module.x` is such a mention as well: `x` is looked for in the type of modules first.
+CPython 3.13t looks up each `x.name` in one table of 4096 slots that all threads share. The version of the type of `x`
+and the address of the name select the slot. Two uses of one slot evict each other, and each miss takes the lock of all
+types. `module.name` is such a use as well: the interpreter first looks for `name` in the type of modules.
 
-A class that is changed gets a new version, and with it other places for all its names: so classes are given new
-versions until no two of them share a place (`separate_hot_classes`). Names of one class that share a place share it under each
-version: so names are interned at addresses that differ where it matters, before anything brings them (`intern_apart`, for
-`names`).
+- Two classes: a changed class gets a new version, so `separate_hot_classes` changes classes until no slot is shared.
+- Two names of one class: only their addresses can part them, so `intern_apart` interns names at distinct addresses.
 
-The layout is that of one version of the interpreter (Objects/typeobject.c, MCACHE_HASH). It is tried out before it is
-relied upon. Python 3.14 looks up elsewhere.
+The layout is that of one interpreter version (Objects/typeobject.c, MCACHE_HASH). `is_known` verifies it first.
 """
 
 import ctypes
@@ -20,68 +15,49 @@ import gc
 import select
 import socket
 import sys
-import sysconfig
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import FunctionType, ModuleType
 
-CACHE_SLOTS = 4096
-VERSION_OFFSET = 400  # of PyTypeObject.tp_version_tag, on 64 bits
-COPIES_MAX = 200  # of a name, of which one lies well; 1 or 2 are the rule
-BUMPS_MAX = 400  # of the 1000 versions that a class may have in its life
+from .interpreter import IS_FREE_THREADED
 
-# Types of the interpreter, whose versions are fixed: the others go round their names.
+CACHE_SLOTS = 4096
+# The offset of PyTypeObject.tp_version_tag on 64 bits.
+VERSION_OFFSET = 400
+# How many copies of a name are made until one lies apart. One or two are the rule.
+COPIES_MAX = 200
+# A class may have 1000 versions in its life.
+BUMPS_MAX = 400
+
+# Types of the interpreter. Their versions never change, so the other classes go round their names.
 FIXED = (
     bytes, bytearray, memoryview, str, int, list, dict, deque, type, type(None), socket.SocketType, select.epoll
 )  # fmt: skip
 
-# What is looked up without being written: by a call of a class, and by isinstance.
-UNWRITTEN = ("__init__", "__class__")
-
-
-# Classes of the request path, with the methods that a request passes through. Filled by `hot` at import, then read only.
-HOT: dict[type, tuple[str, ...]] = {}
-
-
-def hot[C: type](*methods: str) -> Callable[[C], C]:
-    """Mark a class of the request path: its attribute names must not collide in the type cache.
-
-    Args:
-        methods: the methods that the commonest requests pass through: a new connection, its first request, and the
-            requests after it. None for a class whose attributes other classes' methods mention.
-
-    Raises:
-        AttributeError: the class has no such method, so a renamed method is found at import.
-    """
-
-    def mark(cls: C) -> C:
-        for method in methods:
-            getattr(cls, method)
-        HOT[cls] = methods
-        return cls
-
-    return mark
+# Names that the interpreter looks up by itself: in a call of a class, and in isinstance.
+IMPLICIT_NAMES = ("__init__", "__class__")
 
 
 def intern_apart(names: Collection[str]) -> list[str]:
-    """Intern names at addresses that keep them clear of each other in the cache, whatever the class.
+    """Intern names at addresses that do not collide in the cache, whatever the class.
 
-    A name that was interned before stays where it lies, and that it was is known only when it is interned. So those
-    come first that are likely to be known, and the others go round them.
+    A name that was interned before keeps its address, and only interning reveals that. So names that are probably
+    interned come first, and the others go round them.
 
     Returns:
         the names that were not interned before.
     """
     taken: set[int] = set()
-    passed_over = []  # and kept, so that the next copy lies elsewhere
+    # Rejected copies stay alive, so that the next copy lies elsewhere.
+    rejected = []
     placed = []
-    mentioned = mentioned_so_far()
-    for name in sorted(names, key=lambda name: (name not in mentioned, name.startswith("_"), len(name))):
+    known = names_in_use()
+    for name in sorted(names, key=lambda name: (name not in known, name.startswith("_"), len(name))):
         for _ in range(COPIES_MAX):
             copy = "".join(list(name))
             if address_part(copy) not in taken:
                 break
-            passed_over.append(copy)
+            rejected.append(copy)
         interned = sys.intern(copy)
         taken.add(address_part(interned))
         if interned is copy:
@@ -89,38 +65,41 @@ def intern_apart(names: Collection[str]) -> list[str]:
     return placed
 
 
-def mentioned_so_far() -> set[str]:
-    """Names in the modules, classes and functions that there are: most of those that are interned already."""
+def names_in_use() -> set[str]:
+    """Return the names in existing modules, classes and functions: most of the names that are interned already."""
     names: set[str] = set()
-    for known in gc.get_objects():
-        # Not by isinstance: that asks objects what they are, and some of a program's do much to answer.
-        kind = type(known)
+    for candidate in gc.get_objects():
+        # Not isinstance: it reads `__class__`, and a proxy object may run code for that.
+        kind = type(candidate)
         try:
             if kind is FunctionType:
-                names.update(known.__code__.co_names)
+                names.update(candidate.__code__.co_names)
             elif kind is ModuleType or issubclass(kind, type):
-                names.update(vars(known))
+                names.update(vars(candidate))
         except RuntimeError:
-            continue  # another thread is changing it
+            # Another thread changed it during the iteration.
+            continue
     return names
 
 
-def separate_hot_classes(path: Mapping[type, Collection[str]] = HOT) -> int | None:
-    """Give classes versions by which the names that their methods mention keep clear of each other.
+def separate_hot_classes(path: Mapping[type, Collection[str]]) -> int | None:
+    """Give classes new versions until the names that their methods use do not collide.
+
+    Call it before other threads use the classes.
 
     Args:
-        path: methods by their classes, as `hot` collects them.
+        path: methods by class, as `hot` collects them.
 
     Returns:
-        how many mentions still share a place with another one; None where the interpreter's ways are not known.
+        how many uses still share a slot with another one; None if the interpreter's layout is unknown.
     """
     if not is_known():
         return None
-    mentioned = {*UNWRITTEN, *attribute_names_used(path)}
-    fixed = {(cls, name) for cls in FIXED for name in mentioned & {"__class__", *vars(cls)}}
+    used = {*IMPLICIT_NAMES, *attribute_names_used(path)}
+    fixed = {(cls, name) for cls in FIXED for name in used & {"__class__", *vars(cls)}}
     taken = [cache_slot(cls, name) for cls, name in fixed.union(lookups_on_metatypes(path))]
-    for cls in _in_order(path):
-        names = mentioned & set(attributes(cls))
+    for cls in _by_difficulty(path):
+        names = used & set(attributes(cls))
         occupied = set(taken)
         for _ in range(BUMPS_MAX):
             if occupied.isdisjoint(cache_slot(cls, name) for name in names):
@@ -128,14 +107,15 @@ def separate_hot_classes(path: Mapping[type, Collection[str]] = HOT) -> int | No
             bump_version(cls)
         taken += [cache_slot(cls, name) for name in names]
         for name in names:
-            getattr(cls, name, None)  # into the cache, before all threads ask for it at once
+            # Fill the cache now, before all threads miss at once.
+            getattr(cls, name, None)
     return len(taken) - len(set(taken))
 
 
-def _in_order(classes: Collection[type]) -> Iterator[type]:
-    """Bases before their subclasses, whose versions end with theirs; else those with many names first.
+def _by_difficulty(classes: Collection[type]) -> Iterator[type]:
+    """Yield classes with many names first, and bases before their subclasses.
 
-    A class with few names finds free slots more easily.
+    A class with few names finds free slots more easily. A new version of a base ends those of its subclasses.
     """
     done: set[type] = set()
     for cls in sorted(classes, key=lambda cls: -len(set(attributes(cls)))):
@@ -146,13 +126,13 @@ def _in_order(classes: Collection[type]) -> Iterator[type]:
 
 
 def attribute_names_used(path: Mapping[type, Collection[str]]) -> Iterator[str]:
-    """The attribute names, and others, that methods mention."""
+    """Yield the attribute names and global names that methods use."""
     for function in functions(path):
         yield from function.__code__.co_names
 
 
 def lookups_on_metatypes(path: Mapping[type, Collection[str]]) -> Iterator[tuple[type, str]]:
-    """What methods mention of modules and classes: it is looked for in the type of these first, by way of the cache."""
+    """Yield what methods look up in modules and classes. The lookup begins with the type of the module or class."""
     for function in functions(path):
         names = function.__code__.co_names
         for owner in map(function.__globals__.get, names):
@@ -161,49 +141,49 @@ def lookups_on_metatypes(path: Mapping[type, Collection[str]]) -> Iterator[tuple
 
 
 def functions(path: Mapping[type, Collection[str]]) -> Iterator[FunctionType]:
-    """The methods, and nothing that was put in their place."""
+    """Yield the methods that are plain functions."""
     found = (getattr(cls, method) for cls, methods in path.items() for method in methods)
     return (function for function in found if isinstance(function, FunctionType))
 
 
 def attributes(cls: type) -> Iterator[str]:
-    """What instances of a class of our own answer to: methods, slots, and what the methods assign."""
+    """Yield the attribute names of a Python class: methods, slots, and what methods assign."""
     for base in cls.__mro__[:-1]:
         yield from vars(base)
         yield from vars(base).get("__static_attributes__", ())
 
 
 def cache_slot(cls: type, name: str) -> int:
-    """Where a type and a name meet in the cache."""
+    """Return the slot of a type and a name."""
     return (version(cls) ^ address_part(sys.intern(name))) % CACHE_SLOTS
 
 
 def address_part(name: str) -> int:
-    """What a name contributes to its places."""
+    """Return what a name's address contributes to its slots."""
     return (id(name) >> 3) % CACHE_SLOTS
 
 
 def version(cls: type) -> int:
-    """A type's version."""
-    getattr(cls, "no such name", None)  # a lookup gives one to a type that has none
+    """Return a type's version."""
+    # A lookup assigns a version to a type that has none.
+    getattr(cls, "no such name", None)
     return version_tag(cls)
 
 
 def version_tag(cls: type) -> int:
-    """What stands where a type keeps its version; 0 between a change and the next lookup."""
+    """Return the number at the place of a type's version. It is 0 between a change and the next lookup."""
     return ctypes.c_uint32.from_address(id(cls) + VERSION_OFFSET).value
 
 
 def bump_version(cls: type) -> None:
-    """Have a class and its subclasses get new versions, by a change that changes nothing."""
+    """Make the interpreter assign new versions to a class and its subclasses."""
     cls.__doc__ = cls.__doc__
 
 
 def is_known() -> bool:
-    """Whether this interpreter keeps its types' versions where they are looked for."""
-    is_free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    """Return whether this interpreter keeps its types' versions at the known place."""
     is_cpython_3_13 = sys.implementation.name == "cpython" and sys.version_info[:2] == (3, 13)
-    if not is_cpython_3_13 or not is_free_threaded or sys.maxsize < 2**32:
+    if not is_cpython_3_13 or not IS_FREE_THREADED or sys.maxsize < 2**32:
         return False
     probe = type("Probe", (), {})
     first = version(probe)

@@ -26,7 +26,7 @@ from ..net import (
     listen,
     raise_fd_limit,
 )  # fmt: skip
-from ..runtime import separate_hot_classes, usable_cpus
+from ..runtime import before_threads, usable_cpus
 from .report import count, has_gil, interpreter_warnings, render_report
 from .signals import SignalQueue
 
@@ -167,7 +167,7 @@ class Server:
             self._access_log.start()
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max)
         self._app.freeze()
-        log.debug("type cache collisions: %s", separate_hot_classes())
+        log.debug("type cache collisions: %s", before_threads())
         options = self._reactor_options(fds_max, listener.family)
         self._start_reactors(backend, self._pool, options)
         self._acceptor = backend.acceptor(

@@ -1,0 +1,134 @@
+"""The face of the runtime package: what each call does, and that other interpreters are left alone."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from mreactor import runtime
+from mreactor.runtime import allocator, private_bytes, private_int, unshared
+from mreactor.runtime.type_cache import is_known
+
+IS_FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def run_in_thread[T](work: Callable[[], T]) -> T:
+    """Return the result of `work` in a thread of its own."""
+    results: list[T] = []
+    thread = threading.Thread(target=lambda: results.append(work()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def test_names_are_interned_at_import_where_the_layout_is_known() -> None:
+    assert bool(runtime.INTERNED) is is_known()
+    assert runtime.at_import() == [], "all names are interned by now"
+
+
+def test_classes_are_adapted_before_threads_where_the_layout_is_known() -> None:
+    left = runtime.before_threads()
+    assert (left is None) is not is_known()
+    assert runtime.before_threads() == left, "idempotent"
+
+
+@pytest.mark.parametrize(("batch", "policy"), [(True, os.SCHED_BATCH), (False, os.SCHED_OTHER)])
+def test_a_thread_uses_batch_scheduling_on_request(batch: bool, policy: int) -> None:
+    def work() -> int:
+        runtime.in_thread(batch=batch)
+        return os.sched_getscheduler(0)
+
+    assert run_in_thread(work) == policy
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_a_sandbox_that_forbids_the_policy_is_tolerated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbid)
+    runtime.in_thread(batch=True)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_usable_cpus_follow_the_affinity() -> None:
+    before = os.sched_getaffinity(0)
+
+    def work() -> int:
+        os.sched_setaffinity(0, {min(before)})
+        return runtime.usable_cpus()
+
+    assert run_in_thread(work) == 1
+    assert runtime.usable_cpus() == len(before)
+
+
+def test_each_tick_releases_pages_on_the_free_threaded_build_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[tuple[int, int]] = []
+
+    def fail(*arguments: int) -> bytes:
+        reads.append(arguments)  # type: ignore[arg-type]
+        raise OSError
+
+    monkeypatch.setattr(os, "read", fail)
+    monkeypatch.setattr(allocator, "IS_FREE_THREADED", False)
+    runtime.every_tick()
+    assert reads == []
+    monkeypatch.setattr(allocator, "IS_FREE_THREADED", True)
+    runtime.every_tick()
+    assert reads == [(-1, allocator.LARGE_BYTES)]
+
+
+@pytest.mark.parametrize("value", [0, 256, 257, 0xFFFFFFFF, (1 << 64) - 1])
+def test_a_private_int_is_equal_and_a_new_object(value: int) -> None:
+    copy = private_int(value)
+    assert copy == value
+    assert type(copy) is int
+    # Small ints exist once in the process and are immortal.
+    assert (copy is not value) is (IS_FREE_THREADED and value > 256)
+
+
+@pytest.mark.parametrize("value", [b"", b"\r\n", b"\r\n\r\n", bytes(1000)])
+def test_private_bytes_are_equal_and_a_new_object(value: bytes) -> None:
+    copy = private_bytes(value)
+    assert copy == value
+    # The empty bytes object exists once in the process and is immortal.
+    assert (copy is not value) is (IS_FREE_THREADED and value != b"")
+
+
+def test_constants_are_not_copied_where_there_is_a_gil(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unshared, "IS_FREE_THREADED", False)
+    number, data = 10**6, b"constant"
+    assert private_int(number) is number
+    assert private_bytes(data) is data
+
+
+def test_a_hot_method_must_exist() -> None:
+    before = dict(runtime.HOT)
+    with pytest.raises(AttributeError, match="no_such_method"):
+
+        @runtime.hot("no_such_method")
+        class _Misspelt:
+            pass
+
+    assert before == runtime.HOT
+
+
+def test_the_runtime_is_imported_before_the_rest_of_the_package() -> None:
+    program = """
+import sys
+
+class Recorder:
+    def find_spec(self, name, *_):
+        if name.startswith("mreactor."):
+            print(name)
+
+sys.meta_path.insert(0, Recorder())
+import mreactor
+"""
+    names = subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60).split()
+    early = [name for name in names if name.startswith("mreactor.runtime")]
+    assert names[: len(early)] == early
+    assert "mreactor.app" in names
