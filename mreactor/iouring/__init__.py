@@ -1,8 +1,8 @@
-"""io_uring for CPython, with the standard library alone.
+"""io_uring for CPython, in pure Python.
 
-`Ring` submits operations and reads completions, `BufferRing` provides the buffers of multishot receives,
-`probe` says whether all this works here. The constants are in `abi`. Importing makes no io_uring call. Needs
-Linux 6.1, 64-bit, little endian; each ring belongs to the thread that made it.
+`Ring` submits operations and reads completions. `BufferRing` provides the buffers of multishot receives. `probe` tests
+whether this kernel supports both. Needs 64-bit little-endian Linux 6.1. Each ring belongs to the thread that created
+it. The import makes no io_uring call.
 """
 
 from . import abi

@@ -1,15 +1,11 @@
-"""A ring of buffers from which the kernel serves receives.
-
-Owns the buffers' memory and the ring that offers them. Used by its `Ring`'s thread alone. Knows nothing of
-what is received.
-"""
+"""A ring of buffers that the kernel fills in receives. Ring's thread only."""
 
 import errno
 import struct
 
 from ..runtime import hot, private_int
 from . import abi
-from .errors import refusal
+from .errors import explain_refusal
 from .memory import Memory, buffer_address
 from .ring import Ring
 
@@ -19,9 +15,9 @@ GROUP_MAX = 0xFFFF
 
 @hot("recycle")
 class BufferRing:
-    """`count` buffers of `size` bytes, offered to the receives of `group`.
+    """`count` buffers of `size` bytes for the multishot receives of `group`.
 
-    After a round: copy out what came (`take`), then give all the used buffers back at once (`recycle`).
+    Copy the received bytes out (`take`). At the end of the round return all used buffers at once (`recycle`):
 
         for user_data, res, flags in ring.completions():
             if flags & CQE_BUFFER:
@@ -31,23 +27,18 @@ class BufferRing:
     """
 
     __slots__ = (
-        "_entries",
-        "_pool_memory",
-        "_ring",
-        "_shared_tail",
-        "_tail",
-        "_tail_mask",
-        "count",
-        "group",
-        "pool",
-        "size",
-    )
+        "_entries", "_pool_memory", "_ring", "_shared_tail", "_tail", "_tail_mask", "count", "group",
+        "pool", "size",
+    )  # fmt: skip
 
     def __init__(self, ring: Ring, group: int, count: int, size: int) -> None:
-        """Map `count` x `size` bytes (count a power of two up to 32768) and offer them all as group `group`.
+        """Map `count` x `size` bytes and offer them as group `group`. `count` is a power of two up to 32768.
 
-        The entries lie in memory of ours that is registered, not in the kernel's that is mapped: that needs
-        6.4. Raises ValueError, or RingUnavailable: EEXIST if the group is taken, ENOMEM.
+        The entries lie in memory of this process. Mapping memory of the kernel needs Linux 6.4.
+
+        Raises:
+            ValueError: count, group or size is out of range.
+            RingUnavailable: EEXIST if the group exists, or ENOMEM.
         """
         if not 1 <= count <= COUNT_MAX or count & (count - 1):
             raise ValueError(f"{count} is not a power of two up to {COUNT_MAX}")
@@ -56,7 +47,7 @@ class BufferRing:
         self._ring = ring
         self.group, self.count, self.size = group, count, size
         self._pool_memory = Memory(count * size)
-        #: The buffers' memory. `pool[id * size : id * size + length]` is `take` without its call.
+        #: The buffers' memory. `pool[id * size : id * size + length]` equals `take(id, length)`.
         self.pool = self._pool_memory.pages
         self._entries = Memory(count * abi.BUFFER_SIZE)
         self._register()
@@ -69,7 +60,7 @@ class BufferRing:
             self._ring.register(abi.REGISTER_PBUF_RING, buffer_address(argument), 1)
         except OSError as error:
             self._release_memory()
-            raise refusal(error.errno or errno.EINVAL, "IORING_REGISTER_PBUF_RING") from error
+            raise explain_refusal(error.errno or errno.EINVAL, "IORING_REGISTER_PBUF_RING") from error
 
     def _offer_all(self) -> None:
         for buffer_id in range(self.count):
@@ -83,29 +74,26 @@ class BufferRing:
         self.recycle(self.count)
 
     def take(self, buffer_id: int, length: int) -> bytes:
-        """A copy of a buffer's first `length` bytes. Before `recycle`, which lets the kernel write there."""
+        """Return a copy of a buffer's first `length` bytes. After `recycle` the kernel may overwrite them."""
         start = buffer_id * self.size
         return self.pool[start : start + length]
 
     def recycle(self, used: int) -> None:
-        """Offer `used` buffers again: as many as completions with CQE_BUFFER were read since the last call.
+        """Offer the `used` oldest buffers again, in one store.
 
-        One store for the whole round, and no entry is rewritten. Why that is right: entry p always describes
-        buffer p. The kernel takes entries strictly by position, and posts the completions in the order in
-        which it took them, so the n buffers used since the last call are the n oldest positions not yet
-        offered again. Those are the positions that moving the tail by n offers, and they still say the right
-        thing. It takes two promises: a round's buffers are all copied out before this call, and every
-        completion with CQE_BUFFER is counted, also those of a client that is gone. (A completion that the
-        kernel dropped makes the ring one buffer smaller and nothing else: its position is offered a little
-        early, when nobody will look for its content any more.)
+        `used` is the number of completions with CQE_BUFFER since the last call, including those of closed clients.
+        Their bytes must be copied out before. Entry p always describes buffer p, and the kernel takes entries and posts
+        completions in the order of positions. So the buffers used are the oldest positions, and moving the tail offers
+        exactly these. A completion that the kernel dropped only makes the ring one buffer smaller. See
+        docs/decisions/033.
         """
         self._tail = tail = (self._tail + used) & self._tail_mask
         self._shared_tail[0] = tail
 
     def close(self) -> None:
-        """Withdraw the group and unmap it, before or after the ring is closed. By its thread. Idempotent.
+        """Unregister the group and unmap it, before or after the ring is closed. Idempotent.
 
-        Cancel the group's receives and read their completions first: what came last is gone after this.
+        Cancel the group's receives and read their completions first. The buffers are lost.
         """
         if self.pool.closed:
             return

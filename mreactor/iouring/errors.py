@@ -1,14 +1,11 @@
-"""Why the kernel refuses io_uring, and what a person can do about it.
-
-Owns the wording. Reads /proc only after a refusal; makes no io_uring call. Any thread.
-"""
+"""Explain why the kernel refuses io_uring, and what helps. Safe to call from any thread. Makes no io_uring call."""
 
 import errno
 import os
 import re
 
 KERNEL_FLOOR = (6, 1)
-_DISABLED_SWITCH = "/proc/sys/kernel/io_uring_disabled"
+DISABLED_SWITCH = "/proc/sys/kernel/io_uring_disabled"
 _FLOOR_TEXT = "run Linux 6.1 or newer"
 _SECCOMP_REMEDY = (
     "run under a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register "
@@ -17,8 +14,7 @@ _SECCOMP_REMEDY = (
 
 
 class RingUnavailable(OSError):
-    """A ring cannot be had. `errno` says what the kernel said, `cause` what that means, `remedy` what would
-    help."""
+    """The kernel refused a ring. `errno` is its error, `cause` the explanation, `remedy` what would help."""
 
     def __init__(self, error: int, cause: str, remedy: str) -> None:
         super().__init__(error, f"io_uring is unavailable: {cause}; remedy: {remedy}")
@@ -26,8 +22,8 @@ class RingUnavailable(OSError):
         self.remedy = remedy
 
 
-def refusal(error: int, step: str) -> RingUnavailable:
-    """The exception for errno `error` met at `step`, for example "io_uring_setup"."""
+def explain_refusal(error: int, step: str) -> RingUnavailable:
+    """Return the exception for errno `error` of `step`, for example "io_uring_setup"."""
     cause, remedy = _EXPLANATIONS.get(error, _explain_other)(step)
     if error not in _EXPLANATIONS:
         cause = f"{cause}: {os.strerror(error)}"
@@ -35,7 +31,7 @@ def refusal(error: int, step: str) -> RingUnavailable:
 
 
 def kernel_version() -> tuple[int, int]:
-    """(major, minor) of the running kernel; (0, 0) if its release is not a number."""
+    """Return (major, minor) of the running kernel; (0, 0) if its release is not a number."""
     found = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
@@ -50,7 +46,10 @@ def _explain_enosys(step: str) -> tuple[str, str]:
 def _explain_eperm(step: str) -> tuple[str, str]:
     switch = _read_disabled_switch()
     if switch == "2":
-        return "kernel.io_uring_disabled is 2: nobody may use it (EPERM)", "sysctl kernel.io_uring_disabled=0"
+        return (
+            "kernel.io_uring_disabled is 2: no process may use it (EPERM)",
+            "sysctl kernel.io_uring_disabled=0",
+        )
     if switch == "1":
         cause = "kernel.io_uring_disabled is 1: only members of kernel.io_uring_group may use it (EPERM)"
         return cause, "sysctl kernel.io_uring_disabled=0, or join the group that kernel.io_uring_group names"
@@ -66,7 +65,7 @@ def _explain_einval(step: str) -> tuple[str, str]:
     release = os.uname().release
     if kernel_version() < KERNEL_FLOOR:
         return f"Linux {release} is too old (EINVAL from {step})", _FLOOR_TEXT
-    cause = f"Linux {release} should know this (EINVAL from {step}); a sandbox may stand in for the kernel"
+    cause = f"Linux {release} should support this (EINVAL from {step}); a sandbox may emulate the kernel"
     return cause, f"{_FLOOR_TEXT}, outside such a sandbox"
 
 
@@ -85,9 +84,9 @@ def _explain_other(step: str) -> tuple[str, str]:
 
 
 def _read_disabled_switch() -> str:
-    """The switch's value; empty before Linux 6.6, which has none, and where /proc is not readable."""
+    """Return the switch's value; empty before Linux 6.6 and where /proc is not readable."""
     try:
-        with open(_DISABLED_SWITCH, encoding="ascii") as switch:
+        with open(DISABLED_SWITCH, encoding="ascii") as switch:
             return switch.read().strip()
     except OSError:
         return ""

@@ -1,8 +1,7 @@
-"""Whether io_uring works here, found out by using it.
+"""Test whether io_uring works here, by using it.
 
-Owns the list of what a reactor needs. Makes a small ring in the calling thread, tries everything once, and
-closes it again. Never called at import: some sandboxes kill a process for its first io_uring call, so only a
-program that wants io_uring may ask.
+The probe is never called at import. Some sandboxes kill a process for its first io_uring call, so only a program that
+is configured for io_uring may make one.
 """
 
 import errno
@@ -14,45 +13,43 @@ from dataclasses import dataclass
 
 from . import abi
 from .buffers import BufferRing
-from .errors import RingUnavailable, refusal
+from .errors import RingUnavailable, explain_refusal
 from .memory import Memory
 from .ring import Ring
 from .syscalls import SystemCalls
 
-OPERATIONS_NEEDED = frozenset(
-    {
-        abi.OP_NOP,
-        abi.OP_POLL_ADD,
-        abi.OP_TIMEOUT,
-        abi.OP_ACCEPT,
-        abi.OP_ASYNC_CANCEL,
-        abi.OP_CLOSE,
-        abi.OP_READ,
-        abi.OP_SEND,
-        abi.OP_RECV,
-        abi.OP_SPLICE,
-        abi.OP_MSG_RING,
-    }
-)
+OPERATIONS_NEEDED = frozenset({
+    abi.OP_NOP, abi.OP_POLL_ADD, abi.OP_TIMEOUT, abi.OP_ACCEPT, abi.OP_ASYNC_CANCEL, abi.OP_CLOSE, abi.OP_READ,
+    abi.OP_SEND, abi.OP_RECV, abi.OP_SPLICE, abi.OP_MSG_RING,
+})  # fmt: skip
 _MESSAGE = b"probe"
 _WAIT_NS = 1_000_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """The outcome of a probe. Where `usable` is False, `cause` and `remedy` are sentences for a person."""
+    """The result of a probe.
+
+    Attributes:
+        usable: whether a reactor can use io_uring.
+        kernel: the running kernel's release.
+        cause, remedy: sentences for a person, if it is not usable.
+        features: FEAT_* bits.
+        no_sqarray: the SQ has no index array (since 6.6).
+        operations: opcodes that the kernel supports.
+    """
 
     usable: bool
-    kernel: str  # the running kernel's release
+    kernel: str
     cause: str = ""
     remedy: str = ""
-    features: int = 0  # FEAT_* bits
-    no_sqarray: bool = False  # whether the SQ comes without its index array (6.6)
-    operations: frozenset[int] = frozenset()  # opcodes that the kernel supports
+    features: int = 0
+    no_sqarray: bool = False
+    operations: frozenset[int] = frozenset()
 
 
 def probe(calls: SystemCalls | None = None) -> ProbeResult:
-    """Try all that a reactor needs. Does not raise. Some 100 µs."""
+    """Create a small ring in this thread and try all that a reactor needs. Does not raise."""
     kernel = os.uname().release
     try:
         _require_platform()
@@ -61,58 +58,61 @@ def probe(calls: SystemCalls | None = None) -> ProbeResult:
             _require_operations(operations)
             _try_nop(ring)
             _try_receive(ring)
-            no_sqarray = bool(ring.flags & abi.SETUP_NO_SQARRAY)
-            return ProbeResult(True, kernel, "", "", ring.features, no_sqarray, operations)
+            return ProbeResult(
+                usable=True,
+                kernel=kernel,
+                features=ring.features,
+                no_sqarray=bool(ring.flags & abi.SETUP_NO_SQARRAY),
+                operations=operations,
+            )
+    except RingUnavailable as error:
+        refusal = error
     except OSError as error:
-        refused = _as_refusal(error)
-        return ProbeResult(False, kernel, refused.cause, refused.remedy)
-
-
-def _as_refusal(error: OSError) -> RingUnavailable:
-    return error if isinstance(error, RingUnavailable) else refusal(error.errno or errno.EIO, "the trial")
+        refusal = explain_refusal(error.errno or errno.EIO, "the probe")
+    return ProbeResult(usable=False, kernel=kernel, cause=refusal.cause, remedy=refusal.remedy)
 
 
 def _require_platform() -> None:
-    """The layouts are those of 64-bit little-endian Linux."""
+    """Refuse platforms other than 64-bit little-endian Linux, whose layouts differ."""
     if sys.platform != "linux" or sys.maxsize < 1 << 32 or sys.byteorder != "little":
         bits = sys.maxsize.bit_length() + 1
-        cause = f"this binding does not know {sys.platform}, {bits} bits, {sys.byteorder}-endian"
+        cause = f"{sys.platform}, {bits} bits, {sys.byteorder}-endian is not supported"
         raise RingUnavailable(errno.ENOSYS, cause, "run on 64-bit little-endian Linux")
 
 
 def _supported_operations(ring: Ring) -> frozenset[int]:
-    """The opcodes that the kernel says it supports."""
-    answer = Memory(abi.PROBE_HEADER_SIZE + abi.PROBE_OPS_MAX * abi.PROBE_OP_SIZE)
+    """Return the opcodes that the kernel supports."""
+    reply = Memory(abi.PROBE_HEADER_SIZE + abi.PROBE_OPS_MAX * abi.PROBE_OP_SIZE)
     try:
-        ring.register(abi.REGISTER_PROBE, answer.address, abi.PROBE_OPS_MAX)
-        return frozenset(opcode for opcode in range(abi.PROBE_OPS_MAX) if _is_supported(answer, opcode))
+        ring.register(abi.REGISTER_PROBE, reply.address, abi.PROBE_OPS_MAX)
+        return frozenset(opcode for opcode in range(abi.PROBE_OPS_MAX) if _is_supported(reply, opcode))
     except OSError as error:
-        raise refusal(error.errno or errno.EINVAL, "IORING_REGISTER_PROBE") from error
+        raise explain_refusal(error.errno or errno.EINVAL, "IORING_REGISTER_PROBE") from error
     finally:
-        answer.close()
+        reply.close()
 
 
-def _is_supported(answer: Memory, opcode: int) -> bool:
+def _is_supported(reply: Memory, opcode: int) -> bool:
     offset = abi.PROBE_HEADER_SIZE + opcode * abi.PROBE_OP_SIZE + abi.PROBE_OP_FLAGS_OFFSET
-    flags: int = struct.unpack_from("<H", answer.pages, offset)[0]
+    flags: int = struct.unpack_from("<H", reply.pages, offset)[0]
     return bool(flags & abi.PROBE_OP_SUPPORTED)
 
 
 def _require_operations(operations: frozenset[int]) -> None:
     missing = OPERATIONS_NEEDED - operations
     if missing:
-        raise refusal(errno.EINVAL, f"IORING_REGISTER_PROBE, opcodes {sorted(missing)} are missing")
+        raise explain_refusal(errno.EINVAL, f"IORING_REGISTER_PROBE, opcodes {sorted(missing)} are missing")
 
 
 def _try_nop(ring: Ring) -> None:
     ring.prepare_nop(user_data=1)
     ring.submit_and_wait(1, _WAIT_NS)
     if [(user_data, res) for user_data, res, _ in ring.completions()] != [(1, 0)]:
-        raise refusal(errno.EIO, "a no-op")
+        raise explain_refusal(errno.EIO, "a no-op")
 
 
 def _try_receive(ring: Ring) -> None:
-    """A multishot receive into a provided buffer, which is what the whole design rests upon."""
+    """Try a multishot receive into a provided buffer."""
     buffers = BufferRing(ring, group=0, count=2, size=64)
     near, far = socket.socketpair()
     try:
@@ -127,11 +127,11 @@ def _try_receive(ring: Ring) -> None:
 
 
 def _check_received(ring: Ring, buffers: BufferRing) -> None:
-    """The message, then the end of the stream."""
+    """Expect the message, then the end of the stream."""
     ring.submit_and_wait(2, _WAIT_NS)
     outcomes = list(ring.completions())
     (_, length, flags), *rest = outcomes or [(0, -errno.ETIME, 0)]
     if length < 0:
-        raise refusal(-length, "a multishot receive")
+        raise explain_refusal(-length, "a multishot receive")
     if buffers.take(flags >> abi.CQE_BUFFER_SHIFT, length) != _MESSAGE or [res for _, res, _ in rest] != [0]:
-        raise refusal(errno.EIO, "a multishot receive")
+        raise explain_refusal(errno.EIO, "a multishot receive")

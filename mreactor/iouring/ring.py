@@ -1,7 +1,6 @@
-"""A ring: submit what was prepared, wait, read what completed.
+"""A ring: submit prepared operations, wait, read completions.
 
-Owns one io_uring instance. Made, used and closed by one thread, which the kernel enforces. Knows no socket,
-no protocol and no policy: what an operation means is its caller's business.
+Owns one io_uring instance. One thread creates, uses and closes it; the kernel enforces that.
 
     with Ring(256, cq_entries=4096) as ring:
         ring.prepare_nop(user_data=7)
@@ -9,9 +8,7 @@ no protocol and no policy: what an operation means is its caller's business.
         for user_data, res, flags in ring.completions():
             ...
 
-What a round costs, measured on 3.13t with nops: 1.3 µs for submitting and waiting alone, of which 0.85 µs is
-the system call through ctypes. With reading the completions: 3.5 µs for one operation, 0.4 µs each for 16,
-0.25 µs each for 64. So: many operations a round, one round a wake-up.
+A round costs much more than an operation, so queue many operations a round. See docs/decisions/034.
 """
 
 import errno
@@ -26,17 +23,17 @@ from typing import Self
 from ..runtime import hot, private_int
 from . import abi
 from .abi import CQE_SIZE, SQE_SIZE
-from .errors import refusal
+from .errors import explain_refusal
 from .mapping import Mapping
 from .memory import Memory
 from .operations import Operations, encode_timespec
-from .syscalls import SystemCalls, pointer, size
+from .syscalls import SystemCalls, pointer_argument, size_argument
 
 ENTRIES_MAX = 32768
 CQ_ENTRIES_MAX = 2 * ENTRIES_MAX
 
-# Where things lie in the page of arguments: two getevents_arg, the second's timespec, the ring's own fd.
-_FOREVER = 0
+# Offsets in the page of arguments: two getevents_arg, the timespec of the second, the registration of the ring's fd.
+_UNLIMITED = 0
 _LIMITED = 32
 _TIMESPEC = 64
 _RING_FD = 96
@@ -44,41 +41,35 @@ _ARGUMENTS_SIZE = 128
 
 _SUBMIT = abi.ENTER_REGISTERED_RING
 _WAIT = abi.ENTER_REGISTERED_RING | abi.ENTER_EXT_ARG | abi.ENTER_GETEVENTS
-_BREATH_NS = 1_000_000
+_MEMORY_WAIT_NS = 1_000_000
+
+# Failures of `enter` that leave the ring as it was. The caller reads its completions and enters again.
+#   ETIME  the wait has timed out: the normal end of an idle round
+#   EINTR  a signal
+#   EBUSY  the kernel holds completions for which the CQ has no room: reading the CQ makes room
+#   EBADR  the kernel had no memory and dropped completions. `dropped` counts them, also after a success.
+_TRANSIENT_ERRORS = frozenset({errno.ETIME, errno.EINTR, errno.EBUSY, errno.EBADR})
 
 
 @hot("submit_and_wait", "completions", "_fill", "prepare_recv_multishot")
 class Ring(Operations):
-    """One io_uring instance of the thread that made it.
+    """One io_uring instance of the thread that created it.
 
-    `fd` is its descriptor, by which other rings post to it; `sq_entries` and `cq_entries` what the kernel
-    granted (powers of two); `features` and `flags` as the kernel reported them.
+    Attributes:
+        fd: the descriptor, to which other rings post.
+        sq_entries, cq_entries: the sizes that the kernel granted, powers of two.
+        features, flags: as the kernel reported them.
     """
 
     __slots__ = (
-        "_arguments",
-        "_calls",
-        "_cq",
-        "_enter_args",
-        "_index",
-        "_mapping",
-        "_owner",
-        "_pending",
-        "_sq",
-        "_sq_offset",
-        "_timeout_ns",
-        "closed",
-        "cq_entries",
-        "fd",
-        "features",
-        "flags",
-        "sq_entries",
-    )
+        "_arguments", "_calls", "_cq", "_enter_args", "_index", "_mapping", "_owner", "_pending", "_sq",
+        "_sq_offset", "_timeout_ns", "closed", "cq_entries", "fd", "features", "flags", "sq_entries",
+    )  # fmt: skip
 
     def __init__(self, entries: int, *, cq_entries: int, calls: SystemCalls | None = None) -> None:
-        """Set up a ring with at least `entries` slots and at least `cq_entries` completions, both rounded up.
+        """Set up a ring with at least `entries` slots and room for `cq_entries` completions, both rounded up.
 
-        Size the CQ for everything that may complete in one round: an overflow ends the multishot requests it
+        Make the CQ large enough for all completions of one round. An overflow ends the multishot operations that it
         meets. Raises RingUnavailable, or ValueError for sizes out of range.
         """
         if not 1 <= entries <= ENTRIES_MAX or not entries <= cq_entries <= CQ_ENTRIES_MAX:
@@ -92,19 +83,19 @@ class Ring(Operations):
         self._copy_hot_fields(mapping)
         waits = self._lay_out_arguments()
         self._index = self._register_descriptor()
-        # The call's number and the ring's index are bound in C: cheaper than reading two more attributes.
+        # `partial` binds two arguments in C, which is cheaper than reading two attributes a call.
         enter = partial(calls.syscall, private_int(abi.NR_ENTER), self._index)
         self._enter_args = (self._queue, self._owner, enter, *waits)
 
     def _copy_hot_fields(self, mapping: Mapping) -> None:
-        """What each round reads and does not change lies in tuples: an attribute costs 0.04 µs (see `typecache`)."""
+        """Put what each round reads and never changes into tuples. See docs/decisions/009."""
         self.fd = mapping.fd
         self.flags = mapping.flags
         self.features = mapping.features
         self.sq_entries = mapping.sq_entries
         self.cq_entries = mapping.cq_entries
-        self._sq_offset = 0  # where in the SQ the next entry goes, in bytes
-        self._pending = 0  # entries in the SQ that the kernel has not taken
+        # The offset of the next entry in the SQ, in bytes, and how many entries the kernel has not yet taken.
+        self._sq_offset = self._pending = 0
         sq_size = mapping.sq_entries * SQE_SIZE
         self._sq = (
             self._queue,
@@ -119,48 +110,52 @@ class Ring(Operations):
         self._cq = (mapping.cq_head, mapping.cq_tail, mapping.cqes, cq_mask, mapping.rings, unpack)
 
     def _lay_out_arguments(self) -> tuple[object, object, object]:
-        """The arguments of `enter`, made once: a wait without limit, one limited by `_TIMESPEC`, their size."""
+        """Return the arguments of `enter`: a wait without a limit, a wait limited by `_TIMESPEC`, and their size."""
         pages, address = self._arguments.pages, self._arguments.address
-        struct.pack_into(abi.GETEVENTS_LAYOUT, pages, _FOREVER, 0, 0, 0, 0)
+        struct.pack_into(abi.GETEVENTS_LAYOUT, pages, _UNLIMITED, 0, 0, 0, 0)
         struct.pack_into(abi.GETEVENTS_LAYOUT, pages, _LIMITED, 0, 0, 0, address + _TIMESPEC)
         self._timeout_ns = 0
-        return pointer(address + _FOREVER), pointer(address + _LIMITED), size(abi.GETEVENTS_SIZE)
+        limits = pointer_argument(address + _UNLIMITED), pointer_argument(address + _LIMITED)
+        return *limits, size_argument(abi.GETEVENTS_SIZE)
 
     def _register_descriptor(self) -> int:
-        """The ring's index among this thread's registered rings, which saves `enter` the shared fd table."""
+        """Register the descriptor, so that `enter` does not use the shared table of files. Return its index."""
         pages, argument = self._arguments.pages, self._arguments.address + _RING_FD
         struct.pack_into(abi.RING_FD_LAYOUT, pages, _RING_FD, abi.RING_FD_ANY, 0, self.fd)
         try:
             self.register(abi.REGISTER_RING_FDS, argument, 1)
         except OSError as error:
             self._release()
-            raise refusal(error.errno or errno.EINVAL, "IORING_REGISTER_RING_FDS") from error
+            raise explain_refusal(error.errno or errno.EINVAL, "IORING_REGISTER_RING_FDS") from error
         index: int = struct.unpack_from(abi.RING_FD_LAYOUT, pages, _RING_FD)[0]
         return index
 
     def register(self, opcode: int, address: int, count: int) -> int:
-        """io_uring_register(2) on this ring. Returns its result; raises OSError."""
-        return self._calls.call(abi.NR_REGISTER, self.fd, opcode, pointer(address), count)
+        """Call io_uring_register(2) on this ring and return its result. Raises OSError."""
+        return self._calls.call(abi.NR_REGISTER, self.fd, opcode, pointer_argument(address), count)
 
     def submit_and_wait(self, min_complete: int, timeout_ns: int | None = None) -> bool:
-        """Submit all that is queued and wait for `min_complete` completions, up to `timeout_ns` (None: ever).
+        """Submit the queue and wait for `min_complete` completions, or for `timeout_ns` (None: without a limit).
 
-        Returns whether the kernel has taken all of it.
+        This is one system call, unless the queue is longer than the SQ. With min_complete 0 it does not wait. It
+        returns early after a signal, after a time-out, and if the kernel could take only part of the queue. The rest
+        goes with the next call. Read `completions()` in all cases.
 
-        One system call, unless more is queued than the SQ has slots. It may return early, with fewer: after a
-        signal, and where the kernel could take only part of the queue, whose rest stays for the next call. A
-        time-out is no error either: look at `completions()`. With min_complete 0 it submits, collects what is
-        done and does not wait. Raises OSError: EEXIST from another thread than the ring's maker.
+        Returns:
+            whether the kernel has taken the whole queue.
+
+        Raises:
+            OSError: EEXIST in another thread than the ring's.
         """
-        queue, owner, enter, forever, argument, argument_size = self._enter_args
+        queue, owner, enter, no_limit, argument, argument_size = self._enter_args
         if get_ident() != owner:
-            # The kernel's own check needs the real descriptor. The registered index would mean, in another
-            # thread, that thread's own ring.
-            raise OSError(errno.EEXIST, "a ring is entered by the thread that made it, and by no other")
+            # The kernel would not notice: the index is that of the calling thread's own ring.
+            raise OSError(errno.EEXIST, "only the thread that created a ring may enter it")
         if queue and not self._fill() and not self._submit_backlog():
-            min_complete = 0  # no sleep while operations wait for a slot
+            # Operations wait for a slot.
+            min_complete = 0
         if timeout_ns is None:
-            argument = forever
+            argument = no_limit
         elif timeout_ns != self._timeout_ns:
             self._set_timeout(timeout_ns)
         pending = self._pending
@@ -168,15 +163,13 @@ class Ring(Operations):
         if taken == pending:
             self._pending = 0
             return not queue
-        self._settle(taken)
+        self._handle_shortfall(taken)
         return not self._pending and not queue
 
     def completions(self) -> Iterator[tuple[int, int, int]]:
-        """What has completed since the last call, as (user_data, res, flags) in the order of completion.
+        """Return the completions since the last call, as (user_data, res, flags) in the order of completion.
 
-        The entries are copied out and their slots given back before the first is seen, so the caller may
-        submit while it iterates. `iter_unpack` over the copy: 0.08 µs an entry, a third of unpacking each
-        from its slot.
+        The entries are a copy whose slots are already free, so the caller may submit while it iterates.
         """
         head_word, tail_word, base, mask, rings, unpack = self._cq
         head, tail = head_word[0], tail_word[0]
@@ -192,24 +185,21 @@ class Ring(Operations):
 
     @property
     def overflowed(self) -> bool:
-        """Whether completions wait outside the full CQ. The next `submit_and_wait` brings them.
+        """Whether the kernel holds completions for which the CQ had no room. The next `submit_and_wait` posts them.
 
-        None is lost, but every multishot request that met the full CQ has ended: its last completion has no
-        CQE_MORE, whatever its `res`.
+        None is lost. But each multishot operation that met the full CQ has ended: its last completion has no CQE_MORE,
+        whatever its `res`.
         """
         return bool(self._mapping.sq_flags[0] & abi.SQ_CQ_OVERFLOW)
 
     @property
     def dropped(self) -> int:
-        """How many completions the kernel threw away, having no memory to keep them. Normally 0.
-
-        More than 0 means that some operation's end will never be seen.
-        """
+        """How many completions the kernel has dropped for lack of memory. Normally 0."""
         count: int = self._mapping.cq_overflow[0]
         return count
 
     def _fill(self) -> bool:
-        """Copy as much of the queue as fits into the SQ's free slots. True if that was all of it."""
+        """Copy as much of the queue as fits into the SQ's free slots. Return whether the queue is empty."""
         queue, sq_entries, sqes, sq_size, tail_word, tail_mask = self._sq
         count = len(queue)
         pending = self._pending
@@ -225,7 +215,8 @@ class Ring(Operations):
         self._sq_offset = stop = start + count * SQE_SIZE
         if stop <= sq_size:
             sqes[start:stop] = batch
-        else:  # around the end
+        else:
+            # The batch wraps around the end.
             before = sq_size - start
             self._sq_offset = after = len(batch) - before
             sqes[start:] = batch[:before]
@@ -235,21 +226,21 @@ class Ring(Operations):
         return not queue
 
     def _submit_backlog(self) -> bool:
-        """Submit full rings until the rest of the queue fits. False if the kernel takes no more for now."""
-        queue, _, enter, forever, _, argument_size = self._enter_args
+        """Submit full rings until the rest of the queue fits. Return False if the kernel takes no more for now."""
+        queue, _, enter, no_limit, _, argument_size = self._enter_args
         while queue:
             pending = self._pending
-            taken = enter(pending, 0, _SUBMIT, forever, argument_size)
+            taken = enter(pending, 0, _SUBMIT, no_limit, argument_size)
             if taken <= 0:
                 return False
             self._pending = pending - taken
             self._fill()
         return True
 
-    def _settle(self, taken: int) -> None:
-        """After an `enter` that did not take all that was pending, or failed."""
+    def _handle_shortfall(self, taken: int) -> None:
+        """Handle an `enter` that failed, or that did not take all pending entries."""
         if taken >= 0:
-            # Out of memory in the middle of the batch. The rest is in the SQ and goes with the next call.
+            # The kernel ran out of memory within the batch. The next call submits the rest of the SQ.
             self._pending -= taken
             return
         error = self._calls.errno()
@@ -259,11 +250,8 @@ class Ring(Operations):
             raise OSError(error, f"io_uring_enter: {os.strerror(error)}")
 
     def _wait_for_memory(self) -> None:
-        """The kernel had no memory for one more request: submit nothing, and give completions a moment.
-
-        They free some. Without the pause the caller, who calls again at once, would make a busy loop of it.
-        """
-        self._set_timeout(_BREATH_NS)
+        """Wait for a completion, which frees memory of the kernel. Otherwise the caller would retry in a busy loop."""
+        self._set_timeout(_MEMORY_WAIT_NS)
         _, _, enter, _, limited, argument_size = self._enter_args
         enter(0, 1, _WAIT, limited, argument_size)
 
@@ -272,10 +260,10 @@ class Ring(Operations):
         self._timeout_ns = timeout_ns
 
     def close(self) -> None:
-        """Cancel what is in flight, give the ring back. By its thread, or after that has ended. Idempotent.
+        """Close the ring, in its thread or after the thread has ended. Idempotent.
 
-        The kernel cancels in the background: memory handed to operations in flight should be let go only
-        after their completions, so cancel them and wait first.
+        The kernel cancels operations in the background and may still use their memory. So cancel them first, and wait
+        for their completions.
         """
         if self.closed:
             return
@@ -286,7 +274,7 @@ class Ring(Operations):
             self._release()
 
     def _unregister_descriptor(self) -> None:
-        """Without this the ring would live as long as the thread. In another thread the index is not ours."""
+        """Unregister the descriptor, or the ring would live as long as its thread."""
         struct.pack_into(abi.RING_FD_LAYOUT, self._arguments.pages, _RING_FD, self._index, 0, 0)
         self.register(abi.UNREGISTER_RING_FDS, self._arguments.address + _RING_FD, 1)
 
@@ -302,12 +290,3 @@ class Ring(Operations):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-# Failures of `enter` that leave the ring as it was: the caller reads its completions and enters again.
-#   ETIME  the wait's limit has passed: the normal end of an idle round
-#   EINTR  a signal
-#   EBUSY  completions wait outside the full CQ and could not all be moved in: reading the CQ makes room
-#   EBADR  completions had to be dropped for want of memory; `dropped` counts them, also where this errno is
-#          hidden behind a successful submission
-_TRANSIENT_ERRORS = frozenset({errno.ETIME, errno.EINTR, errno.EBUSY, errno.EBADR})

@@ -295,9 +295,7 @@ def test_the_address_of_bytes_is_where_the_bytes_are(data: bytes) -> None:
 
 def test_both_ways_to_an_address_agree() -> None:
     data = os.urandom(100)
-    assert (
-        memory_module._address_by_ctypes(data) == object_address(data) + BASE_OFFSET == buffer_address(data)
-    )
+    assert memory_module.address_by_ctypes(data) == object_address(data) + BASE_OFFSET == buffer_address(data)
     assert object_address is id, "the cheaper way"
 
 

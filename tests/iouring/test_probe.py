@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mreactor.iouring import BufferRing, Ring, RingUnavailable, SystemCalls, abi, mapping, probe
-from mreactor.iouring import errors as refusal
+from mreactor.iouring import BufferRing, Ring, RingUnavailable, SystemCalls, abi, errors, mapping, probe
 
 # The package exports a function under the module's name.
 probe_module = sys.modules["mreactor.iouring.probe"]
@@ -69,7 +68,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, st
         path = tmp_path / "io_uring_disabled"
         if switch is not None:
             path.write_text(f"{switch}\n")
-        monkeypatch.setattr(refusal, "_DISABLED_SWITCH", str(path))
+        monkeypatch.setattr(errors, "DISABLED_SWITCH", str(path))
 
     return pretend
 
@@ -130,7 +129,7 @@ def test_a_kernel_before_6_6_is_used_with_an_index_array() -> None:
             errno.EPERM,
             "6.12.1",
             "2",
-            "kernel.io_uring_disabled is 2: nobody",
+            "kernel.io_uring_disabled is 2: no process",
             "sysctl kernel.io_uring_disabled=0",
         ),
         (errno.EPERM, "6.12.1", "1", "kernel.io_uring_disabled is 1: only members", "kernel.io_uring_group"),
@@ -150,7 +149,7 @@ def test_a_kernel_before_6_6_is_used_with_an_index_array() -> None:
         ),
         (errno.EACCES, "6.12.1", "0", "a security module such as SELinux", "module's policy"),
         (errno.EINVAL, "5.15.0-91-generic", None, "Linux 5.15.0-91-generic is too old", "Linux 6.1 or newer"),
-        (errno.EINVAL, "6.12.1", "0", "a sandbox may stand in for the kernel", "outside such a sandbox"),
+        (errno.EINVAL, "6.12.1", "0", "a sandbox may emulate the kernel", "outside such a sandbox"),
         (errno.ENOMEM, "6.12.1", "0", "no memory for the ring", "ulimit -l"),
         (errno.EMFILE, "6.12.1", "0", "no file descriptor is left", "ulimit -n"),
         (errno.EIO, "6.12.1", "0", "the kernel refused io_uring_setup: Input/output error", "kernel's log"),
@@ -214,7 +213,7 @@ def test_a_refused_ring_of_buffers_leaves_the_ring_usable() -> None:
 @needs_io_uring
 @pytest.mark.parametrize("failing", ["rings", "entries"])
 def test_a_ring_that_cannot_be_mapped_is_closed_again(failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = mapping._map_shared
+    real = mapping.map_shared
     refused_offset = {"rings": abi.OFF_RINGS, "entries": abi.OFF_SQES}[failing]
 
     def refuse(fd: int, size: int, offset: int) -> object:
@@ -222,7 +221,7 @@ def test_a_ring_that_cannot_be_mapped_is_closed_again(failing: str, monkeypatch:
             raise OSError(errno.ENOMEM, "no room")
         return real(fd, size, offset)
 
-    monkeypatch.setattr(mapping, "_map_shared", refuse)
+    monkeypatch.setattr(mapping, "map_shared", refuse)
     descriptors = count_descriptors()
     with pytest.raises(RingUnavailable, match="ENOMEM from mmap of the ring"):
         Ring(8, cq_entries=16)
@@ -256,7 +255,7 @@ def test_a_kernel_that_receives_something_else_is_unusable(monkeypatch: pytest.M
 def test_missing_features_and_operations_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     descriptors = count_descriptors()
     with monkeypatch.context() as patch:
-        patch.setattr(mapping, "_FEATURES_NEEDED", 1 << 31)
+        patch.setattr(mapping, "FEATURES_NEEDED", 1 << 31)
         assert "features 0x" in probe().cause
     with monkeypatch.context() as patch:
         patch.setattr(probe_module, "OPERATIONS_NEEDED", frozenset({abi.OP_NOP, 254, 255}))
