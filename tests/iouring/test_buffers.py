@@ -1,5 +1,4 @@
-"""Multishot receives into provided buffers: whole, in order, through shortage and overflow, and with nothing
-left over."""
+"""Multishot receives into provided buffers are complete and in order, also after shortages and overflows."""
 
 import ctypes
 import errno
@@ -12,24 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from mreactor.iouring import BASE_OFFSET, BufferRing, Memory, Ring, abi, buffer_address, object_address, probe
+from mreactor.iouring import BASE_OFFSET, BufferRing, Memory, Ring, abi, buffer_address, object_address
 from mreactor.iouring import memory as memory_module
+from tests.iouring.rings import PATIENCE_NS, SECOND_NS
 
-SECOND_NS = 1_000_000_000
-PATIENCE_NS = 60 * SECOND_NS
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _kernel_has_io_uring() -> None:
-    support = probe()
-    if not support.usable:
-        pytest.skip(f"io_uring: {support.cause}")
-
-
-@pytest.fixture
-def ring() -> Iterator[Ring]:
-    with Ring(64, cq_entries=256) as ring:
-        yield ring
+pytestmark = pytest.mark.usefixtures("io_uring")
 
 
 @pytest.fixture
@@ -42,8 +28,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 class Receiver:
-    """Sockets received from as a reactor does it: take, recycle once a round, arm again what ended for want
-    of room."""
+    """Receives from sockets as a reactor does: take, recycle once a round, prepare receives that ended again."""
 
     def __init__(self, ring: Ring, buffers: BufferRing, sockets: list[socket.socket]) -> None:
         self.ring, self.buffers = ring, buffers
@@ -78,10 +63,10 @@ def receive_all(receiver: Receiver, turns: int = 100_000) -> None:
     assert sorted(receiver.ended) == sorted(receiver.received)
 
 
-# --- receiving ----------------------------------------------------------------------------------------------
+# --- receive ------------------------------------------------------------------------------------------------
 
 
-def test_one_request_receives_everything_until_the_end(
+def test_one_operation_receives_everything_until_the_end(
     ring: Ring, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     near, far = pair
@@ -154,7 +139,7 @@ def test_a_shortage_ends_the_receive_and_loses_nothing(
     buffers.close()
 
 
-def test_arming_with_an_empty_pool_fails_at_once_even_on_a_silent_socket(
+def test_a_receive_with_an_empty_pool_fails_at_once_even_on_a_silent_socket(
     ring: Ring, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     near, far = pair
@@ -164,7 +149,7 @@ def test_arming_with_an_empty_pool_fails_at_once_even_on_a_silent_socket(
     ring.submit_and_wait(2, PATIENCE_NS)
     (_, length, flags), (_, shortage, _) = ring.completions()
     assert (length, shortage) == (64, -errno.ENOBUFS)
-    ring.prepare_recv_multishot(near.fileno(), group=0, user_data=2)  # to which nothing was sent
+    ring.prepare_recv_multishot(near.fileno(), group=0, user_data=2)
     ring.submit_and_wait(1, PATIENCE_NS)
     assert [(user_data, res) for user_data, res, _ in ring.completions()] == [(2, -errno.ENOBUFS)]
     assert buffers.take(flags >> abi.CQE_BUFFER_SHIFT, length) == b"f" * 64
@@ -192,7 +177,7 @@ def test_a_completion_queue_that_overflows_loses_nothing(pair: tuple[socket.sock
 
 
 @pytest.mark.parametrize(("count", "cq_entries"), [(2, 64), (8, 64), (32, 64), (8, 8), (64, 8)])
-def test_many_sockets_share_a_small_pool_and_none_gets_anothers_bytes(count: int, cq_entries: int) -> None:
+def test_many_sockets_share_a_small_pool_without_mixing_bytes(count: int, cq_entries: int) -> None:
     chance = random.Random(count * 1000 + cq_entries)
     pairs = [socket.socketpair() for _ in range(6)]
     sent = {far.fileno(): b"" for _, far in pairs}
@@ -233,14 +218,14 @@ def test_a_cancelled_receive_lets_the_peer_see_the_end(
     buffers.close()
 
 
-# --- making and closing -------------------------------------------------------------------------------------
+# --- create and close ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("group", "count", "size"),
     [(0, 0, 64), (0, 3, 64), (0, 65536, 64), (-1, 4, 64), (65536, 4, 64), (0, 4, 0)],
 )
-def test_impossible_shapes_are_refused(ring: Ring, group: int, count: int, size: int) -> None:
+def test_invalid_shapes_are_refused(ring: Ring, group: int, count: int, size: int) -> None:
     with pytest.raises(ValueError):
         BufferRing(ring, group, count, size)
 
@@ -256,7 +241,7 @@ def test_the_largest_ring_of_buffers_works(ring: Ring, pair: tuple[socket.socket
     buffers.close()
 
 
-def test_a_group_can_be_taken_once_and_again_after_close(ring: Ring) -> None:
+def test_a_group_can_be_registered_once_and_again_after_close(ring: Ring) -> None:
     first = BufferRing(ring, group=1, count=4, size=64)
     with pytest.raises(OSError, match="File exists") as raised:
         BufferRing(ring, group=1, count=4, size=64)
@@ -287,7 +272,7 @@ def test_the_pool_is_present_from_the_start(ring: Ring) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"a", b"some bytes", bytes(range(256)) * 5000])
-def test_the_address_of_bytes_is_where_the_bytes_are(data: bytes) -> None:
+def test_the_address_of_bytes_leads_to_the_bytes(data: bytes) -> None:
     address = buffer_address(data)
     assert ctypes.string_at(address, len(data)) == data
     assert address == ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
@@ -299,7 +284,7 @@ def test_both_ways_to_an_address_agree() -> None:
     assert object_address is id, "the cheaper way"
 
 
-def test_memory_is_zeroed_aligned_and_where_it_says() -> None:
+def test_memory_is_zeroed_and_aligned_at_its_address() -> None:
     memory = Memory(10_000)
     assert memory.address % mmap.PAGESIZE == 0
     assert memory.pages[:] == bytes(10_000)

@@ -1,4 +1,4 @@
-"""The probe, what it says where the kernel refuses, and that nobody asks the kernel unasked."""
+"""The probe: what it finds, how it explains a refusal, and that an import makes no io_uring call."""
 
 import errno
 import os
@@ -11,25 +11,18 @@ from pathlib import Path
 import pytest
 
 from mreactor.iouring import BufferRing, Ring, RingUnavailable, SystemCalls, abi, errors, mapping, probe
+from tests.iouring.rings import count_descriptors
 
 # The package exports a function under the module's name.
 probe_module = sys.modules["mreactor.iouring.probe"]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def _kernel_has_io_uring() -> None:
-    support = probe()
-    if not support.usable:
-        pytest.skip(f"io_uring: {support.cause}")
-
-
-needs_io_uring = pytest.mark.usefixtures("_kernel_has_io_uring")
+needs_io_uring = pytest.mark.usefixtures("io_uring")
 
 
 class RefusingCalls(SystemCalls):
-    """Calls that fail with `error` wherever `refuses(number, opcode)` says so; the others go to the
-    kernel."""
+    """Calls that fail with `error` where `refuses(number, opcode)` is true. Others go to the kernel."""
 
     def __init__(self, error: int, refuses: Callable[[int, object], bool]) -> None:
         super().__init__()
@@ -53,13 +46,9 @@ def refuse_registration(error: int, opcode: int) -> SystemCalls:
     return RefusingCalls(error, lambda number, which: (number, which) == (abi.NR_REGISTER, opcode))
 
 
-def count_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str | None], None]:
-    """kernel(release, switch): what the explanations shall find, `switch` being kernel.io_uring_disabled."""
+    """Return a function that sets the release and kernel.io_uring_disabled as the explanations find them."""
 
     def pretend(release: str, switch: str | None) -> None:
         found = os.uname()
@@ -73,18 +62,18 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, st
     return pretend
 
 
-# --- where it works -----------------------------------------------------------------------------------------
+# --- usable -------------------------------------------------------------------------------------------------
 
 
 @needs_io_uring
 def test_a_probe_reports_what_the_kernel_has() -> None:
-    support = probe()
-    assert support.usable
-    assert (support.cause, support.remedy) == ("", "")
-    assert support.kernel == os.uname().release
-    assert support.features & abi.FEAT_EXT_ARG
-    assert {abi.OP_NOP, abi.OP_RECV, abi.OP_MSG_RING} <= support.operations
-    assert 255 not in support.operations
+    result = probe()
+    assert result.usable
+    assert (result.cause, result.remedy) == ("", "")
+    assert result.kernel == os.uname().release
+    assert result.features & abi.FEAT_EXT_ARG
+    assert {abi.OP_NOP, abi.OP_RECV, abi.OP_MSG_RING} <= result.operations
+    assert 255 not in result.operations
 
 
 @needs_io_uring
@@ -112,12 +101,12 @@ def test_a_kernel_before_6_6_is_used_with_an_index_array() -> None:
             ring.submit_and_wait(3)
             assert [user_data for user_data, _, _ in ring.completions()] == list(range(start, start + 3))
     attempts.clear()
-    support = probe(RefusingCalls(errno.EINVAL, refuse_first))
-    assert support.usable
-    assert not support.no_sqarray
+    result = probe(RefusingCalls(errno.EINVAL, refuse_first))
+    assert result.usable
+    assert not result.no_sqarray
 
 
-# --- where it is refused ------------------------------------------------------------------------------------
+# --- refused ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -175,9 +164,9 @@ def test_each_refusal_names_its_cause_and_remedy(
         raised.value
     )
     assert "\n" not in str(raised.value)
-    support = probe(refuse_setup(error))
-    assert not support.usable
-    assert (support.cause, support.remedy) == (raised.value.cause, raised.value.remedy)
+    result = probe(refuse_setup(error))
+    assert not result.usable
+    assert (result.cause, result.remedy) == (raised.value.cause, raised.value.remedy)
     assert count_descriptors() == descriptors
 
 
@@ -191,12 +180,12 @@ def test_each_refusal_names_its_cause_and_remedy(
         (abi.UNREGISTER_PBUF_RING, errno.EIO, "Input/output error"),
     ],
 )
-def test_a_refused_registration_makes_it_unusable(opcode: int, error: int, cause: str) -> None:
+def test_a_refused_registration_is_unusable(opcode: int, error: int, cause: str) -> None:
     descriptors = count_descriptors()
-    support = probe(refuse_registration(error, opcode))
-    assert not support.usable
-    assert cause in support.cause
-    assert support.remedy
+    result = probe(refuse_registration(error, opcode))
+    assert not result.usable
+    assert cause in result.cause
+    assert result.remedy
     assert count_descriptors() == descriptors
 
 
@@ -240,9 +229,9 @@ def test_a_kernel_that_completes_nothing_is_unusable(silent_from: int, cause: st
             entered.append(number)
         return number == abi.NR_ENTER and len(entered) >= silent_from
 
-    support = probe(RefusingCalls(errno.EINTR, refuse))
-    assert not support.usable
-    assert f"the kernel refused {cause}" in support.cause
+    result = probe(RefusingCalls(errno.EINTR, refuse))
+    assert not result.usable
+    assert f"the kernel refused {cause}" in result.cause
 
 
 @needs_io_uring
@@ -269,25 +258,25 @@ def test_missing_features_and_operations_are_named(monkeypatch: pytest.MonkeyPat
 def test_other_platforms_are_refused_without_a_system_call(
     name: str, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    called: list[int] = []
 
-    def note(number: int, _: object) -> bool:
-        asked.append(number)
+    def record(number: int, _: object) -> bool:
+        called.append(number)
         return True
 
-    calls = RefusingCalls(errno.EPERM, note)
+    calls = RefusingCalls(errno.EPERM, record)
     with monkeypatch.context() as patch:
         patch.setattr(sys, name, value)
-        support = probe(calls)
-    assert not support.usable
-    assert "64-bit little-endian Linux" in support.remedy
-    assert asked == []
+        result = probe(calls)
+    assert not result.usable
+    assert "64-bit little-endian Linux" in result.remedy
+    assert called == []
 
 
 # --- under a real filter ------------------------------------------------------------------------------------
 
-# Makes the kernel answer the three calls with `action`: a seccomp filter of five instructions (load the
-# number; below 425 allow; above 427 allow; else the action; allow).
+# A seccomp filter that applies `action` to the three calls. Its five instructions load the number, allow numbers
+# below 425 and above 427, apply the action to the others, and allow.
 FILTER = """
 import ctypes, struct
 libc = ctypes.CDLL(None, use_errno=True)
@@ -318,7 +307,7 @@ def test_importing_makes_no_io_uring_call() -> None:
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
-def test_the_filter_would_have_noticed() -> None:
+def test_the_filter_notices_a_call() -> None:
     done = run_filtered(KILL, "import mreactor.iouring\nmreactor.iouring.probe()\nprint('alive')")
     assert done.returncode < 0
     assert done.stdout == ""
