@@ -1,15 +1,16 @@
-"""Nox sessions: all that is checked before a change lands.
+"""Nox sessions: all checks that a change must pass.
 
     nox                                 the default sessions, in this order
-    nox -s "tests(3.13t)" -- -k parser  one of them, with arguments for pytest
+    nox -s quick                        the tests that need no socket, in some seconds
+    nox -s "tests(3.13t)" -- -k parser  one session, with arguments for pytest
     nox -s bench                        the microbenchmarks, compared with the last run
     nox -s fuzz -- --seconds 3600       mutated messages, for an hour
-    nox -s soak -- --requests 10000000  a server under load, its memory and descriptors watched
+    nox -s soak -- --requests 10000000  a server under load, with checks of its memory and descriptors
     nox -s equivalence -- REVISION      a commit and this tree, compared byte by byte from outside
 
-The tests run on every interpreter found that mreactor is for; on the free-threaded 3.13 always. Versions of the tools
-stand in pyproject.toml, under `dependency-groups`. The tags part the default sessions into three parts that take
-equally long, for scripts/test to run side by side.
+`scripts/python3.13t` finds or builds the free-threaded interpreter. The tests also run on other supported interpreters
+if the machine has them. pyproject.toml lists the versions of the tools under `dependency-groups`. scripts/test runs the
+tags of the default sessions side by side: `measure`, `suite` and `checks`.
 """
 
 import os
@@ -25,8 +26,8 @@ import nox
 
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
-SUPPORTED = ("3.13t", "3.13", "3.14t", "3.14")
-NAMES = (*(f"python{label}" for label in SUPPORTED), "python3.12", "python3.11", "python3.10", "python3")
+OTHERS = ("3.13", "3.14t", "3.14")
+NAMES = (*(f"python{label}" for label in OTHERS), "python3.12", "python3.11", "python3.10", "python3")
 PROBE_SECONDS = 20
 PROBE = """
 import sys, sysconfig
@@ -46,7 +47,7 @@ nox.options.sessions = ["lint", "types", "tidy", "tests", "coverage", "observabi
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A CPython that answered: its release, whether it is free-threaded, where it really is."""
+    """A CPython that runs: its release, whether it is free-threaded, and its real path."""
 
     release: tuple[int, int]
     free_threaded: bool
@@ -54,12 +55,18 @@ class Interpreter:
 
     @property
     def label(self) -> str:
-        """As people call it: 3.13 or 3.13t."""
+        """The usual name of the version: 3.13 or 3.13t."""
         return "{}.{}".format(*self.release) + ("t" if self.free_threaded else "")
 
 
+def free_threaded() -> str:
+    """Return the path of the interpreter that scripts/python3.13t finds or builds; its name if there is none."""
+    interpreter = probe(str(ROOT / "scripts" / "python3.13t"), seconds=None)
+    return interpreter.path if interpreter else "python3.13t"
+
+
 def interpreters() -> dict[str, Interpreter]:
-    """The CPythons found, by label; of two with the same label, the first."""
+    """Return the other CPythons by label. The first one of a label counts."""
     found: dict[str, Interpreter] = {}
     for path in candidates():
         if (interpreter := probe(path)) and interpreter.label not in found:
@@ -68,84 +75,84 @@ def interpreters() -> dict[str, Interpreter]:
 
 
 def candidates() -> Iterator[str]:
-    """Paths worth asking: the interpreter that runs nox, those on PATH, those of pyenv, the one we built."""
+    """Yield paths of interpreters: the one that runs nox, those on PATH, those of pyenv."""
     yield sys.executable
-    for directory in (*on_path(), *of_pyenv(), cache() / "python3.13t" / "bin"):
+    for directory in (*on_path(), *of_pyenv()):
         for name in NAMES:
             if os.access(path := directory / name, os.X_OK):
                 yield str(path)
 
 
 def on_path() -> Iterator[Path]:
-    """The directories of PATH, but for this project's own scripts."""
+    """Return the absolute directories of PATH."""
     directories = map(Path, os.environ.get("PATH", "").split(os.pathsep))
-    return (
-        directory for directory in directories if directory.is_absolute() and directory != ROOT / "scripts"
-    )
+    return (directory for directory in directories if directory.is_absolute())
 
 
 def of_pyenv() -> list[Path]:
-    """Where pyenv keeps interpreters that are on no PATH, the newest first."""
+    """Return the folders of pyenv's interpreters, the newest first."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     return sorted(root.glob("versions/3.*/bin"), reverse=True)
 
 
-def cache() -> Path:
-    """The folder where scripts/python3.13t keeps what it built."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mreactor")
-
-
-def probe(path: str) -> Interpreter | None:
-    """Ask an interpreter what it is. None where it does not run, as a shim may that has no version chosen."""
+def probe(path: str, seconds: float | None = PROBE_SECONDS) -> Interpreter | None:
+    """Run an interpreter to learn what it is. Return None if it does not run, for example a shim without a version."""
+    command = [path, "-I", "-c", PROBE]
+    # The script's messages go to the terminal; a shim's complaints do not.
+    errors = None if seconds is None else subprocess.DEVNULL
     try:
-        answer = subprocess.run(
-            [path, "-I", "-c", PROBE], capture_output=True, text=True, check=True, timeout=PROBE_SECONDS
-        )
+        output = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, check=True, timeout=seconds
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    name, major, minor, suffix, executable = answer.stdout.strip().split("|")
+    name, major, minor, suffix, executable = output.strip().split("|")
     if name != "cpython":
         return None
     return Interpreter((int(major), int(minor)), suffix == "t", os.path.realpath(executable))
 
 
+FREE_THREADED = free_threaded()
 FOUND = interpreters()
-FREE_THREADED = FOUND["3.13t"].path if "3.13t" in FOUND else "python3.13t"
 
 
 def ordinary(oldest: tuple[int, int]) -> Interpreter | None:
-    """The newest interpreter with the GIL, for tools that publish no wheels without it."""
+    """Return the newest interpreter with the GIL, for tools that have no wheels for 3.13t."""
     fit = [one for one in FOUND.values() if not one.free_threaded and one.release >= oldest]
     return max(fit, key=lambda one: one.release, default=None)
 
 
 CHECKER = ordinary((3, 10))
 MEASURER = ordinary((3, 13))
-# The interpreter that measures coverage runs the package's whole suite as well; it need not be run there twice.
+# The session `coverage` runs the suite on its interpreter, so `tests` leaves that one out.
 TESTED = [nox.param(FREE_THREADED, id="3.13t")] + [
-    nox.param(FOUND[label].path, id=label)
-    for label in SUPPORTED[1:]
-    if label in FOUND and FOUND[label] != MEASURER
+    nox.param(FOUND[label].path, id=label) for label in OTHERS if label in FOUND and FOUND[label] != MEASURER
 ]
 
-# Tests of the live page drive a browser for a minute; they have a session of their own, which installs it.
+# Tests of the live page need a browser and take a minute. The session `observability` runs them.
 PAGE = "tests/system/test_page.py"
-# Tests of what surrounds the package, of which they run no line that others do not.
+# Tests of documents, scripts and benchmarks. They cover no line of the package that other tests miss.
 SURROUNDINGS = "tests/project"
+# Tests without sockets, processes and waiting, and the behaviour suite, of which only the in-memory driver runs.
+QUICK = [
+    *(f"tests/{folder}" for folder in ("http", "http1", "app", "concurrency", "logs", "metrics", "net")),
+    "tests/test_config.py",
+    "tests/system/test_behaviour.py",
+]
 
 
 # --- The sessions. ---
 
 
-@nox.session(tags=["third-part"])
+@nox.session(tags=["checks"])
 def lint(session: nox.Session) -> None:
-    """Layout and lint rules, by ruff."""
+    """Format and lint rules, by ruff."""
     install(session, "lint")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
 
 
-@nox.session(python=CHECKER.path if CHECKER else FREE_THREADED, tags=["third-part"])
+@nox.session(python=CHECKER.path if CHECKER else FREE_THREADED, tags=["checks"])
 def types(session: nox.Session) -> None:
     """Strict type check, by mypy; on an ordinary Python if there is one."""
     if CHECKER is None:
@@ -154,22 +161,30 @@ def types(session: nox.Session) -> None:
     session.run("mypy", "mreactor", "bench", "noxfile.py")
 
 
-@nox.session(python=FREE_THREADED, tags=["third-part"])
+@nox.session(python=FREE_THREADED, tags=["checks"])
 def tidy(session: nox.Session) -> None:
     """The house rules: floors, lengths, names."""
     install(session, "test")
     session.run("python", "-m", "pytest", "tests/project/test_tidy.py", *session.posargs)
 
 
-@nox.session(tags=["second-part"])
+@nox.session(python=FREE_THREADED)
+def quick(session: nox.Session) -> None:
+    """The tests that need no socket, process or waiting; the behaviour suite with the in-memory driver."""
+    install(session, "test")
+    selection = ("-m", "not slow", "-k", "not epoll and not io_uring")
+    session.run("python", "-m", "pytest", "-q", *selection, *QUICK, *session.posargs)
+
+
+@nox.session(tags=["suite"])
 @nox.parametrize("python", TESTED)
 def tests(session: nox.Session) -> None:
-    """The whole suite but the browser's part, on each interpreter found."""
+    """The whole suite except for the live page, on each interpreter found."""
     install(session, "test")
     session.run("python", "-m", "pytest", f"--ignore={PAGE}", *session.posargs)
 
 
-@nox.session(python=MEASURER.path if MEASURER else FREE_THREADED, tags=["first-part"])
+@nox.session(python=MEASURER.path if MEASURER else FREE_THREADED, tags=["measure"])
 def coverage(session: nox.Session) -> None:
     """Branch coverage of the package, child processes included; on an ordinary Python if there is one."""
     if MEASURER is None:
@@ -181,14 +196,15 @@ def coverage(session: nox.Session) -> None:
     try:
         ignored = [f"--ignore={path}" for path in (PAGE, SURROUNDINGS)]
         session.run("coverage", "run", "-m", "pytest", *ignored, *session.posargs)
-    finally:  # the figure is worth seeing beside a failed test, too
+    finally:
+        # Report also after a failed test.
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report")
 
 
-@nox.session(python=FREE_THREADED, tags=["third-part"])
+@nox.session(python=FREE_THREADED, tags=["checks"])
 def observability(session: nox.Session) -> None:
-    """Metrics by the official parser, and the live page in Chromium, which is installed where that is possible."""
+    """Metrics by the official parser, and the live page in Chromium, which the session installs if it can."""
     install(session, "observability")
     if shutil.which("chromium") is None and os.geteuid() == 0 and shutil.which("apt-get"):
         session.run("apt-get", "update", "-qq", external=True, success_codes=[0, 100])
@@ -209,15 +225,15 @@ def fuzz(session: nox.Session) -> None:
 @nox.session(python=FREE_THREADED)
 @nox.parametrize("backend", ["epoll", "io_uring"])
 def soak(session: nox.Session, backend: str) -> None:
-    """A server under mixed load; `-- slow`: slow clients by the thousand; `-- drain`: ends under load."""
+    """A server under mixed load; `-- slow`: thousands of slow clients; `-- drain`: shutdown under load."""
     install(session, "test")
-    asked = session.posargs or ("--requests", "1000000")
-    session.run("python", "-m", "tests.soak", *asked, "--backend", backend)
+    arguments = session.posargs or ("--requests", "1000000")
+    session.run("python", "-m", "tests.soak", *arguments, "--backend", backend)
 
 
-@nox.session(python=FREE_THREADED, tags=["third-part"])
+@nox.session(python=FREE_THREADED, tags=["checks"])
 def build(session: nox.Session) -> None:
-    """Wheel and source archive, what they hold, and the command that the wheel installs."""
+    """Wheel and source archive: their contents, and the installed command."""
     out = Path(session.create_tmp(), "dist")
     shutil.rmtree(out, ignore_errors=True)
     install(session, "build")
@@ -259,7 +275,7 @@ def install(session: nox.Session, group: str) -> None:
 
 
 def compare_with_tree(session: nox.Session, wheel: Path) -> None:
-    """Fail unless the wheel holds the package's files, all of them and no others."""
+    """Fail unless the wheel contains exactly the files of the package."""
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     files = (path for path in (ROOT / "mreactor").rglob("*") if path.is_file())
