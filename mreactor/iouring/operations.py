@@ -43,7 +43,7 @@ class Operations:
 
     A *nonblocking send* ends with its submission. Its bytes may be queued again and again:
 
-        sqe = ring.pack_send(OP_SEND, SQE_CQE_SKIP_SUCCESS, fd, address, length, ring.attempt_flags, user_data)
+        sqe = ring.pack_send(OP_SEND, SQE_CQE_SKIP_SUCCESS, fd, address, length, ring.nonblocking_flags, user_data)
         ring.put(sqe)
 
     It completes only if not all bytes went out: `res` is their count, -EAGAIN for none, or an error. MSG_DONTWAIT ends
@@ -53,13 +53,13 @@ class Operations:
     send a socket and submission: a second may succeed where the first failed. See docs/decisions/031.
     """
 
-    __slots__ = ("_nosignal", "_pack", "_queue", "attempt_flags", "pack_send", "put")
+    __slots__ = ("_nosignal", "_pack", "_queue", "nonblocking_flags", "pack_send", "put")
 
     def __init__(self) -> None:
         self._queue: list[bytes] = []
         # Each ring has its own: threads would count references to shared ints and Structs (docs/decisions/004).
         self._nosignal = private_int(abi.MSG_NOSIGNAL)
-        self.attempt_flags = private_int(abi.MSG_NOSIGNAL | socket.MSG_DONTWAIT | socket.MSG_WAITALL)
+        self.nonblocking_flags = private_int(abi.MSG_NOSIGNAL | socket.MSG_DONTWAIT | socket.MSG_WAITALL)
         self._pack = struct.Struct(abi.SQE_LAYOUT).pack
         #: pack_send(OP_SEND, sqe_flags, fd, address, length, flags, user_data) returns a send for `put`.
         self.pack_send = struct.Struct(abi.SQE_SEND_LAYOUT).pack

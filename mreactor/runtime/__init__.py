@@ -4,9 +4,8 @@ This must be the first import of the package: it interns the package's attribute
 """
 
 from .adaptations import at_import, before_threads, every_tick, in_thread
-from .allocator import release_empty_pages
 from .hot_path import HOT, hot
-from .scheduling import usable_cpus, use_batch_scheduling
+from .scheduling import usable_cpus
 from .unshared import private_bytes, private_int
 
 __all__ = [
@@ -18,9 +17,7 @@ __all__ = [
     "in_thread",
     "private_bytes",
     "private_int",
-    "release_empty_pages",
     "usable_cpus",
-    "use_batch_scheduling",
 ]
 
 INTERNED = at_import()

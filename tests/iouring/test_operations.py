@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("io_uring")
 
 def pack_nonblocking_send(ring: Ring, fd: int, address: int, length: int, user_data: int) -> bytes:
     """Return a nonblocking send, as `Operations` describes it."""
-    skip, flags = abi.SQE_CQE_SKIP_SUCCESS, ring.attempt_flags
+    skip, flags = abi.SQE_CQE_SKIP_SUCCESS, ring.nonblocking_flags
     return ring.pack_send(abi.OP_SEND, skip, fd, address, length, flags, user_data)
 
 

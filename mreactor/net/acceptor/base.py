@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...runtime import use_batch_scheduling
+from ...runtime import in_thread
 from ..overload import refuse
 from ..reactor.base import Reactor
 
@@ -100,8 +100,8 @@ class Acceptor(threading.Thread, ABC):
     def run(self) -> None:
         """Accept until stopped."""
         self._idle_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        # docs/decisions/008
-        use_batch_scheduling()
+        # See docs/decisions/008.
+        in_thread(batch=True)
         # Accepted sockets inherit it.
         self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:

@@ -21,7 +21,7 @@ from typing import Any
 from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
 from ...protocol import CLOSED, IDLE, LINGERING, READY, Context
-from ...runtime import private_int, release_empty_pages, use_batch_scheduling
+from ...runtime import every_tick, in_thread, private_int
 from ..overload import refuse
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client
@@ -109,8 +109,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._end()
 
     def _start_up(self) -> None:
-        if self._options.batch_scheduling:
-            use_batch_scheduling()
+        in_thread(batch=self._options.batch_scheduling)
         self.context = self._make_context()
         self.timers = TimerWheel(self.context.now, self._options.fds_max)
         # Clients by descriptor: docs/decisions/003.
@@ -339,7 +338,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self.heartbeat = now / 1e9
         self.context.tick(self.heartbeat)
         self._handle_timeouts(self.heartbeat)
-        release_empty_pages()
+        every_tick()
         if (
             self._is_draining
             and counters.accepted == counters.closed

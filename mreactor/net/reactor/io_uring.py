@@ -93,8 +93,8 @@ class UringReactor(Reactor[UringClient]):
         self._tick_nanoseconds = private_int(TICK_NANOSECONDS)
         # What each round's completions take: docs/decisions/009.
         self._round_locals = (
-            *self.context.fast_path, self._clients, self._buffers.pool, ring.put, ring.pack_send, ring.attempt_flags,
-            private_int(SEND_INCOMPLETE), private_int(BUFFER_BYTES), private_int(NONBLOCKING_SEND_BYTES_MAX),
+            *self.context.fast_path, self._clients, self._buffers.pool, ring.put, ring.pack_send,
+            ring.nonblocking_flags, private_int(SEND_INCOMPLETE), private_int(BUFFER_BYTES), private_int(NONBLOCKING_SEND_BYTES_MAX),
             private_int(FD_MASK),
         )  # fmt: skip
         # Counts submissions.
