@@ -94,8 +94,8 @@ class UringReactor(Reactor[UringClient]):
         # What each round's completions take: docs/decisions/009.
         self._round_locals = (
             *self.context.fast_path, self._clients, self._buffers.pool, ring.put, ring.pack_send,
-            ring.nonblocking_flags, private_int(SEND_INCOMPLETE), private_int(BUFFER_BYTES), private_int(NONBLOCKING_SEND_BYTES_MAX),
-            private_int(FD_MASK),
+            ring.nonblocking_flags, private_int(SEND_INCOMPLETE), private_int(BUFFER_BYTES),
+            private_int(NONBLOCKING_SEND_BYTES_MAX), private_int(FD_MASK),
         )  # fmt: skip
         # Counts submissions.
         self._round = 1
