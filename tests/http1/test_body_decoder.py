@@ -376,6 +376,7 @@ def trailers(total: int) -> bytes:
     return b"0\r\nX: " + b"y" * (total - len(b"X: \r\n\r\n")) + b"\r\n\r\n"
 
 
+@pytest.mark.slow
 def test_trailers_are_bounded_in_bytes() -> None:
     at_bound = trailers(TRAILER_BYTES_MAX)
     assert len(at_bound) == TRAILER_BYTES_MAX + len(b"0\r\n")
@@ -387,6 +388,7 @@ def test_trailers_are_bounded_in_bytes() -> None:
     check_all_ways(chunked, b"0\r\n" + b"X: %b\r\n" % (b"y" * 1000) * 9, 431)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [b"X: ", b"X", b"X: y\r\nZ: "])
 def test_a_trailer_without_end_is_refused_at_the_bound(start: bytes) -> None:
     section = start + b"y" * TRAILER_BYTES_MAX
@@ -438,6 +440,7 @@ SMALL_PIECES: dict[str, tuple[Make, Callable[[], list[bytes]]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL_PIECES)
 def test_small_pieces_take_no_more_memory_than_their_content(name: str) -> None:
     """Else a body within its limit takes many times the limit."""
@@ -561,6 +564,7 @@ def mutate(rng: random.Random, wire: bytes) -> bytes:
     return bytes(message)
 
 
+@pytest.mark.slow
 def test_mutated_bodies_lead_to_the_same_however_they_come() -> None:
     rng = random.Random(20240613)
     limits = Limits(body_bytes_max=60, fields_max=2)

@@ -148,6 +148,7 @@ def test_to_a_peer_that_takes_little_at_a_time(vector: Vector, write_max: int) -
     assert outcome(make_context(), [vector.data], write_max) == outcome(make_context(), [vector.data])
 
 
+@pytest.mark.slow
 def test_random_requests_in_random_pieces(warm: ReactorContext) -> None:
     dice = random.Random(2616)
     for _ in range(200):

@@ -146,6 +146,7 @@ class Recorder(Connection):
         super()._enter(state)
 
 
+@pytest.mark.slow
 def test_every_way_in_the_table_is_gone_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.vectors.Connection", Recorder)
     Recorder.seen.clear()

@@ -152,6 +152,7 @@ def test_a_head_is_kept_for_each_type_and_length(context: ReactorContext) -> Non
                 assert answer.endswith(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "lengths"),
     [
@@ -177,6 +178,7 @@ def test_heads_are_bounded(context: ReactorContext, kind: str, lengths: int) -> 
     assert held < HEADS_MAX * 500 + TYPES_MAX * 2000
 
 
+@pytest.mark.slow
 def test_a_seconds_heads_leave_no_cycle_behind(context: ReactorContext) -> None:
     """The collector would have to find it, second after second."""
     gc.collect()
