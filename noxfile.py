@@ -163,9 +163,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=FREE_THREADED, tags=["checks"])
 def tidy(session: nox.Session) -> None:
-    """The house rules: floors, lengths, names."""
+    """The house rules: floors, lengths, names; whether the list of attribute names is current."""
     install(session, "test")
-    session.run("python", "-m", "pytest", "tests/project/test_tidy.py", *session.posargs)
+    rules = ("tests/project/test_tidy.py", "tests/runtime/test_interned_names.py")
+    session.run("python", "-m", "pytest", *rules, *session.posargs)
 
 
 @nox.session(python=FREE_THREADED)
