@@ -21,28 +21,7 @@ from .response import (
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
-    "BINARY",
-    "CONTINUE",
-    "HTML",
-    "LAST_CHUNK",
-    "METHODS",
-    "MONTHS",
-    "REASONS",
-    "TEXT",
-    "TOKEN",
-    "Body",
-    "HTTPError",
-    "Headers",
-    "Request",
-    "RequestHead",
-    "Response",
-    "encode_chunk",
-    "encode_fields",
-    "encode_length",
-    "format_date",
-    "has_body",
-    "is_not_modified",
-    "parse_date",
-    "respond",
-    "status_line",
-]
+    "BINARY", "CONTINUE", "HTML", "LAST_CHUNK", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body",
+    "HTTPError", "Headers", "Request", "RequestHead", "Response", "encode_chunk", "encode_fields",
+    "encode_length", "format_date", "has_body", "is_not_modified", "parse_date", "respond", "status_line",
+]  # fmt: skip

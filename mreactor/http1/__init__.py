@@ -10,24 +10,7 @@ from .send_buffer import SendBuffer
 from .states import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING
 
 __all__ = [
-    "BODY",
-    "BODY_METHODS_AFTER",
-    "CLOSED",
-    "END_OF_HEAD",
-    "HEAD",
-    "IDLE",
-    "LINGERING",
-    "READY",
-    "SENDING",
-    "Connection",
-    "EncodedResponse",
-    "Framing",
-    "HeadReader",
-    "Parser",
-    "ReactorContext",
-    "RequestLine",
-    "RequestReader",
-    "ResponseCache",
-    "SendBuffer",
-    "render_overload",
-]
+    "BODY", "BODY_METHODS_AFTER", "CLOSED", "END_OF_HEAD", "HEAD", "IDLE", "LINGERING", "READY", "SENDING",
+    "Connection", "EncodedResponse", "Framing", "HeadReader", "Parser", "ReactorContext", "RequestLine",
+    "RequestReader", "ResponseCache", "SendBuffer", "render_overload",
+]  # fmt: skip

@@ -16,23 +16,7 @@ from .ring import Ring
 from .syscalls import SystemCalls
 
 __all__ = [
-    "BASE_OFFSET",
-    "CQE_BUFFER",
-    "CQE_BUFFER_SHIFT",
-    "CQE_MORE",
-    "NO_OFFSET",
-    "OP_SEND",
-    "SQE_CQE_SKIP_SUCCESS",
-    "BufferRing",
-    "Memory",
-    "Operations",
-    "ProbeResult",
-    "Ring",
-    "RingUnavailable",
-    "SystemCalls",
-    "abi",
-    "buffer_address",
-    "encode_timespec",
-    "object_address",
-    "probe",
-]
+    "BASE_OFFSET", "CQE_BUFFER", "CQE_BUFFER_SHIFT", "CQE_MORE", "NO_OFFSET", "OP_SEND",
+    "SQE_CQE_SKIP_SUCCESS", "BufferRing", "Memory", "Operations", "ProbeResult", "Ring", "RingUnavailable",
+    "SystemCalls", "abi", "buffer_address", "encode_timespec", "object_address", "probe",
+]  # fmt: skip

@@ -10,16 +10,6 @@ from .reactor.io_uring import UringReactor
 from .reactor.options import Command, ReactorOptions
 
 __all__ = [
-    "Accept4Acceptor",
-    "Acceptor",
-    "Backend",
-    "Command",
-    "EpollReactor",
-    "Reactor",
-    "ReactorOptions",
-    "StartError",
-    "UringReactor",
-    "choose",
-    "listen",
-    "raise_fd_limit",
-]
+    "Accept4Acceptor", "Acceptor", "Backend", "Command", "EpollReactor", "Reactor", "ReactorOptions",
+    "StartError", "UringReactor", "choose", "listen", "raise_fd_limit",
+]  # fmt: skip

@@ -9,15 +9,8 @@ from .scheduling import usable_cpus
 from .unshared import private_bytes, private_int
 
 __all__ = [
-    "HOT",
-    "at_import",
-    "before_threads",
-    "every_tick",
-    "hot",
-    "in_thread",
-    "private_bytes",
-    "private_int",
+    "HOT", "at_import", "before_threads", "every_tick", "hot", "in_thread", "private_bytes", "private_int",
     "usable_cpus",
-]
+]  # fmt: skip
 
 INTERNED = at_import()
