@@ -72,7 +72,7 @@ def test_an_idle_connection_holds_no_more_than_it_must(pieces: list[bytes]) -> N
     talk = Talk(make_context(), pieces)
     assert talk.connection.state == IDLE
     assert talk.connection._reader is None
-    assert talk.connection._send_buffer is None
+    assert talk.connection._writer is None
 
 
 def test_connections_that_take_turns_do_not_get_each_others_bytes() -> None:

@@ -786,7 +786,7 @@ def test_the_memory_has_bounds_in_bytes() -> None:
     [
         (10, 10, True),
         (10, cache.KEY_BYTES_MAX, False),
-        (cache.ANSWER_BYTES_MAX, 10, False),
+        (cache.RESPONSE_BYTES_MAX, 10, False),
     ],
 )
 def test_large_ones_are_not_kept(size: int, padding: int, is_kept: bool) -> None:

@@ -418,8 +418,8 @@ def test_half_close(state: int, statuses: list[int]) -> None:
     if state == CLOSED:
         connection.abort()
     assert connection.state == state
-    connection.receive_eof()
-    connection.receive_eof()
+    connection.receive_data(b"")
+    connection.receive_data(b"")
     talk.go_on()
     assert [answer.status for answer in talk.answers()] == statuses
     assert connection.state == CLOSED
@@ -428,7 +428,7 @@ def test_half_close(state: int, statuses: list[int]) -> None:
 def test_half_close_within_pipelined_requests() -> None:
     talk = Talk(make_context(TIMES))
     talk.connection.receive_data(HUNDRED + HALF_HEAD)
-    talk.connection.receive_eof()
+    talk.connection.receive_data(b"")
     talk.go_on()
     assert [answer.status for answer in talk.answers()] == [200] * 100 + [400]
     assert talk.connection.state == CLOSED
@@ -438,7 +438,7 @@ def test_half_close_during_a_stream_lets_it_end() -> None:
     calls = Calls()
     _, connection = start(calls)
     connection.receive_data(get("/stream/3"))
-    connection.receive_eof()
+    connection.receive_data(b"")
     assert say_all(connection)[0].text == "part 0;part 2;"
     assert connection.state == CLOSED
     assert calls.ended == ["parts"]
@@ -512,7 +512,7 @@ def test_what_has_begun_is_answered_and_is_the_last(state: int, rest: bytes, tex
     (answer,) = say_all(connection)
     assert (answer.status, answer.text, answer.says_close) == (200, text, True)
     assert connection.state == LINGERING
-    connection.receive_eof()
+    connection.receive_data(b"")
     assert connection.state == CLOSED
 
 
@@ -606,7 +606,7 @@ def test_an_abort_ends_everything(state: int) -> None:
 def test_what_comes_after_the_end_is_nothing_to_it() -> None:
     context, connection = in_state(CLOSED)
     assert connection.receive_data(get("/")) is None
-    connection.receive_eof()
+    connection.receive_data(b"")
     connection.data_sent(0)
     connection.handle_timeout(NOW + 1e6)
     connection.drain()

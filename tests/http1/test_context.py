@@ -16,6 +16,7 @@ from mreactor.http.dates import format_date
 from mreactor.http.request import Request, RequestHead
 from mreactor.http.response import BINARY, HTML, JSON, TEXT, Response
 from mreactor.http.status import HTTPError
+from mreactor.http1.cache_entries import CacheTicket
 from mreactor.http1.context import ReactorContext
 from mreactor.http1.head_cache import HEADS_MAX, TYPE_BYTES_MAX, TYPES_MAX
 from mreactor.http1.head_parser import Parser
@@ -29,11 +30,9 @@ def head(line: str = "GET / HTTP/1.1") -> RequestHead:
 
 def remember(context: ReactorContext) -> None:
     """Let a context keep an answer, and the way to another."""
-    asked = head()
-    context.route(asked)
-    asked.match.plain = True
-    context.cache.store(b"a", b"answer", asked, 1, ([0], None))
-    context.cache.store(b"b", b"answer", asked, 1, None)
+    request = context.route(head())
+    context.cache.store_response(b"a", b"response", request, 1, CacheTicket([0], None))
+    context.cache.store_route(b"b", request)
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def test_the_next_second_begins_with_the_clock_on_the_wall(
     monkeypatch.setattr(time, "time", lambda: wall)
     context.begin_second(50.0)
     assert context.next_second == 50.0 + rest
-    assert context.common_fields == b"Server: mreactor\r\nDate: %b\r\n" % format_date(wall).encode()
+    assert context.encoder.common_fields == b"Server: mreactor\r\nDate: %b\r\n" % format_date(wall).encode()
 
 
 def test_a_new_service_knows_the_time() -> None:
@@ -85,7 +84,7 @@ def test_a_new_second_changes_the_date_of_all_answers(
         context.begin_second(context.now)
         date = f"\r\nDate: {format_date(wall)}\r\n".encode()
         assert date in plain(context, b"a", TEXT)
-        assert date in context.encode(Response("a"), head(), True)
+        assert date in context.encoder.encode(Response("a"), head(), keep_alive=True)
 
 
 def test_the_access_log_turns_with_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +120,7 @@ def test_a_draining_server_answers_nothing_from_memory(context: ReactorContext) 
 
 def plain(context: ReactorContext, content: bytes, content_type: str) -> bytes:
     """An answer by the short way, as connections write it."""
-    return context.plain_heads[content_type][len(content)] + content
+    return context.head_cache[content_type][len(content)] + content
 
 
 def lines(answer: bytes) -> list[bytes]:
@@ -138,7 +137,7 @@ def test_the_short_way_and_the_long_way_give_the_same_bytes(
     context: ReactorContext, content: bytes, content_type: str
 ) -> None:
     response = Response(content or None, content_type=content_type)
-    expected = context.encode(response, head(), True)
+    expected = context.encoder.encode(response, head(), keep_alive=True)
     for _ in range(2):
         assert plain(context, content, response.content_type) == expected
 
@@ -207,7 +206,7 @@ def test_a_type_that_cannot_be_sent_is_refused(context: ReactorContext) -> None:
 def test_an_answer_says_whether_the_connection_persists(
     context: ReactorContext, line: str | None, keep_alive: bool, connection: list[bytes]
 ) -> None:
-    answer = context.encode(Response("ab", 404), head(line) if line else None, keep_alive)
+    answer = context.encoder.encode(Response("ab", 404), head(line) if line else None, keep_alive=keep_alive)
     expected = [
         b"HTTP/1.1 404 Not Found",
         b"Content-Type: " + TEXT.encode(),
@@ -219,7 +218,7 @@ def test_an_answer_says_whether_the_connection_persists(
 
 
 def test_fields_stand_in_the_head(context: ReactorContext) -> None:
-    answer = context.encode(Response("a", headers=[("X", "y"), ("X", "z")]), head(), True)
+    answer = context.encoder.encode(Response("a", headers=[("X", "y"), ("X", "z")]), head(), keep_alive=True)
     assert lines(answer)[1:3] == [b"X: y", b"X: z"]
 
 
@@ -229,15 +228,15 @@ def test_fields_stand_in_the_head(context: ReactorContext) -> None:
 def test_an_answer_to_head_is_that_to_get_without_content(
     context: ReactorContext, response: Response
 ) -> None:
-    answer = context.encode(response, head("HEAD / HTTP/1.1"), True)
-    assert answer + response.body == context.encode(response, head("GET / HTTP/1.1"), True)  # type: ignore[operator]
+    answer = context.encoder.encode(response, head("HEAD / HTTP/1.1"), keep_alive=True)
+    assert answer + response.body == context.encoder.encode(response, head("GET / HTTP/1.1"), keep_alive=True)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("status", "framing"), [(204, []), (304, []), (205, [b"Content-Length: 0"])])
 def test_an_answer_that_has_no_content_sends_none(
     context: ReactorContext, status: int, framing: list[bytes]
 ) -> None:
-    answer = context.encode(Response("ab", status), head(), True)
+    answer = context.encoder.encode(Response("ab", status), head(), keep_alive=True)
     assert lines(answer)[1:] == framing
     assert answer.endswith(b"\r\n\r\n")
 
@@ -259,7 +258,7 @@ def parts() -> Iterator[bytes]:
 def test_of_a_stream_or_file_the_head_alone_is_encoded(
     context: ReactorContext, line: str, response: Response, framing: list[bytes]
 ) -> None:
-    answer = context.encode(response, head(line), False)
+    answer = context.encoder.encode(response, head(line), keep_alive=False)
     assert lines(answer)[2:] == [*framing, b"Connection: close"]
     assert answer.endswith(b"\r\n\r\n")
 
@@ -278,24 +277,27 @@ def test_a_route_is_kept_with_the_head() -> None:
     def hello(request: Request, name: str) -> str:
         return name
 
-    context, asked = served(app), head("GET /you HTTP/1.1")
-    asked.match = None
-    context.route(asked)
-    assert asked.match.handler is hello
-    assert asked.match.params == {"name": "you"}
-    assert asked.match.counter is context.counters.counter("GET", 200)
+    context, raw = served(app), b"GET /you HTTP/1.1\r\nHost: a\r\n\r\n"
+    request = context.find_request(raw)
+    assert request.match.handler is hello
+    assert request.match.params == {"name": "you"}
+    assert request.match.refusal is None
+    assert request.counter is context.counters.counter("GET", 200)
+    assert context.find_request(raw) is request
 
 
 @pytest.mark.parametrize(("line", "status"), [("GET /b HTTP/1.1", 404), ("POST /a HTTP/1.1", 405)])
 def test_a_refusal_is_kept_with_the_head_and_raised_each_time(line: str, status: int) -> None:
     app = App()
     app.get("/a")(lambda request: "")
-    context, asked = served(app), head(line)
-    context.route(asked)
+    context = served(app)
+    request = context.route(head(line))
+    assert request.match.refusal is not None
+    assert request.match.refusal.status == status
     depths = []
     for _ in range(3):
         with pytest.raises(HTTPError) as caught:
-            asked.match.handler(Request(asked, b"", ()), **asked.match.params)
+            request.match.handler(Request(request.head, b"", ()), **request.match.params)
         assert caught.value.status == status
         depths.append(len(traceback.extract_tb(caught.value.__traceback__)))
     assert len(set(depths)) == 1, "the traceback grows"
@@ -316,9 +318,7 @@ def test_which_requests_are_plain(line: str, is_plain: bool) -> None:
     app.get("/a")(lambda request: "")
     app.get("/constant", constant=True)(lambda request: "")
     app.get("/blocking", blocking=True)(lambda request: "")
-    asked = head(line)
-    served(app).route(asked)
-    assert asked.match.plain is is_plain
+    assert served(app).route(head(line)).fast_encodable is is_plain
 
 
 def test_each_state_has_its_patience(context: ReactorContext) -> None:

@@ -16,7 +16,9 @@ import pytest
 from mreactor.config import Limits
 from mreactor.http.request import RequestHead
 from mreactor.http.status import HTTPError
-from mreactor.http1.head_parser import END_OF_HEAD, MEMO_ENTRIES_MAX, MEMO_KEY_BYTES_MAX, Parser
+from mreactor.http1.context import ReactorContext
+from mreactor.http1.head_parser import END_OF_HEAD, Parser
+from mreactor.http1.memo import ENTRIES_MAX, KEY_BYTES_MAX
 
 LIMITS = Limits()
 SPLITS_MAX = 600  # heads up to this size are split at every offset, longer ones at a sample of them
@@ -154,14 +156,14 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
             "keep_alive": True,
             "expects_continue": False,
             "has_body": False,
-            "plain": True,
+            "default_framing": True,
         },
     ),
     **{f"9110-9.3 {m}": (request(b"%b / HTTP/1.1" % m.encode()), {"method": m}) for m in
        ("HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")},
-    "9110-9.3.2 HEAD is not plain": (request(b"HEAD /a HTTP/1.1"), {"plain": False, "keep_alive": True}),
+    "9110-9.3.2 HEAD is not plain": (request(b"HEAD /a HTTP/1.1"), {"default_framing": False, "keep_alive": True}),
     "9112-2.2 one empty line before": (b"\r\n" + get(), {"method": "GET", "headers": [("host", "a")]}),
-    "9112-2.3 minor version 0": (get(version=b"1.0"), {"version": (1, 0), "keep_alive": False, "plain": False}),
+    "9112-2.3 minor version 0": (get(version=b"1.0"), {"version": (1, 0), "keep_alive": False, "default_framing": False}),
     "9110-2.5 later minor version counts as 1.1": (get(version=b"1.9"), {"version": (1, 1), "keep_alive": True}),
     "9112-3.2 no Host in HTTP/1.0": (get(version=b"1.0", host=b""), {"host": "", "headers": []}),
     "9112-3.2.1 origin-form with query": (
@@ -209,7 +211,7 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
     "3986-3.2.2 IPv6 with IPv4": (get(host=b"Host: [::ffff:1.2.3.4]\r\n"), {"host": "[::ffff:1.2.3.4]"}),
     "3986-3.2.2 a future address": (get(host=b"Host: [v1.x:y]\r\n"), {"host": "[v1.x:y]"}),
     "3986-3.2.2 sub-delims, underscore": (get(host=b"Host: a_b!$&'()*+,;=~\r\n"), {"host": "a_b!$&'()*+,;=~"}),
-    "9112-6.2 Content-Length": (post(b"Content-Length: 5"), {"content_length": 5, "has_body": True, "plain": True}),
+    "9112-6.2 Content-Length": (post(b"Content-Length: 5"), {"content_length": 5, "has_body": True, "default_framing": True}),
     "9112-6.2 no white space": (post(b"content-length:5"), {"content_length": 5}),
     "9112-6.2 more white space": (post(b"Content-Length: \t 5 \t"), {"content_length": 5}),
     "9112-6.2 zero": (post(b"Content-Length: 0"), {"content_length": 0, "has_body": False}),
@@ -219,12 +221,12 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
     "9112-6.2 Content-Length with GET": (get(b"/", b"Content-Length: 5"), {"content_length": 5}),
     "9112-6.1 chunked": (
         post(b"Transfer-Encoding: chunked"),
-        {"chunked": True, "content_length": 0, "has_body": True, "plain": True},
+        {"chunked": True, "content_length": 0, "has_body": True, "default_framing": True},
     ),
     "9112-7 codings in any case": (post(b"Transfer-Encoding: Chunked"), {"chunked": True}),
     "9112-6.1 white space around a coding": (post(b"TRANSFER-ENCODING:\tCHUNKED \t"), {"chunked": True}),
     "9112-7 TE is not framing": (get(b"/", b"TE: chunked, gzip"), {"chunked": False, "has_body": False}),
-    "9112-9.3 close": (get(b"/", b"Connection: close"), {"keep_alive": False, "plain": False}),
+    "9112-9.3 close": (get(b"/", b"Connection: close"), {"keep_alive": False, "default_framing": False}),
     "9112-9.3 close in any case": (get(b"/", b"Connection: Close"), {"keep_alive": False}),
     "9110-7.6.1 close in a list": (get(b"/", b"Connection: foo ,\tclose\t, bar"), {"keep_alive": False}),
     "9110-7.6.1 close on a second line": (get(b"/", b"Connection: foo", b"Connection: close"), {"keep_alive": False}),
@@ -237,7 +239,7 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
     "9110-5.6.1 empty elements": (get(b"/", b"Connection: ,, ,close,"), {"keep_alive": False}),
     "9112-9.3 keep-alive in HTTP/1.0": (
         get(b"/", b"Connection: Keep-Alive", version=b"1.0"),
-        {"keep_alive": True, "plain": False},
+        {"keep_alive": True, "default_framing": False},
     ),
     "9112-9.3 keep-alive on a second line": (
         get(b"/", b"Connection: foo", b"Connection: keep-alive", version=b"1.0"),
@@ -571,8 +573,8 @@ def test_a_refusal_does_not_wait_for_the_end_of_the_head() -> None:
 
 
 def test_a_repeated_head_is_parsed_once() -> None:
-    parser, raw = Parser(LIMITS), get(b"/a", b"X: y")
-    assert parser.parse(raw) is parser.parse(bytes(bytearray(raw)))
+    context, raw = ReactorContext(LIMITS, ()), get(b"/a", b"X: y")
+    assert context.find_request(raw) is context.find_request(bytes(bytearray(raw)))
 
 
 def test_heads_with_equal_fields_share_them() -> None:
@@ -649,51 +651,53 @@ def test_every_line_over_every_block_with_and_without_memo() -> None:
         assert read_whole(remembering, raw) == read_pieces(Parser(LIMITS), [raw]), raw
 
 
-def test_memos_are_bounded_in_entries() -> None:
-    parser = Parser(LIMITS)
-    first = parser.parse(get(b"/first"))
-    for number in range(MEMO_ENTRIES_MAX - 1):
-        parser.parse(get(b"/%d" % number))
-    assert parser.parse(get(b"/first")) is first
-    parser.parse(get(b"/one-too-many"))
-    assert parser.parse(get(b"/first")) is not first
+@pytest.fixture
+def context() -> ReactorContext:
+    return ReactorContext(LIMITS, ())
 
 
-def test_memos_of_blocks_are_bounded_in_entries() -> None:
+def test_requests_are_remembered_up_to_a_number(context: ReactorContext) -> None:
+    first = context.find_request(get(b"/first"))
+    for number in range(ENTRIES_MAX - 1):
+        context.find_request(get(b"/%d" % number))
+    assert context.find_request(get(b"/first")) is first
+    context.find_request(get(b"/one-too-many"))
+    assert context.find_request(get(b"/first")) is not first
+
+
+def test_blocks_are_remembered_up_to_a_number() -> None:
     parser = Parser(LIMITS)
     first = parser.parse(get(b"/", b"X: first")).headers
-    for number in range(MEMO_ENTRIES_MAX - 1):
+    for number in range(ENTRIES_MAX - 1):
         parser.parse(get(b"/", b"X: %d" % number))
     assert parser.parse(get(b"/b", b"X: first")).headers is first
     parser.parse(get(b"/", b"X: one-too-many"))
     assert parser.parse(get(b"/c", b"X: first")).headers is not first
 
 
-def test_long_heads_are_not_remembered() -> None:
-    parser = Parser(LIMITS)
-    filling = MEMO_KEY_BYTES_MAX - len(get(b"/", b"X: "))
+def test_long_heads_are_not_remembered(context: ReactorContext) -> None:
+    filling = KEY_BYTES_MAX - len(get(b"/", b"X: "))
     at_bound, past_it = (get(b"/", b"X: " + b"a" * (filling + more)) for more in (0, 1))
-    assert len(at_bound) == MEMO_KEY_BYTES_MAX
-    assert parser.parse(at_bound) is parser.parse(at_bound)
-    assert parser.parse(past_it) is not parser.parse(past_it)
+    assert len(at_bound) == KEY_BYTES_MAX
+    assert context.find_request(at_bound) is context.find_request(at_bound)
+    assert context.find_request(past_it) is not context.find_request(past_it)
 
 
 def test_long_blocks_are_not_remembered() -> None:
     parser = Parser(LIMITS)
-    past_it = b"X: " + b"a" * MEMO_KEY_BYTES_MAX
+    past_it = b"X: " + b"a" * KEY_BYTES_MAX
     assert parser.parse(get(b"/a", past_it)).headers is not parser.parse(get(b"/b", past_it)).headers
 
 
 @pytest.mark.parametrize("fields", [1, 8, 98])
-def test_memos_stay_small_whatever_clients_send(fields: int) -> None:
-    """Decoded fields take many times their bytes; with a memo for each reactor that adds up."""
-    parser = Parser(LIMITS)
+def test_memos_stay_small_whatever_clients_send(fields: int, context: ReactorContext) -> None:
+    """Decoded fields take many times their bytes, and each reactor has its memos."""
     tracemalloc.start()
     try:
-        for number in range(MEMO_ENTRIES_MAX):
+        for number in range(ENTRIES_MAX):
             lines = [b"%x:%d" % (index, number) for index in range(fields)]
-            filling = b"x" * (MEMO_KEY_BYTES_MAX - len(get(b"/", *lines, b"z:")))
-            parser.parse(get(b"/", *lines, b"z:" + filling))
+            filling = b"x" * (KEY_BYTES_MAX - len(get(b"/", *lines, b"z:")))
+            context.find_request(get(b"/", *lines, b"z:" + filling))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
