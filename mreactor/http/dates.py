@@ -46,13 +46,9 @@ def _seconds(match: re.Match[str]) -> int | None:
     day, month = int(match["day"]), MONTHS.index(match["month"]) + 1
     hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
     # Second 60 is a leap second. Unix time has none, so it becomes the next minute's first.
-    if (
-        year < 1
-        or hour > 23
-        or minute > 59
-        or second > 60
-        or not 1 <= day <= calendar.monthrange(year, month)[1]
-    ):
+    if year < 1 or not 1 <= day <= calendar.monthrange(year, month)[1]:
+        return None
+    if hour > 23 or minute > 59 or second > 60:
         return None
     return calendar.timegm((year, month, day, hour, minute, second))
 

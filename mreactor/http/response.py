@@ -53,7 +53,7 @@ class Response:
 
     Attributes:
         parts: body, media type, status, header fields; then the body again if the response is body-only (status 200,
-            no header fields, bytes), else None. One tuple is cheaper than attributes. See docs/decisions/055.
+            no header fields, bytes), else None. One tuple is cheaper than attributes. See docs/decisions/016.
 
     Raises:
         ValueError: a field name or value that cannot be sent, a status out of range, or JSON that is none (NaN).
@@ -177,9 +177,7 @@ def _has_content_type(fields: Fields) -> bool:
 
 def respond(result: Any) -> Response:
     """Return the response that a handler's return value stands for: itself, or its content with status 200."""
-    return (
-        result if type(result) is Response else result if isinstance(result, Response) else Response(result)
-    )
+    return result if isinstance(result, Response) else Response(result)
 
 
 def _encode_content(content: Content) -> tuple[Body, str]:

@@ -1,7 +1,7 @@
 """The records of the response cache.
 
-`CachedResponse`, `CachedRoute` and `RepeatedLogEntry` are exact tuples, because each request unpacks one. Each has one
-constructor here. The others are read once a second or less often.
+`CachedResponse`, `CachedRoute` and `RepeatedLogEntry` are exact tuples, because each request unpacks one. They are made
+only here. The other records are read once a second or less often.
 """
 
 from typing import Any, NamedTuple
@@ -31,11 +31,7 @@ type CachedRoute = tuple[
 
 
 class LogEntry(NamedTuple):
-    """What the access log says of one request.
-
-    Attributes:
-        content_length: the bytes of content sent.
-    """
+    """What the access log says of one request; `content_length` is that of the content sent."""
 
     head: RequestHead
     status: int
@@ -43,27 +39,14 @@ class LogEntry(NamedTuple):
 
 
 class CacheTicket(NamedTuple):
-    """Permission to cache a response, with what is booked for each hit.
-
-    Attributes:
-        counter: counts the requests that the response answers.
-        log_entry: None if the access log is off.
-    """
+    """Permission to cache a response, with what is booked for each hit. No log entry: the access log is off."""
 
     counter: RequestCounter
     log_entry: LogEntry | None
 
 
 class HitRecord(NamedTuple):
-    """What `ResponseCache.begin_second` books for a cached response.
-
-    Attributes:
-        hits: the two hit counts.
-        requests: the requests of each hit.
-        counter: counts requests.
-        bytes_in: the bytes received with each hit.
-        bytes_out: the bytes sent with each hit.
-    """
+    """What `ResponseCache.begin_second` books for a cached response: requests and bytes are those of each hit."""
 
     hits: list[int]
     requests: int

@@ -62,12 +62,7 @@ class Connection(StateMachine):
     # Events.
 
     def receive_data(self, data: bytes) -> bytes | None:
-        """Take bytes from the peer; `b""` means that it has shut its write side.
-
-        Returns:
-            a whole response that leaves the connection IDLE once it is sent: nothing else needs looking at.
-            None otherwise: look at `data_to_send`, `next_job`, `state` and `deadline`.
-        """
+        """Take bytes from the peer; `b""` means that it has shut its write side. Returns as `protocol.Connection`."""
         if self.state == IDLE:
             # The fast path. The reactors contain it as well, see docs/decisions/018.
             cache = self._context.cache

@@ -46,13 +46,10 @@ class Encoder:
             keep_alive: the connection persists.
         """
         is_11 = head is None or head.version == (1, 1)
-        connection = (
-            b""
-            if keep_alive and is_11
-            else b"Connection: keep-alive\r\n"
-            if keep_alive
-            else b"Connection: close\r\n"
-        )
+        if not keep_alive:
+            connection = b"Connection: close\r\n"
+        else:
+            connection = b"" if is_11 else b"Connection: keep-alive\r\n"
         start = (self._status_lines.get(status) or status_line(status)) + self.common_fields + fields
         encoded = start + encode_length(status, body, chunks=is_11) + connection + b"\r\n"
         if isinstance(body, bytes) and has_body(status) and (head is None or head.method != "HEAD"):

@@ -58,9 +58,8 @@ class Framing:
     __slots__ = ("chunked", "close", "content_length", "expects_continue", "headers", "host", "keep_alive")
 
     def __init__(self, fields: Fields, minor: int) -> None:
-        self.headers = Headers(
-            tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in fields)
-        )
+        decoded = ((name.decode("ascii"), value.decode("latin-1")) for name, value in fields)
+        self.headers = Headers(tuple(decoded))
         self.host = _host([value for name, value in fields if name == b"host"], minor)
         codings = [value for name, value in fields if name == b"transfer-encoding"]
         lengths = [value for name, value in fields if name == b"content-length"]
@@ -243,11 +242,8 @@ def _target(target: bytes, method: str) -> tuple[bytes, bytes, bytes]:
         return b"", match[1], match[2] or b""
     if match := ABSOLUTE_FORM.fullmatch(target):
         _check_host(match[1])
-        return (
-            match[1],
-            match[2] or (b"*" if method == "OPTIONS" and match[3] is None else b"/"),
-            match[3] or b"",
-        )
+        path = match[2] or (b"*" if method == "OPTIONS" and match[3] is None else b"/")
+        return match[1], path, match[3] or b""
     if target == b"*" and method == "OPTIONS":
         return b"", b"*", b""
     raise HTTPError(400, "The request target is malformed.")
