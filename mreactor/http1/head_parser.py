@@ -43,9 +43,9 @@ class RequestLine:
             raise HTTPError(400, "The request line is not METHOD SP TARGET SP HTTP/1.1.")
         method, self.target, major, minor = match.groups()
         if method == b"PRI":
-            raise HTTPError(400, "HTTP/2 is not spoken here.")
+            raise HTTPError(400, "HTTP/2 is not supported.")
         if major != b"1":
-            raise HTTPError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+            raise HTTPError(505, "Only HTTP/1.0 and HTTP/1.1 are supported.")
         self.minor = 0 if minor == b"0" else 1
         self.method = _method(method)
         self.authority, self.path, self.query = _target(self.target, self.method)
@@ -232,8 +232,8 @@ def _method(method: bytes) -> str:
         if name == known:
             return known
     if name in ("CONNECT", "TRACE"):
-        raise HTTPError(405, f"{name} is not served here.", (("Allow", ", ".join(METHODS)),))
-    raise HTTPError(501, "This method is not known here.")
+        raise HTTPError(405, f"The method {name} is not supported.", (("Allow", ", ".join(METHODS)),))
+    raise HTTPError(501, "This method is not supported.")
 
 
 def _target(target: bytes, method: str) -> tuple[bytes, bytes, bytes]:
@@ -300,7 +300,7 @@ def _chunked(codings: list[bytes], lengths: list[bytes], minor: int) -> bool:
     if len(codings) == 1 and coding == b"chunked":
         return True
     if len(codings) == 1 and IS_TOKEN.fullmatch(coding):
-        raise HTTPError(501, "The only transfer coding known here is chunked.")
+        raise HTTPError(501, "The only supported transfer coding is chunked.")
     raise HTTPError(400, "Transfer-Encoding is not exactly chunked.")
 
 
@@ -319,7 +319,7 @@ def _expectation(values: list[bytes], minor: int) -> bool:
     if not expectations or minor == 0:
         return False
     if expectations != {b"100-continue"}:
-        raise HTTPError(417, "The only expectation met here is 100-continue.")
+        raise HTTPError(417, "The only supported expectation is 100-continue.")
     return True
 
 

@@ -161,9 +161,11 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
     ),
     **{f"9110-9.3 {m}": (request(b"%b / HTTP/1.1" % m.encode()), {"method": m}) for m in
        ("HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")},
-    "9110-9.3.2 HEAD is not plain": (request(b"HEAD /a HTTP/1.1"), {"default_framing": False, "keep_alive": True}),
+    "9110-9.3.2 HEAD has no content": (request(b"HEAD /a HTTP/1.1"), {"default_framing": False, "keep_alive": True}),
     "9112-2.2 one empty line before": (b"\r\n" + get(), {"method": "GET", "headers": [("host", "a")]}),
-    "9112-2.3 minor version 0": (get(version=b"1.0"), {"version": (1, 0), "keep_alive": False, "default_framing": False}),
+    "9112-2.3 minor version 0": (
+        get(version=b"1.0"), {"version": (1, 0), "keep_alive": False, "default_framing": False}
+    ),
     "9110-2.5 later minor version counts as 1.1": (get(version=b"1.9"), {"version": (1, 1), "keep_alive": True}),
     "9112-3.2 no Host in HTTP/1.0": (get(version=b"1.0", host=b""), {"host": "", "headers": []}),
     "9112-3.2.1 origin-form with query": (
@@ -211,7 +213,9 @@ GOOD: dict[str, tuple[bytes, dict[str, Any]]] = {
     "3986-3.2.2 IPv6 with IPv4": (get(host=b"Host: [::ffff:1.2.3.4]\r\n"), {"host": "[::ffff:1.2.3.4]"}),
     "3986-3.2.2 a future address": (get(host=b"Host: [v1.x:y]\r\n"), {"host": "[v1.x:y]"}),
     "3986-3.2.2 sub-delims, underscore": (get(host=b"Host: a_b!$&'()*+,;=~\r\n"), {"host": "a_b!$&'()*+,;=~"}),
-    "9112-6.2 Content-Length": (post(b"Content-Length: 5"), {"content_length": 5, "has_body": True, "default_framing": True}),
+    "9112-6.2 Content-Length": (
+        post(b"Content-Length: 5"), {"content_length": 5, "has_body": True, "default_framing": True}
+    ),
     "9112-6.2 no white space": (post(b"content-length:5"), {"content_length": 5}),
     "9112-6.2 more white space": (post(b"Content-Length: \t 5 \t"), {"content_length": 5}),
     "9112-6.2 zero": (post(b"Content-Length: 0"), {"content_length": 0, "has_body": False}),
