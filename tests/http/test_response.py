@@ -107,13 +107,13 @@ def test_respond_takes_a_response_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("status", [-1, 0, 100, 101, 199, 600, 1000])
-def test_a_status_that_is_no_answer_is_refused(status: int) -> None:
+def test_a_status_that_is_no_response_is_refused(status: int) -> None:
     with pytest.raises(ValueError, match=str(status)):
         Response(None, status)
 
 
 @pytest.mark.parametrize("status", [200, 204, 299, 304, 404, 599])
-def test_a_status_that_is_an_answer_is_taken(status: int) -> None:
+def test_a_status_that_is_a_response_is_taken(status: int) -> None:
     assert Response(None, status).status == status
 
 
@@ -225,7 +225,7 @@ def test_other_values_are_sent_as_they_are(value: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FRAMING_FIELDS))
-def test_framing_is_the_servers_to_set(name: str) -> None:
+def test_only_the_server_sets_framing_fields(name: str) -> None:
     for spelling in (name, name.upper(), name.title()):
         with pytest.raises(ValueError, match="set by the server"):
             Response(None, headers={spelling: "1"})
@@ -274,7 +274,7 @@ class Label(str, Enum):  # noqa: UP042 - a StrEnum is a plain string when it is 
     __format__ = Enum.__format__
 
 
-def test_what_was_checked_is_what_is_sent() -> None:
+def test_the_checked_value_is_the_value_sent() -> None:
     assert encode_fields(Response("a", content_type=Label.A)) == b"Content-Type: text/a\r\n"
     fields = encode_fields(Response(None, headers={"X": Label.A}))
     assert fields == b"X: text/a\r\n"
@@ -317,7 +317,7 @@ def test_a_file_body_is_closed_once(tmp_path: Path) -> None:
     assert body.fd == -1
 
 
-# --- Changing an answer that was made. ---
+# --- Changing a response that was made. ---
 
 
 def test_what_is_set_later_is_sent() -> None:
@@ -360,7 +360,7 @@ def test_one_part_that_is_set_later_leaves_the_others(name: str, value: object) 
     ],
     ids=["empty", "bytes", "a type of its own", "json", "a status", "fields", "a stream"],
 )
-def test_which_responses_are_plain(response: Response, plain: tuple[bytes, str] | None) -> None:
+def test_which_responses_are_body_only(response: Response, plain: tuple[bytes, str] | None) -> None:
     assert (response.parts[4], response.content_type if plain else "") == (plain or (None, ""))
 
 

@@ -58,17 +58,17 @@ def say_all(connection: Connection) -> list[ReceivedResponse]:
     return read_responses(said)
 
 
-def answer_of(connection: Connection, data: bytes) -> bytes:
-    answer = connection.receive_data(data)
-    assert answer is not None
-    return answer
+def get_response(connection: Connection, data: bytes) -> bytes:
+    response = connection.receive_data(data)
+    assert response is not None
+    return response
 
 
 # How a connection gets into each of its states. (A fresh one is IDLE too, and treated apart below.)
 
 
 def idle(connection: Connection) -> None:
-    answer_of(connection, get("/hello/a"))
+    get_response(connection, get("/hello/a"))
 
 
 def head(connection: Connection) -> None:
@@ -84,7 +84,7 @@ def waiting(connection: Connection) -> None:
 
 
 def sending(connection: Connection) -> None:
-    connection.queue_remainder(answer_of(connection, get("/hello/a")), 7)
+    connection.queue_remainder(get_response(connection, get("/hello/a")), 7)
 
 
 def ready(connection: Connection) -> None:

@@ -44,13 +44,13 @@ def start_job(connection: Connection, target: str = "/slow") -> Job:
 
 
 def clear_up(connection: Connection) -> None:
-    """Closing what nobody waits for may take time as well, so it is a job."""
+    """Closing a stream may take time as well, so it is a job."""
     if (job := connection.next_job()) is not None:
         job.run()
 
 
 def take_all(connection: Connection, count: int = 1 << 30) -> bytes:
-    """Take what is pending, `count` bytes at a time."""
+    """Take all data to send, `count` bytes at a time."""
     taken = b""
     while output := connection.data_to_send():
         taken += take(connection, output, count)

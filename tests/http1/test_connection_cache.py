@@ -28,8 +28,6 @@ from tests.support.vectors import (
     post,
 )
 
-# The reply cache, and the memory of calls.
-
 
 def constant_service(made: list[str], status: int = 200) -> ReactorContext:
     """Its one route is constant, and says how often it was called."""
@@ -42,7 +40,7 @@ def constant_service(made: list[str], status: int = 200) -> ReactorContext:
 
 
 @pytest.mark.parametrize("vector", GOOD, ids=lambda vector: vector.name)
-def test_every_lane_gives_the_same_bytes(vector: Vector) -> None:
+def test_every_path_gives_the_same_bytes(vector: Vector) -> None:
     context = make_context()
     outputs = [without_dates(Talk(context, [vector.data]).output) for _ in range(4)]
     context.cache.close()  # from here on nothing comes from memory
@@ -74,7 +72,7 @@ def two(request: Request, name: str, other: str = "none") -> str:
         ("/{other}/{name}", "/a/b", two, b"'b' 'a'"),
     ],
 )
-def test_every_lane_calls_a_handler_with_its_parameters(
+def test_every_path_calls_a_handler_with_its_parameters(
     pattern: str, target: str, handler: Callable[..., str], text: bytes
 ) -> None:
     app = App()
@@ -86,13 +84,13 @@ def test_every_lane_calls_a_handler_with_its_parameters(
     for _ in range(3):
         talk.send(get(target))
         talk.send(post(target, b"body"))
-    assert [answer.body for answer in talk.answers()] == [text] * 6
+    assert [response.body for response in talk.responses()] == [text] * 6
     assert context.cache.routes
     assert context.cache.body_routes
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_an_answer_is_kept_for_a_second(count: int) -> None:
+def test_a_response_is_cached_for_a_second(count: int) -> None:
     made: list[str] = []
     context = constant_service(made)
     request = get("/") * count
@@ -140,7 +138,7 @@ def test_a_handler_that_computes_is_called_each_time() -> None:
         [get("/") + get("/boom")],
     ],
 )
-def test_a_constant_answer_leaves_nothing_to_a_computed_one_behind_it(before: list[bytes]) -> None:
+def test_a_constant_response_leaves_nothing_to_a_computed_one_behind_it(before: list[bytes]) -> None:
     calls = Calls()
     context = make_context(calls=calls)
     rest = get("/hello/a")[9:] if before[0].endswith(get("/hello/a")[:9]) else get("/hello/a")
@@ -151,7 +149,7 @@ def test_a_constant_answer_leaves_nothing_to_a_computed_one_behind_it(before: li
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
-def test_only_good_answers_are_kept(status: int) -> None:
+def test_only_good_responses_are_cached(status: int) -> None:
     made: list[str] = []
     context = constant_service(made, status)
     for _ in range(3):
@@ -161,7 +159,7 @@ def test_only_good_answers_are_kept(status: int) -> None:
 
 
 @pytest.mark.parametrize("data", [get("/", "Connection: close"), get("/", version="1.0")])
-def test_the_last_answer_of_a_connection_is_kept_apart(data: bytes) -> None:
+def test_the_last_response_of_a_connection_is_cached_apart(data: bytes) -> None:
     """It is given by the way that ends the connection, and never by the one that leaves it open."""
     made: list[str] = []
     context = constant_service(made)
@@ -173,30 +171,30 @@ def test_the_last_answer_of_a_connection_is_kept_apart(data: bytes) -> None:
     assert sum(counter[0] for counter in context.counters.requests.values()) == len(talks)
 
 
-def test_a_remembered_farewell_ends_the_connection_as_the_first_one_did() -> None:
+def test_a_cached_last_response_ends_the_connection_as_the_first_did() -> None:
     """At once: it has no body of which more could come, whatever the request before it had."""
     context = make_context()
     for body in (b"a", b"of another length"):
         talk = Talk(context, [post("/echo", body), get("/", "Connection: close")])
-        assert len(talk.answers()) == 2
+        assert len(talk.responses()) == 2
         assert talk.connection.state == CLOSED
     assert context.cache.closing_responses
 
 
-def test_what_is_refused_behind_a_kept_answer_is_not_kept_with_it() -> None:
+def test_a_refusal_behind_a_cached_response_is_not_cached_with_it() -> None:
     context = constant_service([])
     data = get("/") + b"bad\r\n\r\n"
     for _ in range(2):
-        assert [answer.status for answer in Talk(context, [data]).answers()] == [200, 400]
+        assert [response.status for response in Talk(context, [data]).responses()] == [200, 400]
     assert not context.cache.responses
     assert not context.cache.closing_responses
 
 
-def test_a_body_may_come_later_than_a_head_that_is_known() -> None:
+def test_the_body_of_a_known_head_may_come_later() -> None:
     context = make_context()
     whole = post("/echo", b"first")
     head = whole[: -len(b"first")]
-    assert [answer.body for answer in Talk(context, [whole, whole]).answers()] == [b"first"] * 2
+    assert [response.body for response in Talk(context, [whole, whole]).responses()] == [b"first"] * 2
     assert head in context.cache.body_routes
     for pieces in (
         [head, b"later"],
@@ -204,38 +202,38 @@ def test_a_body_may_come_later_than_a_head_that_is_known() -> None:
         [head + b"later" + get("/hello/a")],
         [head[:9], head[9:], b"later"],
     ):
-        assert Talk(context, pieces).answers()[0].body == b"later"
+        assert Talk(context, pieces).responses()[0].body == b"later"
     assert not Talk(context, [head]).output
 
 
-def test_a_known_head_is_told_from_one_that_is_longer() -> None:
+def test_a_known_head_differs_from_a_longer_one() -> None:
     """What is compared is all up to the empty line, not what the head happens to begin with."""
     context = make_context()
     Talk(context, [post("/echo", b"12345")])
     known = next(iter(context.cache.body_routes))
-    assert [answer.status for answer in Talk(context, [known[:-2] + b"Host: b\r\n\r\n12345"]).answers()] == [
-        400
-    ]
+    assert [
+        response.status for response in Talk(context, [known[:-2] + b"Host: b\r\n\r\n12345"]).responses()
+    ] == [400]
 
 
-def test_bytes_that_were_asked_before_may_be_a_body() -> None:
+def test_the_bytes_of_a_known_request_may_be_a_body() -> None:
     context = make_context()
     Talk(context, [get("/"), get("/hello/a")])
     for known in (get("/"), get("/hello/a")):
         whole = post("/echo", known)
         talk = Talk(context, [whole[: -len(known)], known])
-        assert [answer.body for answer in talk.answers()] == [known]
+        assert [response.body for response in talk.responses()] == [known]
 
 
-def test_bytes_that_were_asked_before_may_be_the_rest_of_a_head() -> None:
+def test_the_bytes_of_a_known_request_may_be_the_rest_of_a_head() -> None:
     context = make_context()
     Talk(context, [get("/"), get("/hello/a")])
     for known in (get("/"), get("/hello/a")):
         talk = Talk(context, [b"GET /nothing HTTP/1.1\r\nHost: b\r\nX: ", known])
-        assert [answer.status for answer in talk.answers()] == [400]  # "Host: a" is its second Host
+        assert [response.status for response in talk.responses()] == [400]  # "Host: a" is its second Host
 
 
-def test_the_memory_has_bounds_in_entries() -> None:
+def test_the_cache_is_bounded_in_entries() -> None:
     context = make_context()
     talk = Talk(context)
     for number in range(cache.ENTRIES_MAX + 10):
@@ -246,7 +244,7 @@ def test_the_memory_has_bounds_in_entries() -> None:
     assert talk.send(get("/hello/new")).endswith(b"new!")
 
 
-def test_the_memory_has_bounds_in_bytes() -> None:
+def test_the_cache_is_bounded_in_bytes() -> None:
     context = serve(lambda request: "x" * 60_000, constant=True)
     talk = Talk(context)
     for number in range(200):
@@ -263,7 +261,7 @@ def test_the_memory_has_bounds_in_bytes() -> None:
         (cache.RESPONSE_BYTES_MAX, 10, False),
     ],
 )
-def test_large_ones_are_not_kept(size: int, padding: int, is_kept: bool) -> None:
+def test_large_responses_are_not_cached(size: int, padding: int, is_kept: bool) -> None:
     app = App()
     app.get("/", constant=True)(lambda request: "x" * size)
     context = ReactorContext(Limits(), app.routes)
@@ -271,7 +269,7 @@ def test_large_ones_are_not_kept(size: int, padding: int, is_kept: bool) -> None
     assert bool(context.cache.responses) == is_kept
 
 
-def test_a_draining_server_remembers_nothing() -> None:
+def test_a_draining_server_caches_nothing() -> None:
     calls = Calls()
     context = make_context(calls=calls)
     talk = Talk(context, [get("/"), get("/hello/a")])
@@ -287,7 +285,7 @@ def test_a_draining_server_remembers_nothing() -> None:
     assert not context.cache.responses
 
 
-def test_a_remembered_call_may_come_to_another_result(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cached_route_may_give_another_result(caplog: pytest.LogCaptureFixture) -> None:
     fd, file = open_descriptor()
     results: list[Any] = [
         "first", "second", {"a": 1}, Response("no", 403), None, iter(["a", "b"]), file, ZeroDivisionError(), "last",
@@ -301,20 +299,20 @@ def test_a_remembered_call_may_come_to_another_result(caplog: pytest.LogCaptureF
 
     context = serve(handler)
     talk = Talk(context)
-    answers: list[ReceivedResponse] = []
+    responses: list[ReceivedResponse] = []
     for _ in range(9):
         read = read_response(talk.send(get("/")))
         assert read is not None
-        answers.append(read[0])
-    assert [a.status for a in answers] == [200, 200, 200, 403, 200, 200, 200, 500, 200]
-    assert [a.text for a in answers[:6]] == ["first", "second", '{"a":1}', "no", "", "ab"]
-    assert answers[-1].text == "last"
+        responses.append(read[0])
+    assert [a.status for a in responses] == [200, 200, 200, 403, 200, 200, 200, 500, 200]
+    assert [a.text for a in responses[:6]] == ["first", "second", '{"a":1}', "no", "", "ab"]
+    assert responses[-1].text == "last"
     assert not is_open(fd)
     assert context.cache.routes
     assert talk.connection.state == IDLE
 
 
-def test_a_remembered_call_gets_a_request_of_its_own() -> None:
+def test_a_cached_route_gets_a_new_request_each_time() -> None:
     seen: list[Request] = []
 
     def handler(request: Request) -> str:
@@ -370,13 +368,13 @@ class Restless(Response):
 
 @pytest.mark.parametrize("blocking", [False, True])
 def test_length_and_content_agree_whatever_becomes_of_a_response(blocking: bool) -> None:
-    """What would be left of a longer body would be taken for the beginning of the next answer."""
+    """What would be left of a longer body would be taken for the beginning of the next response."""
     talk = Talk(serve(lambda request: Restless(b"", 201), blocking=blocking), [get("/"), get("/")])
-    assert [answer.body for answer in talk.answers()] == [b"x", b"x"]
+    assert [response.body for response in talk.responses()] == [b"x", b"x"]
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-def test_an_answer_may_be_changed_after_it_was_made(blocking: bool) -> None:
+def test_a_response_may_be_changed_after_it_was_made(blocking: bool) -> None:
     def handler(request: Request) -> Response:
         response = Response("gone")
         response.status = 410
@@ -385,5 +383,5 @@ def test_an_answer_may_be_changed_after_it_was_made(blocking: bool) -> None:
 
     context = serve(handler, blocking=blocking)
     for _ in range(2):  # the long way, and a known call
-        (answer,) = Talk(context, [get("/")]).answers()
+        (answer,) = Talk(context, [get("/")]).responses()
         assert (answer.status, answer.headers["x-why"]) == (410, "sold")

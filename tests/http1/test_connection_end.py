@@ -24,8 +24,8 @@ from tests.http1.states import (
     NOW,
     REFUSED,
     TIMES,
-    answer_of,
     each_state,
+    get_response,
     in_state,
     say_all,
     start,
@@ -54,9 +54,9 @@ def test_half_close(state: int, statuses: list[int]) -> None:
     connection = talk.connection
     requests = {IDLE: b"", HEAD: HALF_HEAD, BODY: HALF_BODY, WAITING: get("/slow"), SENDING: get("/hello/a")}
     requests |= {READY: HUNDRED, LINGERING: REFUSED, CLOSED: b""}
-    answer = connection.receive_data(requests[state]) if requests[state] else None
-    if answer is not None:
-        connection.queue_remainder(answer, 0)
+    response = connection.receive_data(requests[state]) if requests[state] else None
+    if response is not None:
+        connection.queue_remainder(response, 0)
     if state in (READY, LINGERING):
         talk.output += bytes(connection.data_to_send())
         connection.data_sent(len(connection.data_to_send()))
@@ -66,7 +66,7 @@ def test_half_close(state: int, statuses: list[int]) -> None:
     connection.receive_data(b"")
     connection.receive_data(b"")
     talk.go_on()
-    assert [answer.status for answer in talk.answers()] == statuses
+    assert [response.status for response in talk.responses()] == statuses
     assert connection.state == CLOSED
 
 
@@ -75,7 +75,7 @@ def test_half_close_within_pipelined_requests() -> None:
     talk.connection.receive_data(HUNDRED + HALF_HEAD)
     talk.connection.receive_data(b"")
     talk.go_on()
-    assert [answer.status for answer in talk.answers()] == [200] * 100 + [400]
+    assert [response.status for response in talk.responses()] == [200] * 100 + [400]
     assert talk.connection.state == CLOSED
 
 
@@ -93,7 +93,7 @@ def test_half_close_before_the_body_that_the_client_was_told_to_send() -> None:
     talk = Talk(make_context(TIMES), [post("/echo", b"x", "Expect: 100-continue")[:-1]])
     assert talk.output == CONTINUE
     talk.end()
-    assert [answer.status for answer in talk.answers()] == [100, 400]
+    assert [response.status for response in talk.responses()] == [100, 400]
     assert talk.connection.state == CLOSED
 
 
@@ -102,7 +102,7 @@ def test_half_close_before_the_body_that_the_client_was_told_to_send() -> None:
 
 def test_a_connection_that_is_idle_for_long_is_closed_at_once() -> None:
     context, connection = in_state(IDLE)
-    answer_of(connection, get("/nothing"))
+    get_response(connection, get("/nothing"))
     context.begin_round(NOW + DRAIN_GRACE_SECONDS + 0.1)
     context.drain()
     connection.drain()
@@ -113,14 +113,14 @@ def test_a_connection_that_is_idle_for_long_is_closed_at_once() -> None:
 def test_a_request_may_be_on_its_way_to_a_draining_server(requests: tuple[bytes, ...]) -> None:
     context, connection = start()
     for request in requests:
-        answer_of(connection, request)
+        get_response(connection, request)
     context.drain()
     connection.drain()
     assert connection.state == IDLE
     assert connection.deadline == NOW + DRAIN_GRACE_SECONDS
     assert connection.receive_data(get("/")) is None
-    (answer,) = say_all(connection)
-    assert (answer.text, answer.says_close) == ("root", True)
+    (response,) = say_all(connection)
+    assert (response.text, response.says_close) == ("root", True)
     assert connection.state == LINGERING
 
 
@@ -128,7 +128,7 @@ def test_a_request_may_be_on_its_way_to_a_draining_server(requests: tuple[bytes,
 def test_the_grace_of_a_draining_server_ends(requests: tuple[bytes, ...]) -> None:
     context, connection = start()
     for request in requests:
-        answer_of(connection, request)
+        get_response(connection, request)
     context.drain()
     connection.drain()
     context.begin_round(NOW + DRAIN_GRACE_SECONDS)
@@ -144,7 +144,7 @@ def test_the_grace_of_a_draining_server_ends(requests: tuple[bytes, ...]) -> Non
         (WAITING, b"", "slow"),
     ],
 )
-def test_what_has_begun_is_answered_and_is_the_last(state: int, rest: bytes, text: str) -> None:
+def test_a_request_that_has_begun_is_the_last(state: int, rest: bytes, text: str) -> None:
     context, connection = in_state(state)
     context.drain()
     connection.drain()
@@ -154,14 +154,14 @@ def test_what_has_begun_is_answered_and_is_the_last(state: int, rest: bytes, tex
     if (job := connection.next_job()) is not None:
         job.run()
         connection.job_done(job)
-    (answer,) = say_all(connection)
-    assert (answer.status, answer.text, answer.says_close) == (200, text, True)
+    (response,) = say_all(connection)
+    assert (response.status, response.text, response.says_close) == (200, text, True)
     assert connection.state == LINGERING
     connection.receive_data(b"")
     assert connection.state == CLOSED
 
 
-def test_an_answer_on_its_way_is_finished() -> None:
+def test_a_response_on_its_way_is_finished() -> None:
     context, connection = in_state(SENDING)
     rest = bytes(connection.data_to_send())
     context.drain()
@@ -181,17 +181,17 @@ def test_every_request_that_was_received_is_answered(count: int, state: int) -> 
     talk = Talk(context)
     connection = talk.connection
     requests = b"".join(get(f"/hello/{n}") for n in range(count))
-    if state == SENDING and (answer := connection.receive_data(requests)) is not None:
-        connection.queue_remainder(answer, 0)
+    if state == SENDING and (response := connection.receive_data(requests)) is not None:
+        connection.queue_remainder(response, 0)
     context.drain()
     connection.drain()
     talk.send(requests if state == IDLE else b"")
-    assert [answer.text for answer in talk.answers()] == [f"Hello, {n}!" for n in range(count)]
+    assert [response.text for response in talk.responses()] == [f"Hello, {n}!" for n in range(count)]
     if (
         not talk.has_ended
-    ):  # the last answer was made before the drain began, and could not say that it is the last
+    ):  # the last response was made before the drain began, and could not say that it is the last
         talk.send(get("/"))
-    assert talk.answers()[-1].says_close
+    assert talk.responses()[-1].says_close
     assert talk.has_ended
 
 
@@ -203,7 +203,7 @@ def test_half_a_request_behind_the_last_is_awaited(at: int) -> None:
     talk.connection.drain()
     talk.send(get("/hello/a") + get("/hello/b")[:at])
     talk.send(get("/hello/b")[at:])
-    assert [answer.says_close for answer in talk.answers()] == [False, True]
+    assert [response.says_close for response in talk.responses()] == [False, True]
     assert talk.has_ended
 
 
@@ -248,7 +248,7 @@ def test_an_abort_ends_everything(state: int) -> None:
     assert connection.next_job() is None
 
 
-def test_what_comes_after_the_end_is_nothing_to_it() -> None:
+def test_events_after_the_end_change_nothing() -> None:
     context, connection = in_state(CLOSED)
     assert connection.receive_data(get("/")) is None
     connection.receive_data(b"")
@@ -265,8 +265,8 @@ def test_nothing_is_said_after_a_refusal(late: bytes) -> None:
     calls = Calls()
     _, connection = start(calls)
     connection.receive_data(REFUSED)
-    connection.receive_data(late)  # while the answer is owed
-    assert [answer.status for answer in say_all(connection)] == [400]
+    connection.receive_data(late)  # while the response is being sent
+    assert [response.status for response in say_all(connection)] == [400]
     assert connection.state == LINGERING
     connection.receive_data(late)
     assert not connection.data_to_send()
@@ -284,7 +284,7 @@ def test_nothing_is_said_after_a_refusal(late: bytes) -> None:
         (post("/nothing", b"body", "Expect: 100-continue")[:-4], True),
     ],
 )
-def test_it_lingers_only_where_bytes_may_be_on_their_way(data: bytes, lingers: bool) -> None:
+def test_it_lingers_only_if_bytes_may_be_on_their_way(data: bytes, lingers: bool) -> None:
     _, connection = start()
     connection.receive_data(data)
     say_all(connection)

@@ -73,8 +73,8 @@ def test_a_job_that_was_refused_is_answered_with_the_refusal() -> None:
     job = start_job(connection)
     job.error = HTTPError(503, "Too many requests are waiting.")
     connection.job_done(job)
-    (answer,) = read_responses(take_all(connection))
-    assert answer.status == 503
+    (response,) = read_responses(take_all(connection))
+    assert response.status == 503
     assert connection.state == IDLE
 
 
@@ -113,7 +113,7 @@ def test_a_blocking_stream_fetches_each_part_in_a_job_of_its_own() -> None:
 
 
 def test_a_stream_that_has_begun_persists_while_the_server_drains() -> None:
-    """Its head has said so. The next answer is the one that says `close`."""
+    """Its head has said so. The next response is the one that says `close`."""
     context = make_context()
     connection = Connection(context, PEER)
     first = start_job(connection, "/slow/stream/3")

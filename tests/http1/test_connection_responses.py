@@ -26,17 +26,17 @@ from tests.support.vectors import (
 # Short writes.
 
 
-def test_an_answer_cut_at_every_offset() -> None:
+def test_a_response_cut_at_every_offset() -> None:
     context = make_context()
     for at in range(len(Talk(context, [get("/hello/a")]).output)):
         connection = Connection(context, PEER)
-        answer = connection.receive_data(get("/hello/a"))
-        assert answer is not None
-        connection.queue_remainder(answer, at)
+        response = connection.receive_data(get("/hello/a"))
+        assert response is not None
+        connection.queue_remainder(response, at)
         assert connection.state == SENDING
-        assert bytes(connection.data_to_send()) == answer[at:]
-        for position in range(at, len(answer)):
-            assert bytes(connection.data_to_send()) == answer[position:]
+        assert bytes(connection.data_to_send()) == response[at:]
+        for position in range(at, len(response)):
+            assert bytes(connection.data_to_send()) == response[position:]
             connection.data_sent(1)
         assert connection.state == IDLE
         assert not connection.data_to_send()
@@ -46,8 +46,8 @@ def test_an_answer_cut_at_every_offset() -> None:
 def test_a_file_is_taken_in_pieces(count: int) -> None:
     connection = connect()
     connection.receive_data(get("/file"))
-    (answer,) = read_responses(take_all(connection, count))
-    assert answer.body == Path(FILE).read_bytes()
+    (response,) = read_responses(take_all(connection, count))
+    assert response.body == Path(FILE).read_bytes()
     assert connection.state == IDLE
 
 
@@ -69,9 +69,9 @@ def test_nothing_taken_changes_nothing() -> None:
 
 def test_each_part_is_a_chunk_and_an_empty_one_is_none() -> None:
     talk = Talk(make_context(), [get("/stream/3")])
-    (answer,) = talk.answers()
-    assert answer.headers["transfer-encoding"] == "chunked"
-    assert answer.chunks == (b"part 0;", b"part 2;")
+    (response,) = talk.responses()
+    assert response.headers["transfer-encoding"] == "chunked"
+    assert response.chunks == (b"part 0;", b"part 2;")
 
 
 def test_a_part_is_fetched_when_the_one_before_is_gone() -> None:
@@ -95,7 +95,7 @@ def test_a_part_is_fetched_when_the_one_before_is_gone() -> None:
 
 
 @pytest.mark.parametrize("how", ["iterator", "list iterator", "tuple", "bytearrays", "memoryviews"])
-def test_what_can_be_streamed(how: str) -> None:
+def test_streams_of_each_type(how: str) -> None:
     content = {
         "iterator": lambda: map(str, range(3)),
         "list iterator": lambda: iter(["0", b"1", "2"]),
@@ -103,8 +103,8 @@ def test_what_can_be_streamed(how: str) -> None:
         "bytearrays": lambda: iter([bytearray(b"0"), bytearray(b"12")]),
         "memoryviews": lambda: iter([memoryview(b"01"), memoryview(b"2")]),
     }[how]
-    (answer,) = Talk(serve(lambda request: content()), [get("/")]).answers()
-    assert answer.body == b"012"
+    (response,) = Talk(serve(lambda request: content()), [get("/")]).responses()
+    assert response.body == b"012"
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_a_stream_is_closed_unread_where_only_its_head_is_wanted() -> None:
             self.is_closed = True
 
     content = Parts()
-    (answer,) = Talk(serve(lambda request: content), [get("/", method="HEAD")]).answers("HEAD")
-    assert answer.status == 200
+    (response,) = Talk(serve(lambda request: content), [get("/", method="HEAD")]).responses("HEAD")
+    assert response.status == 200
     assert not begun
     assert content.is_closed
 
@@ -193,14 +193,14 @@ def test_a_stream_is_closed_unread_where_only_its_head_is_wanted() -> None:
 
 
 @pytest.mark.parametrize(("method", "is_file"), [("GET", True), ("HEAD", True), ("GET", False)])
-def test_it_is_known_that_a_file_follows_its_head(method: str, is_file: bool) -> None:
+def test_more_follows_the_head_of_a_file(method: str, is_file: bool) -> None:
     """The kernel waits with a head for its file; with anything else it must not, since nothing would come."""
     _, file = open_descriptor()
     connection = Connection(serve(lambda request: file if is_file else "text"), PEER)
-    answer = connection.receive_data(get("/", method=method))
+    response = connection.receive_data(get("/", method=method))
     follows = is_file and method == "GET"
     assert connection.more_follows == follows
-    assert (answer is None) == follows
+    assert (response is None) == follows
     if follows:
         connection.data_sent(len(connection.data_to_send()))
         connection.data_sent(50)
@@ -212,8 +212,8 @@ def test_it_is_known_that_a_file_follows_its_head(method: str, is_file: bool) ->
 def test_a_part_of_a_file(blocking: bool) -> None:
     fd, file = open_descriptor()
     talk = Talk(serve(lambda request: file, blocking=blocking), [get("/")], write_max=7)
-    (answer,) = talk.answers()
-    assert answer.body == Path(FILE).read_bytes()[10:60]
+    (response,) = talk.responses()
+    assert response.body == Path(FILE).read_bytes()[10:60]
     assert talk.connection.state == IDLE
     assert not is_open(fd), "the connection closes it when it is sent"
 
@@ -233,7 +233,7 @@ def test_a_file_is_closed_with_its_connection(taken: int) -> None:
 def test_a_file_that_is_not_wanted_is_closed(method: str, status: int) -> None:
     fd, file = open_descriptor()
     talk = Talk(serve(lambda request: Response(file, status)), [get("/", method=method)])
-    assert talk.answers(method)[0].status == status
+    assert talk.responses(method)[0].status == status
     assert not is_open(fd)
 
 
@@ -241,7 +241,7 @@ def test_an_empty_file() -> None:
     fd, file = open_descriptor()
     file.remaining = 0
     talk = Talk(serve(lambda request: file), [get("/")])
-    assert talk.answers()[0].headers["content-length"] == "0"
+    assert talk.responses()[0].headers["content-length"] == "0"
     assert talk.connection.state == IDLE
     assert not is_open(fd)
 
@@ -259,8 +259,8 @@ def test_a_refusal_of_head_has_no_content(data: bytes, status: int) -> None:
     """RFC 9110 section 9.3.2: the Content-Length is that of the page, which is left out."""
     talk = Talk(make_context(), [data])
     talk.end()
-    (answer,) = talk.answers("HEAD")
-    assert (answer.status, answer.headers["connection"]) == (status, "close")
+    (response,) = talk.responses("HEAD")
+    assert (response.status, response.headers["connection"]) == (status, "close")
     assert talk.output.endswith(b"\r\n\r\n")
 
 
@@ -301,7 +301,7 @@ def test_a_handler_that_raises(
     talk = Talk(context)
     for _ in range(3):  # on one connection, which stays usable
         talk.send(get("/"))
-    assert [answer.status for answer in talk.answers()] == [status] * 3
+    assert [response.status for response in talk.responses()] == [status] * 3
     assert talk.connection.state == IDLE
     assert (caplog.text != "") == (status == 500)
     assert context.counters.errors.get("handler", 0) == (3 if status == 500 else 0)
@@ -312,7 +312,7 @@ def test_a_handler_that_raises(
 @pytest.mark.parametrize("result", [5, object(), 1.5, "\ud800", {"a": float("nan")}, {"a": object()}, True])
 def test_a_handler_that_returns_what_cannot_be_sent(result: object, blocking: bool) -> None:
     talk = Talk(serve(lambda request: result, blocking=blocking), [get("/"), get("/")])
-    assert [answer.status for answer in talk.answers()] == [500, 500]
+    assert [response.status for response in talk.responses()] == [500, 500]
     assert talk.connection.state == IDLE
 
 
@@ -320,13 +320,13 @@ def test_the_reason_of_an_error_is_text_and_no_html() -> None:
     def handler(request: Request) -> str:
         raise HTTPError(400, "<script>alert(1)</script>")
 
-    (answer,) = Talk(serve(handler), [get("/")]).answers()
-    assert b"<script>" not in answer.body
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    (response,) = Talk(serve(handler), [get("/")]).responses()
+    assert b"<script>" not in response.body
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_what_went_wrong_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    (answer,) = Talk(make_context(), [get("/boom?secret")]).answers()
-    assert b"boom" not in answer.body
+def test_a_failure_is_logged_and_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    (response,) = Talk(make_context(), [get("/boom?secret")]).responses()
+    assert b"boom" not in response.body
     assert "GET /boom" in caplog.text
     assert "ZeroDivisionError: boom" in caplog.text

@@ -27,8 +27,8 @@ from tests.http1.states import (
     PEER,
     TIMES,
     WAYS,
-    answer_of,
     each_state,
+    get_response,
     head,
     in_state,
     say_all,
@@ -39,7 +39,7 @@ from tests.support.vectors import LIMITS, VECTORS, Talk, get, make_context, post
 # The table.
 
 
-def test_the_table_knows_every_state() -> None:
+def test_the_table_has_every_state() -> None:
     assert NEXT_STATES.keys() == set(State)
     assert NEXT_STATES[CLOSED] == frozenset()
     assert all(CLOSED in ways for state, ways in NEXT_STATES.items() if state != CLOSED)
@@ -57,7 +57,7 @@ class Recorder(Connection):
 
 
 @pytest.mark.slow
-def test_every_way_in_the_table_is_gone_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_transition_in_the_table_happens_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.vectors.Connection", Recorder)
     Recorder.seen.clear()
     for vector in VECTORS:
@@ -82,20 +82,20 @@ def go_out_of_the_way() -> None:
             connection.abort()
 
 
-def test_a_way_that_is_not_in_the_table_is_a_bug() -> None:
+def test_a_transition_that_is_not_in_the_table_is_a_bug() -> None:
     _, connection = in_state(CLOSED)
     with pytest.raises(AssertionError, match="CLOSED"):
         connection.queue_remainder(b"x", 0)
 
 
 @each_state
-def test_when_bytes_are_welcome(state: int) -> None:
+def test_when_the_connection_wants_bytes(state: int) -> None:
     _, connection = in_state(state)
     assert connection.wants_read == (state in (IDLE, HEAD, BODY, LINGERING))
 
 
 @each_state
-def test_what_is_pending(state: int) -> None:
+def test_when_there_is_data_to_send(state: int) -> None:
     _, connection = in_state(state)
     assert bool(connection.data_to_send()) == (state == SENDING)
 
@@ -128,7 +128,7 @@ def test_each_state_has_its_deadline(state: int, seconds: float) -> None:
     assert connection.deadline == pytest.approx(NOW + seconds, abs=1e-6)
 
 
-def test_a_fresh_connection_has_as_long_as_a_head_may_take() -> None:
+def test_a_new_connection_has_as_long_as_a_head_may_take() -> None:
     context, connection = start()
     fresh = connection.deadline
     assert fresh == pytest.approx(NOW + 10, abs=1e-6)
@@ -163,14 +163,14 @@ def test_past_its_deadline(state: int, statuses: list[int], after: int, kind: st
     context, connection = in_state(state)
     context.begin_round(connection.deadline)
     connection.handle_timeout(context.now)
-    answers = say_all(connection)
-    assert [answer.status for answer in answers] == statuses
-    assert all(answer.says_close for answer in answers)
+    responses = say_all(connection)
+    assert [response.status for response in responses] == statuses
+    assert all(response.says_close for response in responses)
     assert connection.state == after
     assert context.counters.timeouts == {kind: 1}
 
 
-def test_a_fresh_connection_that_says_nothing_is_late_with_its_head() -> None:
+def test_a_new_connection_that_says_nothing_is_late_with_its_head() -> None:
     context, connection = start()
     context.begin_round(connection.deadline)
     connection.handle_timeout(context.now)
@@ -187,7 +187,7 @@ def test_a_second_head_has_its_full_time_where_idling_lasts_as_long() -> None:
     assert connection.deadline == NOW + 19
 
 
-def test_who_has_just_fallen_idle_has_a_moment_when_the_server_drains() -> None:
+def test_a_connection_that_has_just_fallen_idle_has_a_moment_when_the_server_drains() -> None:
     context, connection = in_state(SENDING)
     context.drain()
     connection.data_sent(len(bytes(connection.data_to_send())))
@@ -204,7 +204,7 @@ def test_a_head_has_an_absolute_deadline() -> None:
         assert connection.deadline == pytest.approx(NOW + 10, abs=1e-6)
 
 
-def test_the_head_after_an_answer_has_a_deadline_of_its_own() -> None:
+def test_the_head_after_a_response_has_a_deadline_of_its_own() -> None:
     context, connection = in_state(IDLE)
     context.begin_round(NOW + 60)
     head(connection)
@@ -232,7 +232,7 @@ def test_a_fast_body_may_not_stall_for_what_its_rate_has_saved() -> None:
     assert connection.deadline == NOW + 20
     context.begin_round(NOW + 20)
     connection.handle_timeout(NOW + 20)
-    assert [answer.status for answer in say_all(connection)] == [408]
+    assert [response.status for response in say_all(connection)] == [408]
 
 
 def test_framing_does_not_count_towards_the_rate() -> None:
@@ -266,19 +266,19 @@ def test_a_peer_must_keep_up_taking(at: float, taken: int, deadline: float) -> N
     assert connection.deadline == pytest.approx(NOW + deadline)
 
 
-def test_each_answer_is_sent_in_a_time_of_its_own() -> None:
+def test_each_response_is_sent_in_a_time_of_its_own() -> None:
     context, connection = in_state(SENDING)
     context.begin_round(NOW + 29)
     connection.data_sent(len(connection.data_to_send()))
-    connection.queue_remainder(answer_of(connection, get("/hello/a")), 1)
+    connection.queue_remainder(get_response(connection, get("/hello/a")), 1)
     assert connection.deadline == NOW + 59
 
 
-def test_each_answer_puts_off_the_idle_deadline() -> None:
+def test_each_response_puts_off_the_idle_deadline() -> None:
     context, connection = in_state(IDLE)
     for target in ("/hello/a", "/", "/", "/hello/a", "/nothing", "/boom"):
         context.begin_round(context.now + 50)
-        answer_of(connection, get(target))
+        get_response(connection, get(target))
         assert connection.deadline == context.now + 75
 
 

@@ -1,4 +1,4 @@
-"""What the connections of a reactor share: the present second, what is known of it, and the encoding of answers."""
+"""What the connections of a reactor share: the present second, what is known of it, and the encoding of responses."""
 
 import gc
 import time
@@ -29,7 +29,7 @@ def head(line: str = "GET / HTTP/1.1") -> RequestHead:
 
 
 def remember(context: ReactorContext) -> None:
-    """Let a context keep an answer, and the way to another."""
+    """Let a context cache a response and a route."""
     request = context.route(head())
     context.cache.store_response(b"a", b"response", request, 1, CacheTicket([0], None))
     context.cache.store_route(b"b", request)
@@ -53,14 +53,14 @@ def test_a_round_sets_the_time_and_the_idle_deadline() -> None:
 def test_the_next_second_begins_with_the_clock_on_the_wall(
     context: ReactorContext, monkeypatch: pytest.MonkeyPatch, wall: float, rest: float
 ) -> None:
-    """The Date of an answer is then never more than a round late."""
+    """The Date of a response is then never more than a round late."""
     monkeypatch.setattr(time, "time", lambda: wall)
     context.begin_second(50.0)
     assert context.next_second == 50.0 + rest
     assert context.encoder.common_fields == b"Server: mreactor\r\nDate: %b\r\n" % format_date(wall).encode()
 
 
-def test_a_new_service_knows_the_time() -> None:
+def test_a_new_context_knows_the_time() -> None:
     before = time.monotonic()
     context = ReactorContext(Limits(), ())
     assert before <= context.now <= time.monotonic()
@@ -68,7 +68,7 @@ def test_a_new_service_knows_the_time() -> None:
     assert context.idle_deadline == context.now + context.limits.keepalive_seconds
 
 
-def test_a_new_second_forgets_the_answers_of_the_last(context: ReactorContext) -> None:
+def test_a_new_second_forgets_the_responses_of_the_last(context: ReactorContext) -> None:
     remember(context)
     assert (list(context.cache.responses), list(context.cache.routes)) == ([b"a"], [b"b"])
     context.begin_second(context.now)
@@ -76,7 +76,7 @@ def test_a_new_second_forgets_the_answers_of_the_last(context: ReactorContext) -
     assert not context.cache.routes
 
 
-def test_a_new_second_changes_the_date_of_all_answers(
+def test_a_new_second_changes_the_date_of_all_responses(
     context: ReactorContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for wall in (1000.0, 1001.0, 2000.0):
@@ -102,14 +102,14 @@ def test_the_access_log_turns_with_the_second(monkeypatch: pytest.MonkeyPatch) -
     assert Access.seconds == [1000.5]
 
 
-def test_a_draining_server_answers_nothing_from_memory(context: ReactorContext) -> None:
-    """Each answer then says that it is the last."""
+def test_a_draining_server_sends_nothing_from_memory(context: ReactorContext) -> None:
+    """Each response then says that it is the last."""
     remember(context)
-    answers, calls = context.cache.responses, context.cache.routes
+    responses, calls = context.cache.responses, context.cache.routes
     context.drain()
     remember(context)
     assert context.draining
-    assert not answers
+    assert not responses
     assert not calls
     assert not context.cache.responses
     assert not context.cache.routes
@@ -119,13 +119,13 @@ def test_a_draining_server_answers_nothing_from_memory(context: ReactorContext) 
 
 
 def plain(context: ReactorContext, content: bytes, content_type: str) -> bytes:
-    """An answer by the short way, as connections write it."""
+    """A response by the head cache, as connections write it."""
     return context.head_cache[content_type][len(content)] + content
 
 
-def lines(answer: bytes) -> list[bytes]:
-    """The lines of an answer's head, but for those that every answer has."""
-    found = answer.partition(b"\r\n\r\n")[0].split(b"\r\n")
+def lines(response: bytes) -> list[bytes]:
+    """The lines of a response's head, but for those that every response has."""
+    found = response.partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert found[1] == b"Server: mreactor"
     assert found[2].startswith(b"Date: ")
     return found[:1] + found[3:]
@@ -133,7 +133,7 @@ def lines(answer: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("content", [b"", b"a", "h\xe9".encode(), b"x" * 100_000, b"\r\n\r\n%d%b"])
 @pytest.mark.parametrize("content_type", [TEXT, HTML, JSON, BINARY, "", 'text/plain; charset="\xe9%s%d"'])
-def test_the_short_way_and_the_long_way_give_the_same_bytes(
+def test_head_cache_and_encoder_give_the_same_bytes(
     context: ReactorContext, content: bytes, content_type: str
 ) -> None:
     response = Response(content or None, content_type=content_type)
@@ -146,9 +146,9 @@ def test_a_head_is_kept_for_each_type_and_length(context: ReactorContext) -> Non
     for _ in range(2):
         for content_type in (TEXT, HTML, TEXT):
             for content in (b"a", b"abc"):
-                answer = plain(context, content, content_type)
-                assert f"\r\nContent-Type: {content_type}\r\n".encode() in answer
-                assert answer.endswith(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
+                response = plain(context, content, content_type)
+                assert f"\r\nContent-Type: {content_type}\r\n".encode() in response
+                assert response.endswith(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
 
 
 @pytest.mark.slow
@@ -169,8 +169,8 @@ def test_heads_are_bounded(context: ReactorContext, kind: str, lengths: int) -> 
     try:
         for number in range(HEADS_MAX * 5):
             content_type, body = kind.format(number), content[: number % lengths + 1]
-            answer = plain(context, body, content_type)
-            assert f"\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n".encode() in answer
+            response = plain(context, body, content_type)
+            assert f"\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n".encode() in response
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -203,42 +203,48 @@ def test_a_type_that_cannot_be_sent_is_refused(context: ReactorContext) -> None:
         (None, False, [b"Connection: close"]),
     ],
 )
-def test_an_answer_says_whether_the_connection_persists(
+def test_a_response_says_whether_the_connection_persists(
     context: ReactorContext, line: str | None, keep_alive: bool, connection: list[bytes]
 ) -> None:
-    answer = context.encoder.encode(Response("ab", 404), head(line) if line else None, keep_alive=keep_alive)
+    response = context.encoder.encode(
+        Response("ab", 404), head(line) if line else None, keep_alive=keep_alive
+    )
     expected = [
         b"HTTP/1.1 404 Not Found",
         b"Content-Type: " + TEXT.encode(),
         b"Content-Length: 2",
         *connection,
     ]
-    assert lines(answer) == expected
-    assert answer.endswith(b"\r\n\r\nab")
+    assert lines(response) == expected
+    assert response.endswith(b"\r\n\r\nab")
 
 
 def test_fields_stand_in_the_head(context: ReactorContext) -> None:
-    answer = context.encoder.encode(Response("a", headers=[("X", "y"), ("X", "z")]), head(), keep_alive=True)
-    assert lines(answer)[1:3] == [b"X: y", b"X: z"]
+    response = context.encoder.encode(
+        Response("a", headers=[("X", "y"), ("X", "z")]), head(), keep_alive=True
+    )
+    assert lines(response)[1:3] == [b"X: y", b"X: z"]
 
 
 @pytest.mark.parametrize(
     "response", [Response("ab"), Response({}), Response(b"x" * 1000, 404), Response(None)]
 )
-def test_an_answer_to_head_is_that_to_get_without_content(
+def test_a_response_to_head_is_that_to_get_without_its_content(
     context: ReactorContext, response: Response
 ) -> None:
-    answer = context.encoder.encode(response, head("HEAD / HTTP/1.1"), keep_alive=True)
-    assert answer + response.body == context.encoder.encode(response, head("GET / HTTP/1.1"), keep_alive=True)  # type: ignore[operator]
+    encoded = context.encoder.encode(response, head("HEAD / HTTP/1.1"), keep_alive=True)
+    assert encoded + response.body == context.encoder.encode(
+        response, head("GET / HTTP/1.1"), keep_alive=True
+    )  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("status", "framing"), [(204, []), (304, []), (205, [b"Content-Length: 0"])])
-def test_an_answer_that_has_no_content_sends_none(
+def test_a_response_without_content_sends_none(
     context: ReactorContext, status: int, framing: list[bytes]
 ) -> None:
-    answer = context.encoder.encode(Response("ab", status), head(), keep_alive=True)
-    assert lines(answer)[1:] == framing
-    assert answer.endswith(b"\r\n\r\n")
+    response = context.encoder.encode(Response("ab", status), head(), keep_alive=True)
+    assert lines(response)[1:] == framing
+    assert response.endswith(b"\r\n\r\n")
 
 
 def parts() -> Iterator[bytes]:
@@ -255,12 +261,12 @@ def parts() -> Iterator[bytes]:
         ("GET / HTTP/1.0", Response(FileBody(-1, 0, 5)), [b"Content-Length: 5"]),
     ],
 )
-def test_of_a_stream_or_file_the_head_alone_is_encoded(
+def test_only_the_head_of_a_stream_or_file_is_encoded(
     context: ReactorContext, line: str, response: Response, framing: list[bytes]
 ) -> None:
-    answer = context.encoder.encode(response, head(line), keep_alive=False)
-    assert lines(answer)[2:] == [*framing, b"Connection: close"]
-    assert answer.endswith(b"\r\n\r\n")
+    encoded = context.encoder.encode(response, head(line), keep_alive=False)
+    assert lines(encoded)[2:] == [*framing, b"Connection: close"]
+    assert encoded.endswith(b"\r\n\r\n")
 
 
 # --- Routing and counting. ---
@@ -270,7 +276,7 @@ def served(app: App, access: Any = None) -> ReactorContext:
     return ReactorContext(Limits(), app.freeze(), access)
 
 
-def test_a_route_is_kept_with_the_head() -> None:
+def test_a_routed_request_is_remembered() -> None:
     app = App()
 
     @app.get("/{name}")
@@ -287,7 +293,7 @@ def test_a_route_is_kept_with_the_head() -> None:
 
 
 @pytest.mark.parametrize(("line", "status"), [("GET /b HTTP/1.1", 404), ("POST /a HTTP/1.1", 405)])
-def test_a_refusal_is_kept_with_the_head_and_raised_each_time(line: str, status: int) -> None:
+def test_a_refusal_is_raised_as_a_new_error_each_time(line: str, status: int) -> None:
     app = App()
     app.get("/a")(lambda request: "")
     context = served(app)
@@ -313,7 +319,7 @@ def test_a_refusal_is_kept_with_the_head_and_raised_each_time(line: str, status:
         ("GET /blocking HTTP/1.1", False),
     ],
 )
-def test_which_requests_are_plain(line: str, is_plain: bool) -> None:
+def test_which_requests_are_fast_encodable(line: str, is_plain: bool) -> None:
     app = App()
     app.get("/a")(lambda request: "")
     app.get("/constant", constant=True)(lambda request: "")
@@ -321,7 +327,7 @@ def test_which_requests_are_plain(line: str, is_plain: bool) -> None:
     assert served(app).route(head(line)).fast_encodable is is_plain
 
 
-def test_each_state_has_its_patience(context: ReactorContext) -> None:
+def test_each_state_has_its_timeout(context: ReactorContext) -> None:
     assert set(context.state_timeouts) == set(map(int, State))
     assert all(seconds > 0 for seconds in context.state_timeouts.values())
     assert context.state_timeouts[IDLE] == context.limits.keepalive_seconds

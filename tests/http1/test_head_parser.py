@@ -25,7 +25,7 @@ from tests.http1.heads import (
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_good_head_says_what_it_says(name: str) -> None:
+def test_what_a_good_head_says(name: str) -> None:
     raw, expected = GOOD[name]
     found = properties(head_of(raw))
     assert {key: found[key] for key in expected} == expected
@@ -65,7 +65,7 @@ def test_an_unfinished_head_needs_more(raw: bytes) -> None:
 
 
 def test_a_refusal_does_not_wait_for_the_end_of_the_head() -> None:
-    """A peer that speaks something else gets its answer at once, not at the head's deadline."""
+    """A peer that speaks something else gets its response at once, not at the head's deadline."""
     parser = Parser(LIMITS)
     assert read_pieces(parser, [b"\x16"]) == 400
     assert read_pieces(parser, [b"GET / HTTP/1.1\r\nX: \x00"]) == 400

@@ -1,4 +1,4 @@
-"""What is remembered within a second: the bounds of it, and that each request answered from memory is counted once."""
+"""The response cache: its bounds, and that each hit is counted once."""
 
 import pytest
 
@@ -62,16 +62,16 @@ def cache(counters: Counters) -> ResponseCache:
 # --- What is kept. ---
 
 
-def test_an_answer_is_kept_with_what_the_log_says(cache: ResponseCache) -> None:
+def test_a_response_is_stored_with_its_log_entry(cache: ResponseCache) -> None:
     request = routed()
     entry = LogEntry(request.head, 200, 5)
-    cache.store_response(b"one", b"answer", request, 1, CacheTicket([0], entry))
-    cache.store_response(b"three", b"answers", request, 3, CacheTicket([0], entry))
-    cache.store_response(b"unlogged", b"answer", request, 1, CacheTicket([0], None))
+    cache.store_response(b"one", b"abcdef", request, 1, CacheTicket([0], entry))
+    cache.store_response(b"three", b"abcdefg", request, 3, CacheTicket([0], entry))
+    cache.store_response(b"unlogged", b"abcdef", request, 1, CacheTicket([0], None))
     assert cache.responses == {
-        b"one": (b"answer", 6, [0, 0], (request.head, 200, 5, 1)),
-        b"three": (b"answers", 7, [0, 0], (request.head, 200, 5, 3)),
-        b"unlogged": (b"answer", 6, [0, 0], None),
+        b"one": (b"abcdef", 6, [0, 0], (request.head, 200, 5, 1)),
+        b"three": (b"abcdefg", 7, [0, 0], (request.head, 200, 5, 3)),
+        b"unlogged": (b"abcdef", 6, [0, 0], None),
     }
     for response in cache.responses.values():
         assert type(response) is tuple
@@ -79,7 +79,7 @@ def test_an_answer_is_kept_with_what_the_log_says(cache: ResponseCache) -> None:
     assert not cache.routes
 
 
-def test_the_way_to_an_answer_that_is_computed_is_kept(cache: ResponseCache) -> None:
+def test_the_route_of_a_computed_response_is_stored(cache: ResponseCache) -> None:
     request = routed()
     cache.store_route(b"key", request)
     handler = request.match.handler
@@ -91,7 +91,7 @@ def test_the_way_to_an_answer_that_is_computed_is_kept(cache: ResponseCache) -> 
 
 
 @pytest.mark.parametrize("argument", ["x", 0, 0.0])
-def test_a_parameter_that_is_taken_by_position_is_not_named(cache: ResponseCache, argument: object) -> None:
+def test_a_positional_parameter_is_not_passed_by_name(cache: ResponseCache, argument: object) -> None:
     cache.store_route(b"key", routed(positional_param=argument))
     assert cache.routes[b"key"][1:3] == (argument, {})
 
@@ -120,14 +120,12 @@ def test_other_routes_are_not_stored(data: bytes) -> None:
 @pytest.mark.parametrize(
     "framing", ["Transfer-Encoding: chunked", "Content-Length: 5\r\nExpect: 100-continue"]
 )
-def test_bodies_that_take_more_than_cutting_off_are_read_each_time(
-    cache: ResponseCache, framing: str
-) -> None:
+def test_the_route_of_a_body_that_needs_decoding_is_not_stored(cache: ResponseCache, framing: str) -> None:
     cache.store_route(b"key and body", routed(framing=framing))
     assert not cache.body_routes
 
 
-def test_the_way_of_a_body_is_kept_by_its_head(cache: ResponseCache) -> None:
+def test_the_route_of_a_request_with_a_body_is_stored_by_its_head(cache: ResponseCache) -> None:
     known = b"POST / HTTP/1.1\r\n\r\n"
     request = routed(body=True)
     cache.store_route(known + b"12345", request)
@@ -145,7 +143,7 @@ def test_the_way_of_a_body_is_kept_by_its_head(cache: ResponseCache) -> None:
     ("method", "is_kept"),
     [("GET", False), ("DELETE", False), ("OPTIONS", False), ("POST", True), ("PUT", True), ("PATCH", True)],
 )
-def test_bodies_are_expected_of_the_methods_that_have_one(
+def test_routes_with_a_body_are_stored_for_the_methods_that_have_one(
     cache: ResponseCache, method: str, is_kept: bool
 ) -> None:
     """The others do not search for one: see `BODY_METHODS_AFTER`."""
@@ -158,34 +156,34 @@ def test_bodies_are_expected_of_the_methods_that_have_one(
 
 
 @pytest.mark.parametrize(
-    ("key", "answer"), [(KEY_BYTES_MAX, 10), (3, RESPONSE_BYTES_MAX), (KEY_BYTES_MAX, RESPONSE_BYTES_MAX)]
+    ("key", "response"), [(KEY_BYTES_MAX, 10), (3, RESPONSE_BYTES_MAX), (KEY_BYTES_MAX, RESPONSE_BYTES_MAX)]
 )
-def test_an_answer_at_the_bound_is_kept(cache: ResponseCache, key: int, answer: int) -> None:
-    store(cache, b"k" * key, b"a" * answer)
+def test_a_response_at_the_bound_is_stored(cache: ResponseCache, key: int, response: int) -> None:
+    store(cache, b"k" * key, b"a" * response)
     assert len(cache.responses) == 1
 
 
-@pytest.mark.parametrize(("key", "answer"), [(KEY_BYTES_MAX + 1, 10), (3, RESPONSE_BYTES_MAX + 1)])
-def test_an_answer_past_the_bound_is_not_kept(cache: ResponseCache, key: int, answer: int) -> None:
-    store(cache, b"k" * key, b"a" * answer)
+@pytest.mark.parametrize(("key", "response"), [(KEY_BYTES_MAX + 1, 10), (3, RESPONSE_BYTES_MAX + 1)])
+def test_a_response_past_the_bound_is_not_stored(cache: ResponseCache, key: int, response: int) -> None:
+    store(cache, b"k" * key, b"a" * response)
     assert not cache.responses
     assert not cache.routes
 
 
-def test_answers_are_bounded_in_number(cache: ResponseCache) -> None:
+def test_responses_are_bounded_in_number(cache: ResponseCache) -> None:
     for number in range(ENTRIES_MAX + 10):
         store(cache, b"%d" % number)
     assert list(cache.responses) == [b"%d" % number for number in range(ENTRIES_MAX)]
 
 
 def fill(cache: ResponseCache) -> int:
-    """Keep answers up to the last byte of the bound; returns their number."""
+    """Store responses up to the last byte of the bound; returns their number."""
     for number in range(BYTES_MAX // RESPONSE_BYTES_MAX):
         store(cache, b"%04d" % number, b"a" * (RESPONSE_BYTES_MAX - 4))
     return BYTES_MAX // RESPONSE_BYTES_MAX
 
 
-def test_answers_are_bounded_in_bytes(cache: ResponseCache) -> None:
+def test_responses_are_bounded_in_bytes(cache: ResponseCache) -> None:
     count = fill(cache)
     assert len(cache.responses) == count
     store(cache, b"", b"a")
@@ -195,7 +193,7 @@ def test_answers_are_bounded_in_bytes(cache: ResponseCache) -> None:
     assert len(cache.responses) == count + 1
 
 
-def test_calls_are_bounded_in_number_and_size(cache: ResponseCache) -> None:
+def test_routes_are_bounded_in_number_and_size(cache: ResponseCache) -> None:
     store_route(cache, b"k" * (KEY_BYTES_MAX + 1))
     assert not cache.routes
     store_route(cache, b"k" * KEY_BYTES_MAX)
@@ -204,7 +202,7 @@ def test_calls_are_bounded_in_number_and_size(cache: ResponseCache) -> None:
     assert len(cache.routes) == ENTRIES_MAX
 
 
-def test_uploads_are_bounded_in_number_and_size(cache: ResponseCache) -> None:
+def test_body_routes_are_bounded_in_number_and_size(cache: ResponseCache) -> None:
     request = routed(body=True)
     cache.store_route(b"k" * (KEY_BYTES_MAX + 1) + b"12345", request)
     assert not cache.body_routes
@@ -213,7 +211,7 @@ def test_uploads_are_bounded_in_number_and_size(cache: ResponseCache) -> None:
     assert len(cache.body_routes) == ENTRIES_MAX
 
 
-def test_calls_and_uploads_are_bounded_in_bytes_together(cache: ResponseCache) -> None:
+def test_all_routes_are_bounded_in_bytes_together(cache: ResponseCache) -> None:
     """What a head leads to takes many times its bytes."""
     key, request = b"P" * KEY_BYTES_MAX, routed(body=True)
     for number in range(ROUTE_KEY_BYTES_MAX // KEY_BYTES_MAX):
@@ -235,13 +233,13 @@ def test_calls_and_uploads_are_bounded_in_bytes_together(cache: ResponseCache) -
 
 def test_a_new_second_empties_the_tables_in_place(cache: ResponseCache) -> None:
     """Idle connections hold the tables themselves."""
-    answers, calls = cache.responses, cache.routes
+    responses, calls = cache.responses, cache.routes
     store(cache, b"a")
     store_route(cache, b"b")
     cache.begin_second()
-    assert cache.responses is answers
+    assert cache.responses is responses
     assert cache.routes is calls
-    assert not answers
+    assert not responses
     assert not calls
 
 
@@ -252,9 +250,7 @@ def test_a_new_second_makes_room(cache: ResponseCache) -> None:
         cache.begin_second()
 
 
-def test_what_was_answered_from_memory_is_counted_when_the_second_is_over(
-    cache: ResponseCache, counters: Counters
-) -> None:
+def test_hits_are_booked_when_the_second_is_over(cache: ResponseCache, counters: Counters) -> None:
     once, thrice, never = (
         store(cache, b"a"),
         store(cache, b"b", count=3),
@@ -271,7 +267,7 @@ def test_what_was_answered_from_memory_is_counted_when_the_second_is_over(
         assert counters.bytes_out == (4 + 7) * len(b"response")
 
 
-def test_an_answer_kept_anew_loses_no_count(cache: ResponseCache, counters: Counters) -> None:
+def test_a_response_stored_again_loses_no_count(cache: ResponseCache, counters: Counters) -> None:
     first = store(cache, b"a")
     hit(cache, b"a", 2, LOOP_HITS)
     second = store(cache, b"a")
