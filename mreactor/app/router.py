@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -93,6 +93,7 @@ class Match:
 
     handler: Handler
     params: dict[str, Any]
+    _: KW_ONLY
     blocking: bool
     constant: bool
     positional_param: Any = None

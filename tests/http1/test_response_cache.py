@@ -26,7 +26,10 @@ def routed(*, body: bool = False, framing: str = "", positional_param: object = 
     framing = framing or ("Content-Length: 5" if body else "")
     fields = f"{framing}\r\n" if framing else ""
     head = Parser(Limits()).parse(f"POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode())
-    match = Match(lambda request: "", {"name": "x"}, False, False, positional_param=positional_param)
+    params = {"name": "x"}
+    match = Match(
+        lambda request: "", params, blocking=False, constant=False, positional_param=positional_param
+    )
     return RoutedRequest(head, match, [0])
 
 
