@@ -169,11 +169,7 @@ def _extended(content: bytes | bytearray, part: bytes) -> bytes | bytearray:
 
 
 def decoder_for(head: RequestHead, limits: Limits) -> ContentLengthDecoder | ChunkedDecoder | None:
-    """Make the decoder of the body that a head announces; None if there is no body.
-
-    Raises:
-        HTTPError: 413, the announced length is past the limit. No byte of the body is read then.
-    """
+    """Make the decoder of the body that a head announces; None if it announces none. Raises 413 before any byte."""
     if head.chunked:
         return ChunkedDecoder(limits)
     if head.content_length > limits.body_bytes_max:

@@ -22,11 +22,7 @@ def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, 
 
 
 def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: bytes) -> Job:
-    """Make the job of a blocking handler. It keeps the body in memory until it is done.
-
-    Raises:
-        HTTPError: 503, the server keeps too much already.
-    """
+    """Make the job of a blocking handler. It reserves the body's bytes until it is done, and raises as that does."""
     context.reserve_body_bytes(len(body))
     match, argument = request.match, Request(request.head, body, peer)
     return Job(match.handler, argument, keywords=match.params, size=len(body), since=context.now)

@@ -39,11 +39,7 @@ def failure_page(context: "ReactorContext", head: RequestHead, error: BaseExcept
 def encode_refusal(
     context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError
 ) -> bytes:
-    """Encode the response to a message that cannot be read, and log it. The connection ends with it.
-
-    Args:
-        head: the message's head if the fault lies behind it, otherwise None.
-    """
+    """Encode and log the response to a message whose end is unknown. It has a head if the fault lies behind that."""
     response = error_page(context, error)
     size = len(response.body) if isinstance(response.body, bytes) else -1
     if head is not None and head.method == "HEAD":

@@ -14,11 +14,7 @@ TYPE_BYTES_MAX = 256
 
 
 class HeadCache(dict[str, "HeadsByLength"]):
-    """One reactor's heads of the present second, by media type.
-
-    Raises:
-        ValueError: a media type that cannot be sent.
-    """
+    """One reactor's heads of the present second, by media type. A type that cannot be sent raises ValueError."""
 
     def __init__(self) -> None:
         self._start = b""
@@ -38,12 +34,7 @@ class HeadCache(dict[str, "HeadsByLength"]):
 
 
 class HeadsByLength(dict[int, bytes]):
-    """The heads of one media type, by the length of the content in bytes.
-
-    Args:
-        start: the head up to the length.
-        keeper: the cache whose room the stored heads use up; None stores none.
-    """
+    """The heads of one media type, by the content's length. They use up the keeper's room; without one none is kept."""
 
     def __init__(self, start: bytes, keeper: HeadCache | None) -> None:
         self._start, self._keeper = start, keeper

@@ -159,11 +159,7 @@ class Parser:
         self._blocks: Memo[tuple[int, bytes], Framing] = Memo()
 
     def parse(self, raw: bytes) -> RequestHead:
-        """Parse a complete head: `raw` ends with its first empty line.
-
-        Raises:
-            HTTPError: see `HeadReader.read`.
-        """
+        """Parse a complete head: `raw` ends with its first empty line. Raises as `HeadReader.read` and `finish`."""
         head = self._parse_known_block(raw)
         if head is not None:
             return head

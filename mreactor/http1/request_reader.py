@@ -161,11 +161,7 @@ class RequestReader:
         return -1 if read is None else read
 
     def _charge(self, received: int) -> None:
-        """Reserve what is held for this connection, or release it.
-
-        Raises:
-            HTTPError: 503, all connections together hold too much.
-        """
+        """Reserve what is held for this connection, or release it. Raises as `ReactorContext.reserve_body_bytes`."""
         if received != self._charged:
             self._context.reserve_body_bytes(received - self._charged)
             self._charged = received
