@@ -113,7 +113,7 @@ class ReactorContext:
             self.access.flush()
 
     def find_request(self, raw: bytes) -> RoutedRequest:
-        """Parse and route a complete head, or find it in memory. Raises as `Parser.parse`; errors are not remembered."""
+        """Parse and route a complete head, or find it in memory. Raises as `Parser.parse`; errors are not kept."""
         return self._requests.get(raw) or self._requests.store(
             raw, self.route(self.parser.parse(raw)), len(raw)
         )
