@@ -20,7 +20,8 @@ from mreactor.http.request import RequestHead
 from mreactor.http.response import TEXT, Response
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
-from mreactor.http1.head_parser import MEMO_ENTRIES_MAX, Parser
+from mreactor.http1.head_parser import Parser
+from mreactor.http1.memo import ENTRIES_MAX
 
 PEER = ("127.0.0.1", 50_000)
 
@@ -38,7 +39,7 @@ BROWSER = (
 SHORT = b"Host: localhost:8080\r\n"
 
 # More of them than the parser remembers: by the time that one comes again, it has been forgotten.
-DIFFERENT = 4 * MEMO_ENTRIES_MAX
+DIFFERENT = 4 * ENTRIES_MAX
 
 
 def get(target: bytes, fields: bytes = SHORT) -> bytes:
@@ -67,12 +68,12 @@ def each_of(inputs: list[bytes], call: Callable[[bytes], Any]) -> Callable[[], A
 
 
 @pytest.mark.parametrize("fields", [SHORT, BROWSER], ids=["1 field", "8 fields"])
-def test_parse_head_known(benchmark: Any, fields: bytes) -> None:
+def test_find_request_known(benchmark: Any, context: ReactorContext, fields: bytes) -> None:
     """The memo of whole heads: a client repeats its request."""
-    parser, raw = Parser(Limits()), get(b"/hello/world", fields)
-    parser.parse(raw)
-    head = benchmark(parser.parse, raw)
-    assert head.path == "/hello/world"
+    raw = get(b"/hello/world", fields)
+    context.find_request(raw)
+    request = benchmark(context.find_request, raw)
+    assert request.head.path == "/hello/world"
 
 
 @pytest.mark.parametrize("fields", [SHORT, BROWSER], ids=["1 field", "8 fields"])
@@ -135,7 +136,7 @@ def test_build_router(benchmark: Any) -> None:
 
 def test_encode_plain(benchmark: Any, context: ReactorContext) -> None:
     content = b"Hello, world!"
-    answer = benchmark(lambda: context.plain_heads[TEXT][len(content)] + content)
+    answer = benchmark(lambda: context.head_cache[TEXT][len(content)] + content)
     assert answer.endswith(b"\r\n\r\nHello, world!")
 
 
@@ -145,7 +146,7 @@ def test_encode(benchmark: Any, context: ReactorContext) -> None:
 
     def encode() -> bytes:
         response = Response("Hello, world!", headers={"Cache-Control": "no-store", "X-Frame-Options": "DENY"})
-        return context.encode(response, head, True)
+        return context.encoder.encode(response, head, keep_alive=True)
 
     assert benchmark(encode).endswith(b"\r\n\r\nHello, world!")
 
@@ -215,4 +216,4 @@ def test_receive_refused(benchmark: Any, context: ReactorContext) -> None:
         connection.receive_data(raw)
         return connection
 
-    assert bytes(benchmark(refuse).pending()).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert bytes(benchmark(refuse).data_to_send()).startswith(b"HTTP/1.1 400 Bad Request\r\n")

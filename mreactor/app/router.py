@@ -9,14 +9,13 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 from uuid import UUID
 
 from ..http import METHODS, HTTPError, Request, RequestHead, Response
-from ..metrics import RequestCounter
 from ..runtime import hot
 
 type Handler = Callable[..., Any]
@@ -87,19 +86,28 @@ class Match:
     """Where a request goes: the endpoint's properties, and the decoded path parameters.
 
     Attributes:
-        counter: counts the requests that are answered with 200; the connection's memo.
-        plain: the shortest way of encoding will do, see `HeadCache`; the connection's memo.
-        argument: the only path parameter, where the handler takes it by position, behind the request, as is cheapest to
-            call; otherwise None.
+        positional_param: the only path parameter, if the handler takes it by position behind the request, which is the
+            cheapest call; otherwise None.
+        refusal: why no route takes the request; None if one does.
     """
 
     handler: Handler
     params: dict[str, Any]
+    _: KW_ONLY
     blocking: bool
     constant: bool
-    counter: RequestCounter = field(default_factory=list)
-    plain: bool = False
-    argument: Any = None
+    positional_param: Any = None
+    refusal: HTTPError | None = None
+
+    @classmethod
+    def refused(cls, refusal: HTTPError) -> "Match":
+        """Make the match of a request that no route takes. Its handler raises the refusal."""
+
+        def refuse(request: Request) -> Response:
+            # A new error each time: a traceback on the remembered one would keep the request alive, with its body.
+            raise HTTPError(refusal.status, refusal.reason, refusal.headers)
+
+        return cls(refuse, {}, blocking=False, constant=False, refusal=refusal)
 
 
 class _Leaf(NamedTuple):
@@ -222,7 +230,7 @@ class Router:
                     dict(zip(names, values, strict=True)),
                     blocking=endpoint.blocking,
                     constant=endpoint.constant,
-                    argument=values[0] if is_positional else None,
+                    positional_param=values[0] if is_positional else None,
                 )
             allowed.update(methods)
         if not allowed:

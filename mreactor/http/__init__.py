@@ -7,21 +7,16 @@ from .headers import Headers
 from .request import METHODS, Request, RequestHead
 from .response import (
     BINARY,
-    CONTINUE,
     HTML,
-    LAST_CHUNK,
     TEXT,
     Body,
     Response,
-    encode_chunk,
-    encode_fields,
-    encode_length,
     respond,
 )
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
-    "BINARY", "CONTINUE", "HTML", "LAST_CHUNK", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body",
-    "HTTPError", "Headers", "Request", "RequestHead", "Response", "encode_chunk", "encode_fields",
-    "encode_length", "format_date", "has_body", "is_not_modified", "parse_date", "respond", "status_line",
+    "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "HTTPError", "Headers",
+    "Request", "RequestHead", "Response", "format_date", "has_body", "is_not_modified", "parse_date",
+    "respond", "status_line",
 ]  # fmt: skip

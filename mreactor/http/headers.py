@@ -10,8 +10,8 @@ from ..runtime import hot
 class Headers(Mapping[str, str]):
     """Header fields by lower-case name; repeated fields are joined with `, ` (RFC 9110 section 5.3).
 
-    Requests whose header bytes are equal share one instance, so it cannot be changed. Names and values are decoded as
-    ISO-8859-1, one character a byte, so that nothing is lost.
+    Requests with equal header bytes share one instance, so it cannot be changed. Names and values are decoded as
+    ISO-8859-1, one character a byte, so nothing is lost.
     """
 
     __slots__ = ("_fields", "_joined")
@@ -24,18 +24,17 @@ class Headers(Mapping[str, str]):
             self._joined[name] = value if joined is None else f"{joined}, {value}"
 
     def __getitem__(self, name: str) -> str:
-        """The value of a field, whatever the case of its name.
+        """Return the value of a field; the case of the name does not matter.
 
         Raises:
             KeyError: the request has no such field.
         """
         return self._joined[name.lower()]
 
-    def get(
-        self, name: str, default: Any = None
-    ) -> Any:  # the overloads of Mapping.get need not be told again
-        """The value of a field, or the default: without the exception that `Mapping.get` raises and catches."""
-        value = self._joined.get(name)  # most ask in lower case, and `lower` would be a third of the cost
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a field, or the default, without the exception that `Mapping.get` raises and catches."""
+        # Most callers pass a lower-case name, which needs no `lower`.
+        value = self._joined.get(name)
         return self._joined.get(name.lower(), default) if value is None else value
 
     def __iter__(self) -> Iterator[str]:
@@ -45,7 +44,7 @@ class Headers(Mapping[str, str]):
         return len(self._joined)
 
     def get_all(self, name: str) -> list[str]:
-        """The values of every line with this name, in the order received."""
+        """Return the values of all lines with this name, in the order received."""
         wanted = name.lower()
         return [value for field, value in self._fields if field == wanted]
 

@@ -12,12 +12,13 @@ from .status import HTTPError
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-FORM_FIELDS_MAX = 1000  # a query or form of more fields is refused: each costs far more memory than its bytes
+# Of a query or a form: each field costs far more memory than its bytes.
+FORM_FIELDS_MAX = 1000
 
 
 @hot()
 class RequestHead:
-    """What a request's head says, checked and decoded. Equal heads share one instance; nobody changes it.
+    """A request's head, checked and decoded. Equal heads share one instance; nothing changes it.
 
     Attributes:
         method: one of the methods served, in capitals.
@@ -27,33 +28,19 @@ class RequestHead:
         query_string: what follows `?`, as received.
         version: (1, 0) or (1, 1); later minor versions count as 1.1 (RFC 9110 section 2.5).
         headers: the header fields.
-        host: the authority asked for, from the target or else the Host field; empty where HTTP/1.0 gives none.
-        content_length: length of the body in bytes, 0 where none is announced.
+        host: the authority, from the target or else the Host field; empty if HTTP/1.0 gives none.
+        content_length: length of the body in bytes, 0 if none is announced.
         chunked: the body is in chunked coding.
-        keep_alive: the connection persists after the answer (RFC 9112 section 9.3).
+        keep_alive: the connection persists after the response (RFC 9112 section 9.3).
         expects_continue: the client waits for `100 Continue` before it sends the body.
         has_body: a body follows, chunked or of a length above 0.
-        plain: its answer has content and leaves the connection open: HTTP/1.1, persistent, not HEAD.
-        match: where the router leads this head; the connection's memo, None until looked up.
+        default_framing: HTTP/1.1, persistent and not HEAD: the response has content, and no Connection field.
     """
 
     __slots__ = (
-        "chunked",
-        "content_length",
-        "expects_continue",
-        "has_body",
-        "headers",
-        "host",
-        "keep_alive",
-        "match",
-        "method",
-        "path",
-        "plain",
-        "query_string",
-        "raw_path",
-        "target",
-        "version",
-    )
+        "chunked", "content_length", "default_framing", "expects_continue", "has_body", "headers", "host",
+        "keep_alive", "method", "path", "query_string", "raw_path", "target", "version",
+    )  # fmt: skip
 
     method: str
     target: str
@@ -68,12 +55,11 @@ class RequestHead:
     keep_alive: bool
     expects_continue: bool
     has_body: bool
-    plain: bool
-    match: Any
+    default_framing: bool
 
 
 class Parameters(Mapping[str, str]):
-    """Decoded query or form fields; of a repeated name the first value, all of them by `get_all`."""
+    """Decoded query or form fields. A repeated name has its first value; `get_all` returns all values."""
 
     def __init__(self, fields: list[tuple[str, str]]) -> None:
         self._fields = fields
@@ -91,7 +77,7 @@ class Parameters(Mapping[str, str]):
         return len(self._first)
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of the name, in order."""
+        """Return all values of a name, in order."""
         return [value for field, value in self._fields if field == name]
 
     def __repr__(self) -> str:
@@ -102,7 +88,7 @@ class Parameters(Mapping[str, str]):
 class Request:
     """One request with its whole body.
 
-    It lives as long as the handler uses it; query, form and JSON are decoded when first asked for.
+    It belongs to the handler. Query and form are decoded on first use.
 
     Attributes:
         head: the parsed head, see `RequestHead`.
@@ -110,7 +96,7 @@ class Request:
         peer: the client's address, as the socket reports it.
     """
 
-    # __dict__ holds what cached_property has computed; it is not created until then.
+    # cached_property needs __dict__, which does not exist before its first use.
     __slots__ = ("__dict__", "body", "head", "peer")
 
     def __init__(self, head: RequestHead, body: bytes, peer: tuple[Any, ...]) -> None:
@@ -140,7 +126,7 @@ class Request:
 
     @property
     def host(self) -> str:
-        """The authority asked for, such as `example.org:8080`."""
+        """The authority, such as `example.org:8080`."""
         return self.head.host
 
     @cached_property
@@ -165,12 +151,12 @@ class Request:
 
     @property
     def content_type(self) -> str:
-        """The body's media type in lower case, without parameters; empty if none is given."""
+        """The body's media type in lower case, without parameters; empty if there is none."""
         declared: str = self.headers.get("content-type", "")
         return declared.partition(";")[0].strip().lower()
 
     def json(self) -> Any:
-        """The body decoded from JSON (RFC 8259), which is UTF-8 and knows no NaN.
+        """Decode the body from JSON (RFC 8259), which is UTF-8 and has no NaN.
 
         Raises:
             HTTPError: 400, the body is not JSON.

@@ -10,12 +10,12 @@ REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
 
 class HTTPError(Exception):
-    """An answer other than success, raised where it is found and turned into a response by the connection.
+    """An error response. Handlers and the server raise it; the connection turns it into a page.
 
     Args:
         status: the status code, 400 to 599.
-        reason: one plain sentence for the person at the other end.
-        headers: further fields of the answer, such as Allow with a 405.
+        reason: one plain sentence for the person at the client.
+        headers: further fields of the response, such as Allow with a 405.
 
     Raises:
         ValueError: the status is out of range.
@@ -31,10 +31,10 @@ class HTTPError(Exception):
 
 
 def status_line(status: int) -> bytes:
-    """The status line of an answer, with its CRLF (RFC 9112 section 4)."""
+    """Encode a status line with its CRLF (RFC 9112 section 4)."""
     return b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, "").encode("ascii"))
 
 
 def has_body(status: int) -> bool:
-    """Whether an answer of this status may carry content (RFC 9112 section 6.3, item 1; RFC 9110 section 15.3.6)."""
+    """Whether a response of this status may have content (RFC 9112 section 6.3, item 1; RFC 9110 section 15.3.6)."""
     return status >= 200 and status not in (204, 205, 304)

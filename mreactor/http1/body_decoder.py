@@ -1,7 +1,7 @@
 """Message bodies: from bytes on the connection to the body's content (RFC 9112 sections 6 and 7).
 
-Each reader is fed what arrives, keeps its place, and says where the body ends. Both judge every byte at the same place
-however the bytes were split.
+A decoder is fed what arrives, keeps its place, and finds the body's end. The outcome does not depend on how the bytes
+were split.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from ..config import Limits
 from ..http import HTTPError, RequestHead
 from .grammar import CHUNK_LINE, FIELD_LINE, FORBIDDEN
 
-CHUNK_LINE_BYTES_MAX = 1024  # a chunk's size with its extensions
-EXTENSION_BYTES_MAX = (
-    16 * 1024
-)  # all chunk extensions of a body: they are read and thrown away, so they are rationed
+# A chunk's size with its extensions.
+CHUNK_LINE_BYTES_MAX = 1024
+# All chunk extensions of a body. They are read and dropped, which costs time.
+EXTENSION_BYTES_MAX = 16 * 1024
 TRAILER_BYTES_MAX = 8 * 1024
 
 
@@ -40,37 +40,29 @@ class ContentLengthDecoder:
         return None if self._missing else start + len(part)
 
     def content(self) -> bytes:
-        """The body, once `feed` has returned its end."""
+        """Return the body, after `feed` has returned its end."""
         return bytes(self._content)
 
 
 class ChunkedDecoder:
     """A body in chunked coding, trailers included (RFC 9112 section 7.1).
 
-    Trailer fields are checked and dropped: no handler may take them for header fields (RFC 9110 section 6.5.1).
+    Trailer fields are checked and dropped, so no handler mistakes them for header fields (RFC 9110 section 6.5.1).
     """
 
     __slots__ = (
-        "_extensions",
-        "_limits",
-        "_line",
-        "_missing",
-        "_content",
-        "_step",
-        "_trailer_bytes",
-        "_trailers",
-        "received",
-    )
+        "_content", "_extensions", "_limits", "_line", "_missing", "_step", "_trailer_bytes", "_trailers", "received",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._content: bytes | bytearray = b""
-        self._line = b""  # the part of a line that has come so far
-        self._missing = 0  # bytes of the present chunk still to come
+        self._line = b""  # the part of a line that has come
+        self._missing = 0  # bytes of the present chunk that have not come
         self._extensions = 0
         self._trailers = 0
         self._trailer_bytes = 0
-        # A plain function, not a bound method: that would tie the reader to itself and leave it to the collector.
+        # A function, not a bound method: a bound method would make a reference cycle.
         self._step: Callable[[ChunkedDecoder, bytes, int], int] | None = ChunkedDecoder._read_size
         self.received = 0  # content only: framing does not count towards a body's rate
 
@@ -90,7 +82,7 @@ class ChunkedDecoder:
         return start
 
     def content(self) -> bytes:
-        """The body, once `feed` has returned its end."""
+        """Return the body, after `feed` has returned its end."""
         return bytes(self._content)
 
     def _read_size(self, data: bytes, start: int) -> int:
@@ -146,12 +138,12 @@ class ChunkedDecoder:
         return start
 
     def _read_line(self, data: bytes, start: int, length_max: int, refusal: int) -> tuple[int, bytes | None]:
-        """The next offset, and the line without its CR LF, or None where it is not all there."""
+        """Return the next offset, and the line without its CR LF, or None if it is incomplete."""
         last = start + max(0, length_max - len(self._line))
         end = data.find(b"\n", start, last)
         line = self._line + data[start : end if end >= 0 else last]
         complete = end >= 0
-        # First what is seen first where the line comes in pieces.
+        # The checks come in this order because a line in pieces shows its faults in this order.
         if FORBIDDEN.search(line.removesuffix(b"\r")):
             raise HTTPError(400, "The chunked coding holds a control byte.")
         if complete and not line.endswith(b"\r"):
@@ -166,9 +158,10 @@ class ChunkedDecoder:
 
 
 def _extended(content: bytes | bytearray, part: bytes) -> bytes | bytearray:
-    """The content with one more part. Parts are not kept apart: tiny ones would cost 30 times their size."""
+    """Return the content with one more part. A list of parts would take 30 times the size of tiny ones."""
+    # Most bodies come in one piece, which is then never copied.
     if not content:
-        return part  # most bodies come in one piece, which is then never copied
+        return part
     if isinstance(content, bytes):
         content = bytearray(content)
     content += part
@@ -176,11 +169,7 @@ def _extended(content: bytes | bytearray, part: bytes) -> bytes | bytearray:
 
 
 def decoder_for(head: RequestHead, limits: Limits) -> ContentLengthDecoder | ChunkedDecoder | None:
-    """A reader for the body that a head announces; None where there is none.
-
-    Raises:
-        HTTPError: 413, the announced length is past the limit: refused before a byte of it is read.
-    """
+    """Make the decoder of the body that a head announces; None if it announces none. Raises 413 before any byte."""
     if head.chunked:
         return ChunkedDecoder(limits)
     if head.content_length > limits.body_bytes_max:

@@ -1,123 +1,90 @@
-"""The life of one client's connection, without any I/O: bytes in, bytes out, deadlines (RFC 9112 section 9).
+"""The life of one client's HTTP/1.1 connection, without I/O: bytes in, bytes out, deadlines (RFC 9112 section 9).
 
-A driver (a reactor, or a test) owns a `Connection`, tells it what has happened and then looks what it wants:
-
-    receive(data), receive_eof(), sent(n), complete(job), resume(), expire(now), abort()
-    pending(), next_job(), wants_read, state, deadline
-
-The connection calls nobody. Closing is a state that the driver observes. One thread, the driver's, uses it.
+The driver, a reactor or a test, feeds events in and then acts on the connection's requests; see `protocol.Connection`.
+`StateMachine` holds state and deadline, `RequestReader` reads, and `ResponseWriter` sends. An idle connection has
+neither reader nor writer, because thousands of connections may be idle. See docs/decisions/026.
 """
 
-from math import nextafter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import CONTINUE, TEXT, HTTPError, Request, RequestHead, Response, respond
-from ..protocol import FileBody
+from ..http import TEXT, HTTPError, Request, Response, respond
+from ..protocol import FileBody, Peer
 from ..runtime import hot
-from .dispatch import call_handler, encode_refusal, encode_response, failure, job_response, make_job
+from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
+from .dispatch import call_handler, job_response, make_job
+from .encoded_response import encode_response
+from .encoder import CONTINUE
+from .error_pages import encode_refusal, failure_page
 from .request_reader import CUT_OFF, RequestReader, borrow
-from .response_cache import BODY_METHODS_AFTER, OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
+from .response_cache import BODY_METHODS_AFTER
 from .response_stream import Stream
-from .send_buffer import ANSWERS_BYTES_MAX, SendBuffer
-from .states import (
-    BODY,
-    CLOSED,
-    DRAIN_GRACE_SECONDS,
-    HEAD,
-    IDLE,
-    LINGERING,
-    NEXT_STATES,
-    READY,
-    SENDING,
-    WAITING,
-    State,
-)
+from .response_writer import ResponseWriter
+from .routed_request import RoutedRequest
+from .state_machine import StateMachine
+from .states import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, WAITING
 
 if TYPE_CHECKING:
     from .context import ReactorContext
 
 
-@hot(
-    "__init__",
-    "receive_data",
-    "receive_uncached",
-    "call_cached_route",
-    "queue_remainder",
-    "data_sent",
-    "abort",
-    "next_job",
-    "data_to_send",
-    "_take_turn",
-    "_answer",
-    "_encode",
-    "_end_turn",
-    "_advance",
-    "_enter",
-    "_ensure_reader",
-    "_ensure_send_buffer",
-)
-class Connection:
-    """One client.
+# A client that sends more requests before it reads waits for the rest of a turn's responses.
+RESPONSE_BYTES_A_TURN_MAX = 256 * 1024
 
-    Attributes:
-        state: a value of `State`, as an int.
-        deadline: monotonic seconds by which something has to happen, else `expire` is due; infinite for none.
-        peer: the client's address, as `getpeername` gives it.
-    """
+
+@hot(
+    "__init__", "receive_data", "receive_uncached", "call_cached_route", "queue_remainder", "data_sent", "abort",
+    "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn", "_begin_sending", "_advance",
+    "_enter", "_ensure_reader", "_ensure_writer",
+)  # fmt: skip
+class Connection(StateMachine):
+    """One client; implements `protocol.Connection`. Reactor thread only."""
 
     __slots__ = (
-        "_buffer", "_eof", "_fresh_deadline", "_head", "_job", "_keep_alive", "_cacheable", "_linger_bytes", "_send_buffer",
-        "_reader", "_refused", "_context", "_next_job", "deadline", "peer", "state",
+        "_buffer", "_cache_ticket", "_eof", "_keep_alive", "_linger_bytes", "_reader", "_refused", "_request",
+        "_writer", "peer",
     )  # fmt: skip
 
-    def __init__(self, context: "ReactorContext", peer: tuple[Any, ...]) -> None:
-        self._context, self.peer = context, peer
-        self.state = IDLE
-        # A fresh connection has as long for its first head as a head may take, and no other deadline is equal to this.
-        self.deadline = self._fresh_deadline = nextafter(context.now + context.limits.head_seconds, 0.0)
-        self._buffer = b""  # received and not yet used
-        # Thousands of connections may be idle, and an idle one has neither of these.
-        self._reader: RequestReader | None = None  # while a message is being received
-        self._send_buffer: SendBuffer | None = None  # while something is owed
-        self._head: RequestHead | None = None  # of the request being answered, or the last one
-        self._job: Job | None = None  # what WAITING waits for
-        self._next_job: Job | None = None  # the same, until the driver takes it
+    def __init__(self, context: "ReactorContext", peer: Peer) -> None:
+        StateMachine.__init__(self, context)  # super() takes a lock that all threads share
+        self.peer = peer
+        self._buffer = b""  # received and not used yet
+        self._reader: RequestReader | None = None
+        self._writer: ResponseWriter | None = None
+        # The request of the present response, unless it is encoded by the head cache: only other responses need it.
+        self._request: RoutedRequest | None = None
         self._keep_alive = True
-        self._refused = False  # the last answer refuses a message whose end is unknown
-        self._cacheable: CacheTicket | None = None  # for the reply cache
+        self._refused = False  # the last response refuses a message whose end is unknown
+        self._cache_ticket: CacheTicket | None = None  # of the response encoded last
         self._eof = False  # the peer has shut its write side
-        self._linger_bytes = 0  # bytes read while lingering
+        self._linger_bytes = 0
+
+    # Events.
 
     def receive_data(self, data: bytes) -> bytes | None:
-        """Take bytes from the peer; none at all mean that it has shut its write side, see `receive_eof`.
-
-        Returns:
-            the whole answer, where sending it leaves the connection idle: nothing else needs looking at.
-            None otherwise: look at `pending`, `next_job`, `state` and `deadline`.
-        """
+        """Take bytes from the peer; `b""` means that it has shut its write side. Returns as `protocol.Connection`."""
         if self.state == IDLE:
+            # The fast path. The reactors contain it as well, see docs/decisions/018.
             cache = self._context.cache
-            # These very bytes have been answered within this second (0.2 µs), or are one request whose plain route is
-            # known (1 µs and the handler); the long way costs 4 µs. Reactors look for both themselves, and then `take`.
-            if data > BODY_METHODS_AFTER and (upload := cache.find_body_route(data)) is not None:
-                return self.call_cached_route(*upload)
-            if (reply := cache.responses.get(data)) is not None:
+            if data > BODY_METHODS_AFTER and (found := cache.find_body_route(data)) is not None:
+                return self.call_cached_route(*found)
+            if (cached := cache.responses.get(data)) is not None:
                 self.deadline = self._context.idle_deadline
-                return self._from_cache(reply)
-            if (call := cache.routes.get(data)) is not None:
-                return self.call_cached_route(call, b"")
+                return self._from_cache(cached)
+            if (route := cache.routes.get(data)) is not None:
+                return self.call_cached_route(route, b"")
         return self.receive_uncached(data)
 
     def receive_uncached(self, data: bytes) -> bytes | None:
-        """As `receive`, for bytes that are not known."""
+        """Take bytes that the fast path does not know. Returns as `receive_data`."""
         if not data:
-            return self.receive_eof()
+            return self._receive_eof()
         if (state := self.state) == IDLE:
             cache = self._context.cache
-            if cache.closing_responses and (reply := cache.closing_responses.get(data)) is not None:
-                self._keep_alive, self._head = False, None  # it has no body, whatever the last one had
-                return self._end_turn(self._from_cache(reply), b"")
+            if cache.closing_responses and (cached := cache.closing_responses.get(data)) is not None:
+                # The request has no body, whatever the last one had.
+                self._keep_alive, self._request = False, None
+                return self._end_turn(self._from_cache(cached), b"")
             return self._take_turn(data)
         if state == BODY:
             return self._receive_body(data)
@@ -129,203 +96,175 @@ class Connection:
             data, self._buffer = self._buffer + data, b""
             return self._take_turn(data)
         elif state != CLOSED and self._keep_alive:
-            self._buffer += data  # was on its way when the connection ceased to want bytes
+            # These bytes were on their way when `wants_read` became False.
+            self._buffer += data
         return None
 
-    def call_cached_route(self, call: CachedRoute, body: bytes) -> bytes | None:
-        """While idle: answer a request that has been read and routed before; returns what `receive` returns."""
-        handler, argument, named, head, counter, heads, access = call
+    def call_cached_route(self, route: CachedRoute, body: bytes) -> bytes | None:
+        """Fast path: call the handler of a cached route. IDLE only. Returns as `receive_data`."""
+        handler, positional_param, keyword_params, head, counter, heads, access, routed = route
         try:
             request = Request(head, body, self.peer)
-            if argument is not None:  # 0.15 µs cheaper than by name
-                result = handler(request, argument)
+            # By position is cheaper than by name: see docs/decisions/014.
+            if positional_param is not None:
+                result = handler(request, positional_param)
             else:
-                result = handler(request, **named) if named else handler(request)
+                result = handler(request, **keyword_params) if keyword_params else handler(request)
             if (kind := type(result)) is not str:
                 response = result if kind is Response else respond(result)
-                if (plain := response.plain) is None:
-                    return self._end_turn(self._encode(head, response), b"")
-                content, content_type = plain
+                _, content_type, _, _, content = response.parts
+                if content is None:
+                    return self._end_turn(self._encode(routed, response), b"")
             else:
                 content, content_type = result.encode(), TEXT
         except BaseException as error:
-            return self._end_turn(self._encode(head, failure(self._context, head, error)), b"")
+            return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
         counter[0] += 1
         self.deadline = self._context.idle_deadline
         if access is not None:
             access.log_request(self.peer, head, 200, len(content))
         return heads[content_type][len(content)] + content
 
-    def receive_eof(self) -> bytes | None:
-        """The peer has shut its write side. What it has asked for in full is still answered; returns as `receive`."""
-        self._eof = True
-        if self.state in (HEAD, BODY):
-            return self._end_turn(self._refusal(HTTPError(400, CUT_OFF)), b"")
-        if self.state in (IDLE, LINGERING):
-            self.abort()
-        return None
-
-    def queue_remainder(self, answer: bytes, count: int) -> None:
-        """The kernel took only `count` bytes of an answer that `receive` returned: the rest is owed."""
-        self._ensure_send_buffer().output = memoryview(answer)[count:]
-        self._enter(SENDING)
+    def queue_remainder(self, response: bytes, sent: int) -> None:
+        """Queue what the kernel has not taken of a response that `receive_data` returned."""
+        writer = self._ensure_writer()
+        writer.output = memoryview(response)[sent:]
+        self._begin_sending(writer)
 
     def data_sent(self, count: int) -> None:
-        """The kernel has taken `count` bytes of `pending`."""
-        self._ensure_send_buffer().data_sent(count)
+        """Note that the kernel has taken `count` bytes of `data_to_send`."""
+        writer = self._ensure_writer()
+        writer.data_sent(count)
         if self.state == SENDING:
             if count:
-                self.deadline = self._ensure_send_buffer().deadline(self._context)
+                self.deadline = writer.deadline(self._context)
             self._advance()
-
-    def job_done(self, job: Job) -> None:
-        """A job is done. One that the connection does not wait for any more is ignored."""
-        self._context.reserve_body_bytes(-job.size)
-        if job is not self._job or (head := self._head) is None:
-            self._next_job = job.disposal() or self._next_job
-            return
-        self._job = None
-        if self._context.draining and not self._buffer and job.stream is None:  # a stream's head is long gone
-            self._keep_alive = False
-        self._enter(SENDING)
-        if job.stream is None:
-            self._ensure_send_buffer().add(self._encode(head, job_response(self._context, head, job)))
-        else:
-            self._take_part(job)
-        self._advance()
 
     def reject_job(self, job: Job) -> None:
         """Give a job that the pool refuses its error: 503."""
         job.error = HTTPError(503, "Too many requests are waiting.")
 
+    def job_done(self, job: Job) -> None:
+        """Take a finished job back. One that the connection no longer waits for is disposed of."""
+        self._context.reserve_body_bytes(-job.size)
+        writer = self._ensure_writer()
+        if not writer.take_back(job) or (request := self._request) is None:
+            return
+        # The head of a stream has been sent already.
+        if self._context.draining and not self._buffer and job.stream is None:
+            self._keep_alive = False
+        self._begin_sending(writer)
+        if job.stream is None:
+            writer.add(self._encode(request, job_response(self._context, request, job)))
+        else:
+            self._take_part(writer, job)
+        self._advance()
+
     def resume(self) -> None:
-        """It is this connection's turn again (state READY)."""
+        """Take the next turn (READY)."""
         data, self._buffer = self._buffer, b""
         self._take_turn(data)
 
-    def handle_timeout(self, now: float) -> None:
-        """Act on a deadline that has passed; does nothing before it."""
-        if now < self.deadline or self.state == CLOSED:
-            return
-        # A fresh connection has not been kept alive for anything: it owes its first head.
-        self._context.count_timeout(HEAD if self.deadline == self._fresh_deadline else self.state)
-        if self.state in (HEAD, BODY):
-            self._end_turn(self._refusal(HTTPError(408, "The request took too long to arrive.")), b"")
-        else:
-            self.abort()
-
-    def drain(self) -> None:
-        """The server is stopping: close if idle for a while; else the last request received has the last answer."""
-        now, limits = self._context.now, self._context.limits
-        # Who has fallen idle while the server drains has a moment only, too.
-        if self.state != IDLE or self.deadline <= now + DRAIN_GRACE_SECONDS:
-            return
-        is_fresh = self.deadline == self._fresh_deadline
-        since = self.deadline - (limits.head_seconds if is_fresh else limits.keepalive_seconds)
-        self.deadline = min(self.deadline, now + DRAIN_GRACE_SECONDS)
-        if since < now - DRAIN_GRACE_SECONDS:
-            self.abort()
-
     def abort(self) -> None:
-        """End the connection, whatever it was doing."""
+        """End the connection, whatever it is doing. Idempotent."""
         if self.state != CLOSED:
             self._enter(CLOSED)
             self._buffer = b""
-            self._end_receiving()
-            # A stream whose part is being computed cannot be closed yet: see `complete`.
-            self._next_job = (
-                None if self._send_buffer is None else self._send_buffer.give_up(self._job is not None)
-            )
-            self._send_buffer = self._job = None
+            self._end_reading()
+            if self._writer is not None:
+                self._writer.abandon()
 
-    @property
-    def wants_read(self) -> bool:
-        """Whether further bytes are welcome. While it is False, let them wait in the kernel: that is backpressure."""
-        return self.state <= BODY or self.state == LINGERING
+    # What the driver acts on, besides `state`, `deadline` and `wants_read`.
 
     def data_to_send(self) -> bytes | memoryview | FileBody:
-        """What to send now; empty for nothing. Report what was taken with `sent`."""
-        return b"" if self._send_buffer is None else self._send_buffer.data_to_send()
-
-    @property
-    def awaits_rest(self) -> bool:
-        """A message has begun and its rest has not come."""
-        return self.state in (HEAD, BODY)
+        """Return what to send now; empty for nothing. Report with `data_sent` what the kernel has taken."""
+        return b"" if self._writer is None else self._writer.data_to_send()
 
     @property
     def more_follows(self) -> bool:
-        """Whether a file comes right behind `pending`, so that the kernel need not send the little there is at once."""
-        return self._send_buffer is not None and isinstance(self._send_buffer.stream, FileBody)
+        """A file comes right behind `data_to_send`: the kernel may hold these bytes back for it (MSG_MORE)."""
+        return self._writer is not None and isinstance(self._writer.stream, FileBody)
 
     def next_job(self) -> Job | None:
-        """The job to start, given out once; None if there is none."""
-        job, self._next_job = self._next_job, None
-        return job
+        """Return the job to run in the thread pool, once; None if there is none."""
+        return None if self._writer is None else self._writer.take_next_job()
 
-    def _from_cache(self, reply: CachedResponse) -> bytes:
-        answer, _, hits, noted = reply
-        hits[OTHER_HITS] += 1
-        if noted is not None:
-            self._context.note(self.peer, *noted)
-        return answer
+    # Reading.
 
     def _take_turn(self, data: bytes) -> bytes | None:
-        """Answer the requests in `data`, up to the bound for one turn; returns what `receive` returns."""
-        reader, context, self._cacheable = self._ensure_reader(), self._context, None
-        answers: list[bytes] = []
-        size, start, same = 0, 0, True
-        first: RequestHead | None = None
+        """Respond to the requests in `data`, up to the bound of one turn. Returns as `receive_data`."""
+        reader, context = self._ensure_reader(), self._context
+        responses: list[bytes] = []
+        size, start, all_equal = 0, 0, True
+        first: RoutedRequest | None = None
         try:
-            while len(answers) < context.limits.pipelined_per_turn_max and size <= ANSWERS_BYTES_MAX:
+            while (
+                len(responses) < context.limits.pipelined_per_turn_max and size <= RESPONSE_BYTES_A_TURN_MAX
+            ):
                 began, start = start, reader.read(data, start)
-                head = reader.head
-                # What cannot be answered at once waits, unanswered, until the answers before it are sent.
-                if start < 0 or head is None or (answers and head.match.blocking):
-                    return self._wait_for_more(answers, data[began:])
-                answer = self._answer(head, reader.take_body(), start == len(data))
-                if answer is None:
+                request = reader.request
+                # A request that takes time waits until the responses before it are sent.
+                if start < 0 or request is None or (responses and request.match.blocking):
+                    return self._wait_for_more(responses, data[began:])
+                if start == len(data) and context.draining:
+                    self._keep_alive = False
+                response = self._respond(request, reader.take_body())
+                if response is None:
                     self._buffer = data[start:]
                     return None
-                answers.append(answer)
-                size += len(answer)
-                same = same and (first is None or head is first)
-                first = head
-                if start == len(data) or self._send_buffer is not None or not self._keep_alive:
+                responses.append(response)
+                size += len(response)
+                first = first or request
+                all_equal = all_equal and request is first
+                if start == len(data) or self._writer is not None or not self._keep_alive:
                     break
         except HTTPError as error:
-            answers.append(self._refusal(error))
-            start = len(data)
-        output = answers[0] if len(answers) == 1 else b"".join(answers)
-        if same and first is not None and start == len(data):
-            kept = self._cacheable if self._keep_alive == first.keep_alive else None
-            context.cache.store(data, output, first, len(answers), kept)
+            responses.append(self._encode_refusal(error))
+            return self._end_turn(b"".join(responses), b"")
+        output = responses[0] if len(responses) == 1 else b"".join(responses)
+        if all_equal and first is not None and start == len(data):
+            ticket = self._cache_ticket
+            if ticket is not None and self._keep_alive == first.head.keep_alive:
+                context.cache.store_response(data, output, first, len(responses), ticket)
+            elif first.fast_encodable and len(responses) == 1:
+                context.cache.store_route(data, first)
         return self._end_turn(output, data[start:])
 
     def _receive_body(self, data: bytes) -> bytes | None:
         reader = self._ensure_reader()
         try:
             end = reader.read_body(data)
-            if end < 0 or reader.head is None:
+            if end < 0 or reader.request is None:
                 self.deadline = reader.body_deadline
                 return None
-            answer = self._answer(reader.head, reader.take_body(), end == len(data))
+            if end == len(data) and self._context.draining:
+                self._keep_alive = False
+            response = self._respond(reader.request, reader.take_body())
         except HTTPError as error:
-            return self._end_turn(self._refusal(error), b"")
-        if answer is None:
+            return self._refuse(error)
+        if response is None:
             self._buffer = data[end:]
             return None
-        return self._end_turn(answer, data[end:])
+        return self._end_turn(response, data[end:])
 
-    def _wait_for_more(self, answers: list[bytes], rest: bytes) -> bytes | None:
-        """End a turn before a request that cannot be answered yet; returns what `receive` returns."""
+    def _receive_eof(self) -> bytes | None:
+        """Respond to complete requests only: the peer has shut its write side. Returns as `receive_data`."""
+        self._eof = True
+        if self.awaits_rest:
+            return self._refuse(HTTPError(400, CUT_OFF))
+        if self.state in (IDLE, LINGERING):
+            self.abort()
+        return None
+
+    def _wait_for_more(self, responses: list[bytes], rest: bytes) -> bytes | None:
+        """End a turn before a request that has to wait. Returns as `receive_data`."""
         reader = self._ensure_reader()
-        if answers:
-            return self._end_turn(
-                b"".join(answers), rest
-            )  # what has come of this one is read anew in its turn
+        if responses:
+            # The next turn reads this request from its beginning.
+            return self._end_turn(b"".join(responses), rest)
         if reader.in_body:
             if reader.awaits_continue:
-                self._ensure_send_buffer().add(CONTINUE)
+                self._ensure_writer().add(CONTINUE)
             self._enter(BODY)
             self.deadline = reader.body_deadline
         else:
@@ -333,16 +272,17 @@ class Connection:
             reader.rebase()
             if self.state != HEAD:
                 self._enter(HEAD)
-        return self._end_turn(self._refusal(HTTPError(400, CUT_OFF)), b"") if self._eof else None
+        return self._refuse(HTTPError(400, CUT_OFF)) if self._eof else None
 
     def _end_turn(self, output: bytes, rest: bytes) -> bytes | None:
-        """End a turn with an answer: the connection falls idle, or goes on from SENDING."""
-        self._end_receiving()
-        if rest or self._send_buffer is not None or self._eof or not self._keep_alive or self.state == READY:
+        """End a turn with its responses: the connection falls idle, or goes on from SENDING."""
+        self._end_reading()
+        if rest or self._writer is not None or self._eof or not self._keep_alive or self.state == READY:
             self._buffer = rest
             self._context.slow_path_responses += 1
-            self._ensure_send_buffer().add(output)
-            self._enter(SENDING)
+            writer = self._ensure_writer()
+            writer.add(output)
+            self._begin_sending(writer)
             return None
         if self.state == IDLE:
             self.deadline = self._context.idle_deadline
@@ -350,101 +290,106 @@ class Connection:
             self._enter(IDLE)
         return output
 
-    def _answer(self, head: RequestHead, body: bytes, is_last: bool) -> bytes | None:
-        """Answer a request, perhaps the last that is there; None where its handler runs elsewhere (state WAITING)."""
-        if is_last and self._context.draining:
-            self._keep_alive = False
-        if not head.match.blocking:
-            return self._encode(head, call_handler(self._context, self.peer, head, body))
-        self._head = head
-        self._wait_for(make_job(self._context, self.peer, head, body))
-        self._end_receiving()
+    def _ensure_reader(self) -> RequestReader:
+        self._reader = reader = self._reader or borrow(self._context)
+        return reader
+
+    def _end_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.give_back()
+            self._reader = None
+
+    # Responding.
+
+    def _respond(self, request: RoutedRequest, body: bytes) -> bytes | None:
+        """Call a request's handler. Returns None if it runs elsewhere (state WAITING)."""
+        self._cache_ticket = None
+        if not request.match.blocking:
+            return self._encode(request, call_handler(self._context, self.peer, request, body))
+        self._request = request
+        self._wait_for(make_job(self._context, self.peer, request, body))
+        self._end_reading()
         return None
 
-    def _encode(self, head: RequestHead, response: Response) -> bytes:
-        self._head, context, match = head, self._context, head.match
-        # The commonest answer, at half the cost of the general way.
-        if (plain := response.plain) is not None and match.plain and self._keep_alive:
-            content, content_type = plain
-            match.counter[0] += 1
+    def _encode(self, request: RoutedRequest, response: Response) -> bytes:
+        context = self._context
+        # The commonest response, at half the cost of the general way.
+        _, content_type, _, _, content = response.parts
+        if content is not None and request.fast_encodable and self._keep_alive:
+            request.counter[0] += 1
             if context.access is not None:
-                context.access.log_request(self.peer, head, 200, len(content))
-            return context.plain_heads[content_type][len(content)] + content
-        answer = encode_response(context, self.peer, head, response, self._keep_alive)
-        self._keep_alive, self._cacheable = answer.keep_alive, answer.kept
-        if answer.stream is not None:
-            self._ensure_send_buffer().stream = answer.stream
-        return answer.output
+                context.access.log_request(self.peer, request.head, 200, len(content))
+            return context.head_cache[content_type][len(content)] + content
+        self._request = request
+        output, stream, self._keep_alive, self._cache_ticket = encode_response(
+            context, self.peer, request, response, keep_alive=self._keep_alive
+        )
+        if stream is not None:
+            self._ensure_writer().stream = stream
+        return output
 
-    def _refusal(self, error: HTTPError) -> bytes:
-        """The answer to a message that cannot be read: nothing after it is taken for a request."""
+    def _refuse(self, error: HTTPError) -> bytes | None:
+        return self._end_turn(self._encode_refusal(error), b"")
+
+    def _encode_refusal(self, error: HTTPError) -> bytes:
+        """Encode the response to a message that cannot be read. Nothing after it is taken for a request."""
         self._keep_alive, self._refused = False, True
-        head = self._ensure_reader().head
-        self._end_receiving()
+        request = self._ensure_reader().request
+        self._end_reading()
         self._buffer = b""
-        return encode_refusal(self._context, self.peer, head, error)
+        return encode_refusal(self._context, self.peer, None if request is None else request.head, error)
+
+    def _from_cache(self, cached: CachedResponse) -> bytes:
+        response, _, hits, log_entry = cached
+        hits[OTHER_HITS] += 1
+        if log_entry is not None:
+            self._context.log_request(self.peer, *log_entry)
+        return response
+
+    # Sending.
+
+    def _begin_sending(self, writer: ResponseWriter) -> None:
+        writer.begin(self._context.now)
+        self._enter(SENDING)
 
     def _advance(self) -> None:
-        """Where the output is out, fetch what follows it, or go to the next state."""
-        send_buffer = self._ensure_send_buffer()
-        while (
-            self.state == SENDING and not send_buffer.output and not isinstance(send_buffer.stream, FileBody)
-        ):
-            if send_buffer.stream is not None:
-                self._begin_part(send_buffer.stream)
+        """Once the output is sent, compute what follows it, or enter the next state."""
+        writer = self._ensure_writer()
+        while self.state == SENDING and writer.needs_next:
+            if isinstance(writer.stream, Stream):
+                self._begin_part(writer, writer.stream)
             elif not self._keep_alive:
-                self._enter(LINGERING if self._lingers() else CLOSED)
+                self._enter(LINGERING if self._must_linger(writer) else CLOSED)
             else:
-                self._send_buffer = None
+                self._writer = None
                 self._enter(READY if self._buffer else CLOSED if self._eof else IDLE)
 
-    def _lingers(self) -> bool:
+    def _must_linger(self, writer: ResponseWriter) -> bool:
         """Whether bytes may be on their way that would turn the closing into a reset (RFC 9112 section 9.6)."""
-        likely = (
-            self._ensure_send_buffer().in_pieces or self._refused or self._buffer or self._context.draining
-        )
-        return not self._eof and bool(likely or (self._head is not None and self._head.has_body))
+        likely = writer.in_pieces or self._refused or self._buffer or self._context.draining
+        return not self._eof and bool(likely or (self._request is not None and self._request.head.has_body))
 
-    def _begin_part(self, stream: Stream) -> None:
+    def _begin_part(self, writer: ResponseWriter, stream: Stream) -> None:
         job = stream.next_part()
         if stream.blocking:
             self._wait_for(job)
         else:
             job.run()
-            self._take_part(job)
+            self._take_part(writer, job)
 
-    def _take_part(self, job: Job) -> None:
-        """Send a stream's next part; one that fails is the last one, so that the peer sees the answer cut off."""
-        error = self._ensure_send_buffer().take_part(job)
-        if error is not None and self._head is not None:
-            failure(self._context, self._head, error)
-            self._keep_alive, self._next_job = False, self._ensure_send_buffer().end_stream(False)
+    def _take_part(self, writer: ResponseWriter, job: Job) -> None:
+        """Send a stream's next part. A part that fails is the last, so that the peer sees the response cut off."""
+        error = writer.take_part(job)
+        if error is not None and self._request is not None:
+            failure_page(self._context, self._request.head, error)
+            self._keep_alive = False
+            writer.end_stream()
 
     def _wait_for(self, job: Job) -> None:
-        self._job = self._next_job = job
+        writer = self._ensure_writer()
+        writer.awaited_job = writer.next_job = job
         self._enter(WAITING)
 
-    def _enter(self, state: int) -> None:
-        assert state in NEXT_STATES[self.state], (State(self.state).name, State(state).name)
-        context = self._context
-        self.state = state
-        # A fresh connection's first head has been awaited since accept.
-        if state != HEAD or self.deadline != self._fresh_deadline:
-            self.deadline = context.now + context.state_timeouts[state]
-        if state == SENDING:
-            self._ensure_send_buffer().begin(context.now)
-
-    def _ensure_reader(self) -> RequestReader:
-        """What reads the message that is coming, or that begins."""
-        self._reader = reader = self._reader or borrow(self._context)
-        return reader
-
-    def _end_receiving(self) -> None:
-        if self._reader is not None:
-            self._reader.give_back()
-            self._reader = None
-
-    def _ensure_send_buffer(self) -> SendBuffer:
-        """What is owed, to be added to."""
-        self._send_buffer = send_buffer = self._send_buffer or SendBuffer()
-        return send_buffer
+    def _ensure_writer(self) -> ResponseWriter:
+        self._writer = writer = self._writer or ResponseWriter()
+        return writer

@@ -1,6 +1,6 @@
 """The grammar of requests as named patterns, each beside its ABNF (RFC 9110, RFC 9112, RFC 3986).
 
-Patterns use possessive quantifiers, so that none of them can backtrack: their cost is linear in the input.
+Patterns use possessive quantifiers, so none can backtrack: their cost is linear in the input.
 """
 
 import re
@@ -14,9 +14,9 @@ FIELD_LINE = re.compile(rb"(%b):[\t ]*+([\t\x20-\x7e\x80-\xff]*+)" % TOKEN)
 # request-line = method SP request-target SP HTTP-version (RFC 9112 section 3)
 REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])" % TOKEN)
 
-# pchar = unreserved / pct-encoded / sub-delims / ":" / "@" (RFC 3986 section 3.3). Browsers leave a few more characters
-# as they are (the URL standard's percent-encode sets): [ ] | in paths, and { } \ ^ ` besides in queries. They can
-# neither split a line nor leave the target, so they are taken.
+# pchar = unreserved / pct-encoded / sub-delims / ":" / "@" (RFC 3986 section 3.3). Browsers do not encode some further
+# characters (the URL standard's percent-encode sets): [ ] | in paths, and also { } \ ^ ` in queries. They can neither
+# split a line nor leave the target, so they are accepted.
 _PATH = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]|]|%[0-9A-Fa-f]{2})*+"
 _QUERY = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]|{}\\^`]|%[0-9A-Fa-f]{2})*+"
 
@@ -32,11 +32,11 @@ HOST = re.compile(rb"(%b)(%b)" % (_HOST, _PORT))
 # origin-form = absolute-path [ "?" query ] (RFC 9112 section 3.2.1)
 ORIGIN_FORM = re.compile(rb"(/%b)(?:\?(%b))?+" % (_PATH, _QUERY))
 
-# absolute-form = absolute-URI (RFC 9112 section 3.2.2), here of the schemes that a server of HTTP can be asked for
+# absolute-form = absolute-URI (RFC 9112 section 3.2.2), with a scheme of HTTP
 ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(%b%b)(/%b)?+(?:\?(%b))?+" % (_HOST, _PORT, _PATH, _QUERY))
 
-# Content-Length = 1*DIGIT (RFC 9110 section 8.6). 18 digits are an exabyte; longer ones are refused unread, since
-# turning thousands of digits into a number is an attack of its own.
+# Content-Length = 1*DIGIT (RFC 9110 section 8.6). 18 digits are an exabyte. Longer numbers are refused unread, because
+# converting thousands of digits takes too long.
 CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}+")
 
 # chunk = chunk-size [ chunk-ext ] CRLF (RFC 9112 section 7.1); 15 hex digits stay far inside 64 bits
@@ -46,7 +46,7 @@ CHUNK_LINE = re.compile(
     rb"([0-9A-Fa-f]{1,15}+)(?:[\t ]*+;[\t ]*+%b(?:[\t ]*+=[\t ]*+(?:%b|%b))?+)*+" % (TOKEN, TOKEN, _QUOTED)
 )
 
-# What no line of a head may hold: control bytes other than HTAB, and a CR that is not its last byte.
+# Bytes that no line of a head may hold: control bytes other than HTAB, and a CR that is not the last byte.
 FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 IS_TOKEN = re.compile(TOKEN)

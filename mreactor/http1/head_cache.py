@@ -1,11 +1,12 @@
-"""The heads of plain answers: status 200, no field of the handler's but the media type, and the connection persists.
+"""The response heads of body-only responses: status 200, no field of the handler's but the media type, keep-alive.
 
-An answer is `heads[content_type][len(content)] + content`: two lookups, and no call but for a head that is new. Heads
-live for a second at most, because then the Date changes. Handlers may make up types and lengths without end, even out
-of what a client has sent, so what is kept is bounded; the rest is rendered each time.
+A response is `heads[content_type][len(content)] + content`: two lookups, and a call only for a new head. Heads live
+for a second, because then the Date changes. The cache is bounded, because handlers may make up types and lengths, even
+from what a client has sent; other heads are rendered each time. See docs/decisions/016.
 """
 
-from ..http import Response, encode_fields
+from ..http import Response
+from .encoder import encode_fields
 
 HEADS_MAX = 2048
 TYPES_MAX = 256
@@ -13,18 +14,14 @@ TYPE_BYTES_MAX = 256
 
 
 class HeadCache(dict[str, "HeadsByLength"]):
-    """One reactor's heads of the present second, by media type, then by the length of the content in bytes.
-
-    Raises:
-        ValueError: a media type that cannot be sent.
-    """
+    """One reactor's heads of the present second, by media type. A type that cannot be sent raises ValueError."""
 
     def __init__(self) -> None:
         self._start = b""
         self.room = 0
 
     def begin_second(self, start: bytes) -> None:
-        """Forget the last second's; from now on heads begin with `start`, the status line and the common fields."""
+        """Forget all heads. From now on heads begin with `start`: the status line and the common fields."""
         self.clear()
         self._start, self.room = start, HEADS_MAX
 
@@ -37,12 +34,7 @@ class HeadCache(dict[str, "HeadsByLength"]):
 
 
 class HeadsByLength(dict[int, bytes]):
-    """The heads of one media type, by the length of the content.
-
-    Args:
-        start: the head up to the length.
-        keeper: whose room is used up by what is kept; None: nothing is.
-    """
+    """The heads of one media type, by the content's length. They use up the keeper's room; without one none is kept."""
 
     def __init__(self, start: bytes, keeper: HeadCache | None) -> None:
         self._start, self._keeper = start, keeper

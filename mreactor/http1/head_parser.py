@@ -1,9 +1,8 @@
 """Request heads: from bytes to `RequestHead` (RFC 9112 sections 2, 3 and 5).
 
-A head is read line by line, and each line is judged as soon as it can be, so that the outcome is the same however the
-bytes were split. Clients repeat themselves: `Parser` keeps the heads that it has accepted, and the header blocks apart
-from their request lines, by their exact bytes. Only success is remembered, so no memo can turn a refusal into anything
-else. A parser belongs to one reactor thread.
+`HeadReader` reads a head line by line and checks each line as soon as it can, so the outcome does not depend on how the
+bytes were split. Clients repeat their header fields: `Parser` remembers the header blocks that it has accepted by their
+exact bytes. It remembers only success, so a memo never changes a refusal. Reactor thread only.
 """
 
 from ipaddress import AddressValueError, IPv6Address
@@ -22,13 +21,9 @@ from .grammar import (
     ORIGIN_FORM,
     REQUEST_LINE,
 )
+from .memo import Memo
 
-# Bounds of a memo. What is made of a head takes up to thirty times its bytes, so 64 KiB of keys make some 2 MiB.
-MEMO_ENTRIES_MAX = 512
-MEMO_KEY_BYTES_MAX = 2048
-MEMO_BYTES_MAX = 64 * 1024
-
-# One sentence for both: which of them is noticed first depends on where the bytes were split.
+# One sentence for two faults: which of them is noticed first depends on how the bytes were split.
 FORBIDDEN_BYTE = "The request head holds a control byte, or a line that does not end with CR LF."
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -48,9 +43,9 @@ class RequestLine:
             raise HTTPError(400, "The request line is not METHOD SP TARGET SP HTTP/1.1.")
         method, self.target, major, minor = match.groups()
         if method == b"PRI":
-            raise HTTPError(400, "HTTP/2 is not spoken here.")
+            raise HTTPError(400, "HTTP/2 is not supported.")
         if major != b"1":
-            raise HTTPError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+            raise HTTPError(505, "Only HTTP/1.0 and HTTP/1.1 are supported.")
         self.minor = 0 if minor == b"0" else 1
         self.method = _method(method)
         self.authority, self.path, self.query = _target(self.target, self.method)
@@ -58,14 +53,13 @@ class RequestLine:
 
 @hot("__init__")
 class Framing:
-    """What the header fields say about the message as a whole; shared by all requests with the same header bytes."""
+    """What the header fields say about the whole message. Requests with the same header bytes share one instance."""
 
     __slots__ = ("chunked", "close", "content_length", "expects_continue", "headers", "host", "keep_alive")
 
     def __init__(self, fields: Fields, minor: int) -> None:
-        self.headers = Headers(
-            tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in fields)
-        )
+        decoded = ((name.decode("ascii"), value.decode("latin-1")) for name, value in fields)
+        self.headers = Headers(tuple(decoded))
         self.host = _host([value for name, value in fields if name == b"host"], minor)
         codings = [value for name, value in fields if name == b"transfer-encoding"]
         lengths = [value for name, value in fields if name == b"content-length"]
@@ -79,31 +73,30 @@ class Framing:
 
 @hot("__init__")
 class HeadReader:
-    """Reads one head that may come in pieces; keeps its place between calls."""
+    """Reads one head that may come in pieces, and keeps its place between calls."""
 
     __slots__ = ("_fields", "_judged", "_limits", "_line", "_line_start", "_start")
 
     def __init__(self, limits: Limits, start: int = 0) -> None:
         self._limits = limits
         self._start = self._line_start = start
-        self._judged = (
-            start  # bytes before this have been looked at: no byte is looked at again for each that comes
-        )
+        # Bytes before this offset are checked. Otherwise each byte that comes would have all bytes checked again.
+        self._judged = start
         self._line: RequestLine | None = None
         self._fields: Fields = []
 
     def read(self, data: bytes) -> tuple[RequestLine, Fields, int] | None:
-        """Read on in `data`, which holds all bytes since the first call.
+        """Continue in `data`, which holds all bytes since the first call.
 
         Returns:
             the request line, the fields and the offset past the head; None while more bytes are needed.
 
         Raises:
-            HTTPError: 400, 405, 414, 431, 501 or 505, whichever the first offending line deserves.
+            HTTPError: 400, 405, 414, 431, 501 or 505, for the first faulty line.
         """
         while (line := self._next_line(data)) is not None:
             if self._line is None:
-                # One empty line before a request is ignored (RFC 9112 section 2.2); a second one is not a request.
+                # One empty line before a request is ignored (RFC 9112 section 2.2). A second one is a fault.
                 if line or self._line_start != self._start + 2:
                     self._line = RequestLine(line)
             elif line:
@@ -113,7 +106,7 @@ class HeadReader:
         return None
 
     def rebase(self) -> None:
-        """From now on the data begins with this head: what was before it has been dropped."""
+        """Note that the data now begins with this head: what was before it is dropped."""
         self._line_start -= self._start
         self._judged -= self._start
         self._start = 0
@@ -136,7 +129,7 @@ class HeadReader:
 
     def _judge_unfinished(self, data: bytes, start: int, last: int) -> None:
         rest = data[start:last]
-        # A CR at the very end may be half of a line's end, so it is looked at again with what follows.
+        # A CR at the very end may be half of a line's end, so it is checked again with what follows.
         judged = rest.removesuffix(b"\r")
         _refuse_forbidden(judged)
         self._judged = start + len(judged)
@@ -157,61 +150,44 @@ class HeadReader:
 
 @hot("parse", "finish")
 class Parser:
-    """Parses heads for one reactor, remembering what it accepted.
+    """Parses one reactor's heads. It remembers header blocks by their exact bytes; see docs/decisions/017."""
 
-    Both memos are bounded in entries and bytes, and emptied when full: a client that never repeats itself costs the
-    others a parse of some 30 µs now and then, and can do no more.
-    """
-
-    __slots__ = ("_blocks", "_blocks_bytes", "_heads", "_heads_bytes", "_limits")
+    __slots__ = ("_blocks", "_limits")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._heads: dict[bytes, RequestHead] = {}
-        self._heads_bytes = 0
-        self._blocks: dict[tuple[int, bytes], Framing] = {}
-        self._blocks_bytes = 0
+        self._blocks: Memo[tuple[int, bytes], Framing] = Memo()
 
     def parse(self, raw: bytes) -> RequestHead:
-        """Parse a head known to be complete: `raw` ends with its first empty line.
-
-        Raises:
-            HTTPError: see `HeadReader.read`.
-        """
-        return self._heads.get(raw) or self._parse_new(raw)
+        """Parse a complete head: `raw` ends with its first empty line. Raises as `HeadReader.read` and `finish`."""
+        head = self._parse_known_block(raw)
+        if head is not None:
+            return head
+        read = HeadReader(self._limits).read(raw)
+        assert read is not None, "raw holds a whole head"
+        line, fields, end = read
+        framing = Framing(fields, line.minor)
+        head = _head(line, framing)
+        # Behind a leading empty line the first line is not the request line, so what follows is not the fields alone.
+        if not raw.startswith(b"\r\n"):
+            block = raw[raw.find(b"\n") + 1 : end]
+            self._blocks.store((line.minor, block), framing, len(block))
+        return head
 
     def reader(self, start: int) -> HeadReader:
-        """A reader for a head that comes in pieces, the first of them at `start`."""
+        """Make the reader of a head that comes in pieces, the first of them at `start`."""
         return HeadReader(self._limits, start)
 
     def finish(self, line: RequestLine, fields: Fields) -> RequestHead:
-        """Make a head of what a reader has read.
+        """Make a head from what a reader has read.
 
         Raises:
             HTTPError: 400, 417 or 501, for fields that contradict each other or the protocol.
         """
         return _head(line, Framing(fields, line.minor))
 
-    def _parse_new(self, raw: bytes) -> RequestHead:
-        head = self._parse_known_block(raw)
-        if head is None:
-            read = HeadReader(self._limits).read(raw)
-            assert read is not None, "raw holds a whole head"
-            line, fields, end = read
-            framing = Framing(fields, line.minor)
-            head = _head(line, framing)
-            if not raw.startswith(b"\r\n"):  # else what follows the first line is not the fields alone
-                self._remember_block(raw[raw.find(b"\n") + 1 : end], line.minor, framing)
-        if len(raw) <= MEMO_KEY_BYTES_MAX:
-            self._heads_bytes += len(raw)
-            if len(self._heads) >= MEMO_ENTRIES_MAX or self._heads_bytes > MEMO_BYTES_MAX:
-                self._heads.clear()
-                self._heads_bytes = len(raw)
-            self._heads[raw] = head
-        return head
-
     def _parse_known_block(self, raw: bytes) -> RequestHead | None:
-        """The lane for new request lines over known fields. It must refuse what `HeadReader` refuses."""
+        """Parse a new request line above known fields. This must refuse what `HeadReader` refuses."""
         end = raw.find(b"\r\n")
         if not 0 < end <= self._limits.request_line_bytes_max or len(raw) > self._limits.head_bytes_max:
             return None
@@ -220,14 +196,6 @@ class Parser:
         if framing is None or FORBIDDEN.search(raw, 0, end):
             return None
         return _head(RequestLine(raw[:end]), framing)
-
-    def _remember_block(self, block: bytes, minor: int, framing: Framing) -> None:
-        if len(block) <= MEMO_KEY_BYTES_MAX:
-            self._blocks_bytes += len(block)
-            if len(self._blocks) >= MEMO_ENTRIES_MAX or self._blocks_bytes > MEMO_BYTES_MAX:
-                self._blocks.clear()
-                self._blocks_bytes = len(block)
-            self._blocks[minor, block] = framing
 
 
 def _head(line: RequestLine, framing: Framing) -> RequestHead:
@@ -245,8 +213,7 @@ def _head(line: RequestLine, framing: Framing) -> RequestHead:
     head.keep_alive = not framing.close if line.minor else framing.keep_alive and not framing.close
     head.expects_continue = framing.expects_continue
     head.has_body = head.chunked or head.content_length > 0
-    head.plain = head.keep_alive and line.minor == 1 and line.method != "HEAD"
-    head.match = None
+    head.default_framing = head.keep_alive and line.minor == 1 and line.method != "HEAD"
     return head
 
 
@@ -261,21 +228,18 @@ def _method(method: bytes) -> str:
         if name == known:
             return known
     if name in ("CONNECT", "TRACE"):
-        raise HTTPError(405, f"{name} is not served here.", (("Allow", ", ".join(METHODS)),))
-    raise HTTPError(501, "This method is not known here.")
+        raise HTTPError(405, f"The method {name} is not supported.", (("Allow", ", ".join(METHODS)),))
+    raise HTTPError(501, "This method is not supported.")
 
 
 def _target(target: bytes, method: str) -> tuple[bytes, bytes, bytes]:
-    """Authority, path and query of a request target (RFC 9112 section 3.2)."""
+    """Split a request target into authority, path and query (RFC 9112 section 3.2)."""
     if match := ORIGIN_FORM.fullmatch(target):
         return b"", match[1], match[2] or b""
     if match := ABSOLUTE_FORM.fullmatch(target):
         _check_host(match[1])
-        return (
-            match[1],
-            match[2] or (b"*" if method == "OPTIONS" and match[3] is None else b"/"),
-            match[3] or b"",
-        )
+        path = match[2] or (b"*" if method == "OPTIONS" and match[3] is None else b"/")
+        return match[1], path, match[3] or b""
     if target == b"*" and method == "OPTIONS":
         return b"", b"*", b""
     raise HTTPError(400, "The request target is malformed.")
@@ -294,7 +258,7 @@ def _decode_path(raw: str) -> str:
 
 
 def _host(values: list[bytes], minor: int) -> str:
-    """The Host field: exactly one in HTTP/1.1, never two (RFC 9112 section 3.2)."""
+    """Return the Host field: exactly one in HTTP/1.1, never two (RFC 9112 section 3.2)."""
     if len(values) > 1 or (minor and not values):
         raise HTTPError(400, "A request of HTTP/1.1 has exactly one Host field.")
     if not values:
@@ -310,7 +274,7 @@ def _check_host(value: bytes) -> None:
 
 
 def _is_address(host: bytes) -> bool:
-    """Whether what stands in brackets is an IPv6 address; other hosts pass, and so do addresses yet to be invented."""
+    """Whether a host in brackets is an IPv6 address. Other hosts and future address formats pass."""
     if not host.startswith(b"[") or host[1:2] == b"v":
         return True
     try:
@@ -321,7 +285,7 @@ def _is_address(host: bytes) -> bool:
 
 
 def _chunked(codings: list[bytes], lengths: list[bytes], minor: int) -> bool:
-    """Whether the body is chunked (RFC 9112 section 6.1). Whatever two recipients could read differently is refused."""
+    """Whether the body is chunked (RFC 9112 section 6.1). What two recipients could read differently is refused."""
     if not codings:
         return False
     if lengths:
@@ -332,12 +296,12 @@ def _chunked(codings: list[bytes], lengths: list[bytes], minor: int) -> bool:
     if len(codings) == 1 and coding == b"chunked":
         return True
     if len(codings) == 1 and IS_TOKEN.fullmatch(coding):
-        raise HTTPError(501, "The only transfer coding known here is chunked.")
+        raise HTTPError(501, "The only supported transfer coding is chunked.")
     raise HTTPError(400, "Transfer-Encoding is not exactly chunked.")
 
 
 def _content_length(lengths: list[bytes]) -> int:
-    """The announced length of the body in bytes (RFC 9112 section 6.3); a repeated field is refused even if equal."""
+    """Return the announced length of the body in bytes (RFC 9112 section 6.3). Two equal fields are refused as well."""
     if not lengths:
         return 0
     if len(lengths) > 1 or not CONTENT_LENGTH.fullmatch(lengths[0]):
@@ -351,11 +315,11 @@ def _expectation(values: list[bytes], minor: int) -> bool:
     if not expectations or minor == 0:
         return False
     if expectations != {b"100-continue"}:
-        raise HTTPError(417, "The only expectation met here is 100-continue.")
+        raise HTTPError(417, "The only supported expectation is 100-continue.")
     return True
 
 
 def _tokens(values: list[bytes]) -> set[bytes]:
-    """The elements of a comma-separated list over all its lines, in lower case (RFC 9110 section 5.6.1)."""
+    """Return the elements of a list over all its lines, in lower case (RFC 9110 section 5.6.1)."""
     elements = (element.strip(b"\t ").lower() for value in values for element in value.split(b","))
     return {element for element in elements if element}

@@ -1,21 +1,26 @@
-"""An answer that is computed part by part, as its client takes it."""
+"""A response's content that is computed part by part, as the client takes it."""
 
+import logging
 from collections.abc import Iterator
 from typing import Final
 
 from ..concurrency import Job
-from ..http import LAST_CHUNK, encode_chunk
+from ..protocol import FileBody
+from .encoder import LAST_CHUNK, encode_chunk
 
-_NO_MORE: Final = object()  # what an exhausted iterator is made to yield
+log = logging.getLogger("mreactor")
+
+# What an exhausted iterator yields here.
+_NO_MORE: Final = object()
 
 
 class Stream:
-    """The content that follows an answer's head.
+    """The content that follows a response's head.
 
     Args:
         parts: what the handler returned.
-        chunked: in chunked coding; otherwise the content ends with the connection (HTTP/1.0).
-        blocking: the next part may take time, so it is fetched in another thread.
+        chunked: the content is sent in chunked coding; otherwise it ends with the connection (HTTP/1.0).
+        blocking: a part may take time, so the thread pool computes it.
     """
 
     __slots__ = ("_chunked", "_parts", "blocking", "is_over")
@@ -27,19 +32,20 @@ class Stream:
         self.is_over = False
 
     def next_part(self) -> Job:
-        """The work of fetching the next part."""
+        """Make the job that computes the next part."""
         job = Job(next, self._parts, _NO_MORE)
         job.stream = self
         return job
 
     def encode(self, job: Job) -> bytes:
-        """The bytes to send for a part that was fetched; empty for an empty part.
+        """Encode the part that a job has computed; empty for an empty part.
 
         Raises:
             TypeError: the part is neither bytes nor str.
             BaseException: what the handler's iterator raised.
         """
-        error, job.error = job.error, None  # see `answer.job_response`
+        # Taken off the job for the reason given in `dispatch.job_response`.
+        error, job.error = job.error, None
         if error is not None:
             raise error
         if job.result is _NO_MORE:
@@ -49,7 +55,15 @@ class Stream:
         return encode_chunk(part) if self._chunked else part
 
     def close(self) -> None:
-        """Close a generator, so that its `finally` runs; other iterators have nothing to close."""
+        """Close a generator, so that its `finally` runs. Other iterators have nothing to close."""
         close = getattr(self._parts, "close", None)
         if close is not None:
             close()
+
+
+def close_stream(stream: FileBody | Stream) -> None:
+    """Close a file, or a handler's generator, whose `finally` may fail."""
+    try:
+        stream.close()
+    except BaseException:  # also sys.exit() in an application: it must not end the round
+        log.exception("a stream failed when it was closed")

@@ -1,34 +1,35 @@
-"""The states of a connection and the ways between them."""
+"""The states of an HTTP/1.1 connection and the permitted transitions. docs/states.md shows them as a diagram."""
 
 from enum import IntEnum
+from math import inf
 from typing import Final
+
+from .. import protocol
+from ..config import Limits
 
 
 class State(IntEnum):
-    """Where a connection stands."""
+    """The names of the states. IDLE, READY, LINGERING and CLOSED are those that a reactor acts on."""
 
-    IDLE = 0  # between requests; nothing is buffered, nothing is owed
-    HEAD = 1  # a part of a request head has come
-    BODY = 2  # a request's body is coming
-    WAITING = 3  # a blocking handler, or a blocking stream's next part, is being computed elsewhere
-    SENDING = 4  # an answer is owed to the peer
-    READY = 5  # further requests are buffered, and the others' turn comes first: call `resume`
-    LINGERING = (
-        6  # all is said; the write side is shut and late bytes are read, so that no reset destroys the answer
-    )
-    CLOSED = 7
+    IDLE = protocol.IDLE  # between requests; the buffers are empty and no response is due
+    HEAD = 1  # part of a request head has arrived
+    BODY = 2  # a request's body is arriving
+    WAITING = 3  # the thread pool runs a blocking handler, or computes the next part of a blocking stream
+    SENDING = 4  # a response is being sent
+    READY = protocol.READY  # further requests are buffered, and the other clients' turn comes first
+    LINGERING = protocol.LINGERING  # late bytes are read, so that no reset destroys the last response
+    CLOSED = protocol.CLOSED
 
 
-# Connections hold their state as a bare int: members of an Enum are shared between threads and reference-counted with
-# atomic operations, small ints are immortal and cost nothing.
-IDLE: Final = int(State.IDLE)
+# A connection holds its state as a bare int: an Enum member is shared between threads. See docs/decisions/002.
+IDLE: Final = protocol.IDLE
 HEAD: Final = int(State.HEAD)
 BODY: Final = int(State.BODY)
 WAITING: Final = int(State.WAITING)
 SENDING: Final = int(State.SENDING)
-READY: Final = int(State.READY)
-LINGERING: Final = int(State.LINGERING)
-CLOSED: Final = int(State.CLOSED)
+READY: Final = protocol.READY
+LINGERING: Final = protocol.LINGERING
+CLOSED: Final = protocol.CLOSED
 
 NEXT_STATES: dict[int, frozenset[int]] = {
     IDLE: frozenset({HEAD, BODY, WAITING, SENDING, CLOSED}),
@@ -41,8 +42,19 @@ NEXT_STATES: dict[int, frozenset[int]] = {
     CLOSED: frozenset(),
 }
 
-# What a passed deadline is called in the metrics, by the state that it ends.
+# The metrics' name of a passed deadline, by the state that it ends.
 TIMEOUT_KINDS = {IDLE: "keepalive", HEAD: "head", BODY: "body", SENDING: "write", LINGERING: "linger"}
 
-# A client that got a response this long ago, or is new, may have its next request on the way when the server drains.
+# The next request of a client that got a response this recently, or is new, may be on its way when the server drains.
 DRAIN_GRACE_SECONDS = 1.0
+
+
+def state_timeouts(limits: Limits) -> dict[int, float]:
+    """Return the seconds that each state may last, or may last without progress; infinite for no bound."""
+    timeouts = dict.fromkeys(NEXT_STATES, inf)
+    timeouts[IDLE] = limits.keepalive_seconds
+    timeouts[HEAD] = limits.head_seconds
+    timeouts[BODY] = limits.body_grace_seconds
+    timeouts[SENDING] = limits.write_stall_seconds
+    timeouts[LINGERING] = limits.linger_seconds
+    return timeouts

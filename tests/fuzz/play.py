@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from mreactor.concurrency.job import Job
-from mreactor.http.response import CONTINUE
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
+from mreactor.http1.encoder import CONTINUE
 from mreactor.http1.states import CLOSED, LINGERING, READY, State
 from mreactor.protocol import FileBody
 
@@ -137,7 +137,7 @@ class Player:
     def end(self) -> None:
         """Let the peer shut its write side."""
         if self.connection.state != CLOSED:
-            self.connection.receive_eof()
+            self.connection.receive_data(b"")
         self.rest()
 
     def rest(self) -> None:

@@ -13,7 +13,7 @@ from mreactor.http.request import RequestHead
 from mreactor.http.response import Response
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
-from mreactor.http1.response_cache import ResponseCache
+from mreactor.http1.encoder import Encoder
 from tests.fuzz import play
 from tests.fuzz.campaign import Memory, Result, Source, Task, corpus, run
 from tests.fuzz.check import Checker, Wrong
@@ -136,38 +136,37 @@ def test_it_finds_a_byte_that_is_lost_at_a_split(files: Path, monkeypatch: pytes
 def test_it_finds_an_answer_that_should_not_have_been_kept(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = ResponseCache.store
+    take_turn = Connection._take_turn
 
-    def keep_all(
-        self: ResponseCache, key: bytes, answer: bytes, head: RequestHead, count: int, kept: Any
-    ) -> None:
-        keep(self, key, answer, head, count, kept or ([0], None))
+    def keep_all(connection: Connection, data: bytes) -> bytes | None:
+        response = take_turn(connection, data)
+        if response is not None:
+            connection._context.cache.responses[data] = (response, len(response), [0, 0], None)
+        return response
 
-    monkeypatch.setattr(ResponseCache, "store", keep_all)
+    monkeypatch.setattr(Connection, "_take_turn", keep_all)
     assert "changes the outcome" in first_finding(files)
 
 
 def test_it_finds_an_answer_after_a_refusal(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refusal = Connection._refusal
+    refusal = Connection._encode_refusal
 
     def lenient(connection: Connection, error: Any) -> bytes:
         answer = refusal(connection, error)
         connection._keep_alive = True
         return answer
 
-    monkeypatch.setattr(Connection, "_refusal", lenient)
+    monkeypatch.setattr(Connection, "_encode_refusal", lenient)
     assert first_finding(files)
 
 
 def test_it_finds_an_answer_of_false_length(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encode = ReactorContext.encode
+    encode = Encoder.encode
 
-    def longer(
-        context: ReactorContext, response: Response, head: RequestHead | None, keep_alive: bool
-    ) -> bytes:
-        return encode(context, response, head, keep_alive) + b"x"
+    def longer(encoder: Encoder, response: Response, head: RequestHead | None, *, keep_alive: bool) -> bytes:
+        return encode(encoder, response, head, keep_alive=keep_alive) + b"x"
 
-    monkeypatch.setattr(ReactorContext, "encode", longer)
+    monkeypatch.setattr(Encoder, "encode", longer)
     assert "malformed" in first_finding(files)
 
 

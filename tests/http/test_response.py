@@ -17,12 +17,10 @@ from mreactor.http.response import (
     TEXT,
     Response,
     check_fields,
-    encode_chunk,
-    encode_fields,
-    encode_length,
     respond,
 )
 from mreactor.http.status import REASONS, HTTPError, has_body, status_line
+from mreactor.http1.encoder import encode_fields
 from mreactor.protocol import FileBody
 
 # --- Content. ---
@@ -109,13 +107,13 @@ def test_respond_takes_a_response_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("status", [-1, 0, 100, 101, 199, 600, 1000])
-def test_a_status_that_is_no_answer_is_refused(status: int) -> None:
+def test_a_status_that_is_no_response_is_refused(status: int) -> None:
     with pytest.raises(ValueError, match=str(status)):
         Response(None, status)
 
 
 @pytest.mark.parametrize("status", [200, 204, 299, 304, 404, 599])
-def test_a_status_that_is_an_answer_is_taken(status: int) -> None:
+def test_a_status_that_is_a_response_is_taken(status: int) -> None:
     assert Response(None, status).status == status
 
 
@@ -227,7 +225,7 @@ def test_other_values_are_sent_as_they_are(value: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FRAMING_FIELDS))
-def test_framing_is_the_servers_to_set(name: str) -> None:
+def test_only_the_server_sets_framing_fields(name: str) -> None:
     for spelling in (name, name.upper(), name.title()):
         with pytest.raises(ValueError, match="set by the server"):
             Response(None, headers={spelling: "1"})
@@ -276,7 +274,7 @@ class Label(str, Enum):  # noqa: UP042 - a StrEnum is a plain string when it is 
     __format__ = Enum.__format__
 
 
-def test_what_was_checked_is_what_is_sent() -> None:
+def test_the_checked_value_is_the_value_sent() -> None:
     assert encode_fields(Response("a", content_type=Label.A)) == b"Content-Type: text/a\r\n"
     fields = encode_fields(Response(None, headers={"X": Label.A}))
     assert fields == b"X: text/a\r\n"
@@ -293,46 +291,6 @@ def test_a_status_is_a_number() -> None:
     for status in (404.0, "404", None):
         with pytest.raises(TypeError):
             Response("a", status)  # type: ignore[arg-type]
-
-
-# --- Framing. ---
-
-
-@pytest.mark.parametrize("chunks", [True, False])
-@pytest.mark.parametrize(
-    ("response", "framing"),
-    [
-        (Response(None), b"Content-Length: 0\r\n"),
-        (Response("h\xe9"), b"Content-Length: 3\r\n"),
-        (Response(b"x" * 70_000), b"Content-Length: 70000\r\n"),
-        (Response(FileBody(-1, 100, 2**33)), b"Content-Length: 8589934592\r\n"),
-        (Response(None, 404), b"Content-Length: 0\r\n"),
-        (Response("a", 204), b""),
-        (Response("a", 304), b""),
-        (Response("a", 205), b"Content-Length: 0\r\n"),
-        (Response(iter([b"a"]), 204), b""),
-    ],
-)
-def test_length(response: Response, framing: bytes, chunks: bool) -> None:
-    assert encode_length(response.status, response.body, chunks=chunks) == framing
-
-
-def test_a_stream_is_chunked_or_ends_with_the_connection() -> None:
-    assert encode_length(200, iter([b"a"]), chunks=True) == b"Transfer-Encoding: chunked\r\n"
-    assert encode_length(200, iter([b"a"]), chunks=False) == b""
-
-
-@pytest.mark.parametrize(
-    ("part", "chunk"),
-    [
-        (b"", b""),  # an empty chunk would end the body
-        (b"a", b"1\r\na\r\n"),
-        (b"\r\n", b"2\r\n\r\n\r\n"),
-        (b"x" * 255, b"ff\r\n" + b"x" * 255 + b"\r\n"),
-    ],
-)
-def test_chunk(part: bytes, chunk: bytes) -> None:
-    assert encode_chunk(part) == chunk
 
 
 # --- Files. ---
@@ -359,15 +317,15 @@ def test_a_file_body_is_closed_once(tmp_path: Path) -> None:
     assert body.fd == -1
 
 
-# --- Changing an answer that was made. ---
+# --- Changing a response that was made. ---
 
 
 def test_what_is_set_later_is_sent() -> None:
     response = Response("text")
-    assert response.plain is not None
+    assert response.parts[4] == b"text"
     response.status, response.headers, response.content_type = 201, {"X-A": "b"}, "text/x"
     assert (response.status, response.headers, response.content_type) == (201, (("X-A", "b"),), "text/x")
-    assert response.plain is None
+    assert response.parts[4] is None
     response.headers = {"Content-Type": "text/y"}
     assert response.content_type == "", "it stands among the fields"
 
@@ -385,7 +343,7 @@ def test_one_part_that_is_set_later_leaves_the_others(name: str, value: object) 
     response = Response("text")
     parts = {"body": b"text", "status": 200, "headers": (), "content_type": TEXT}
     setattr(response, name, value)
-    assert response.plain is None
+    assert response.parts[4] == (response.body if name in {"body", "content_type"} else None)
     assert {part: getattr(response, part) for part in parts} == {**parts, name: value}
 
 
@@ -402,8 +360,8 @@ def test_one_part_that_is_set_later_leaves_the_others(name: str, value: object) 
     ],
     ids=["empty", "bytes", "a type of its own", "json", "a status", "fields", "a stream"],
 )
-def test_which_responses_are_plain(response: Response, plain: tuple[bytes, str] | None) -> None:
-    assert response.plain == plain
+def test_which_responses_are_body_only(response: Response, plain: tuple[bytes, str] | None) -> None:
+    assert (response.parts[4], response.content_type if plain else "") == (plain or (None, ""))
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def warm() -> ReactorContext:
 
 
 def outcome(context: ReactorContext, pieces: list[bytes], write_max: int = 1 << 30) -> tuple[bytes, bool]:
-    """What is said in return, Date and interim answers aside, and whether the connection ends with it."""
+    """The responses without Date and interim responses, and whether the connection ends with them."""
     talk = Talk(context, pieces, write_max)
     return without_dates(talk.output).replace(CONTINUE, b""), talk.has_ended
 
@@ -72,11 +72,11 @@ def test_an_idle_connection_holds_no_more_than_it_must(pieces: list[bytes]) -> N
     talk = Talk(make_context(), pieces)
     assert talk.connection.state == IDLE
     assert talk.connection._reader is None
-    assert talk.connection._send_buffer is None
+    assert talk.connection._writer is None
 
 
 def test_connections_that_take_turns_do_not_get_each_others_bytes() -> None:
-    """They lend each other what reads their messages."""
+    """They borrow the same reader."""
     context = make_context()
     whole, part, body = (Connection(context, PEER) for _ in range(3))
     request, upload = get("/hello/part"), post("/echo", b"of body")
@@ -96,7 +96,7 @@ def test_connections_that_take_turns_do_not_get_each_others_bytes() -> None:
 @each(VECTORS)
 def test_whole(vector: Vector) -> None:
     talk = Talk(make_context(), [vector.data])
-    assert tuple(answer.status for answer in talk.answers(*vector.methods)) == vector.statuses
+    assert tuple(response.status for response in talk.responses(*vector.methods)) == vector.statuses
     assert talk.has_ended == vector.ends
 
 
@@ -162,7 +162,7 @@ def test_random_requests_in_random_pieces(warm: ReactorContext) -> None:
         assert outcome(warm, pieces) == (expected, vectors[-1].ends), pieces
 
 
-# What the answers hold.
+# Contents of responses.
 
 
 @pytest.mark.parametrize(
@@ -180,27 +180,27 @@ def test_random_requests_in_random_pieces(warm: ReactorContext) -> None:
         (post("/slow", b"hello"), "application/octet-stream", b"hello"),
     ],
 )
-def test_answers(request_: bytes, content_type: str, body: bytes) -> None:
-    (answer,) = Talk(make_context(), [request_]).answers()
-    assert (answer.status, answer.headers["content-type"], answer.body) == (200, content_type, body)
-    assert answer.headers["server"] == "mreactor"
+def test_what_responses_hold(request_: bytes, content_type: str, body: bytes) -> None:
+    (response,) = Talk(make_context(), [request_]).responses()
+    assert (response.status, response.headers["content-type"], response.body) == (200, content_type, body)
+    assert response.headers["server"] == "mreactor"
 
 
-def test_a_method_that_is_not_allowed_is_told_the_others() -> None:
-    (answer,) = Talk(make_context(), [post("/json", b"")]).answers()
-    assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, HEAD, OPTIONS, PATCH, PUT")
+def test_a_method_that_is_not_allowed_gets_a_list_of_the_others() -> None:
+    (response,) = Talk(make_context(), [post("/json", b"")]).responses()
+    assert (response.status, response.headers["allow"]) == (405, "DELETE, GET, HEAD, OPTIONS, PATCH, PUT")
 
 
-def test_options_tells_the_methods() -> None:
-    (answer,) = Talk(make_context(), [get("/json", method="OPTIONS")]).answers()
-    assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, PATCH, PUT")
+def test_options_lists_the_methods() -> None:
+    (response,) = Talk(make_context(), [get("/json", method="OPTIONS")]).responses()
+    assert (response.status, response.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, PATCH, PUT")
 
 
 @pytest.mark.parametrize("target", ["/", "/file", "/stream/3", "/slow/file", "/nothing", "/boom", "/json"])
 def test_head_is_answered_as_get_without_the_content(target: str) -> None:
     context = make_context()
-    (full,) = Talk(context, [get(target)]).answers()
-    (empty,) = Talk(context, [get(target, method="HEAD")]).answers("HEAD")
+    (full,) = Talk(context, [get(target)]).responses()
+    (empty,) = Talk(context, [get(target, method="HEAD")]).responses("HEAD")
     assert (empty.status, empty.body) == (full.status, b"")
     assert empty.headers.keys() == full.headers.keys()
     if target != "/json":  # whose content names the method
@@ -211,19 +211,19 @@ def test_head_is_answered_as_get_without_the_content(target: str) -> None:
 def test_statuses_without_content(status: int) -> None:
     talk = Talk(make_context(), [get(f"/status/{status}")])
     assert b"content" not in talk.output.partition(b"\r\n\r\n")[2]
-    assert not {"content-length", "transfer-encoding", "content-type"} & talk.answers()[0].headers.keys()
+    assert not {"content-length", "transfer-encoding", "content-type"} & talk.responses()[0].headers.keys()
 
 
 # Pipelining.
 
 
-def test_one_turn_answers_no_more_than_its_bound() -> None:
+def test_a_turn_sends_no_more_responses_than_its_bound() -> None:
     connection = Connection(make_context(), PEER)
     assert connection.receive_data(b"".join(get(f"/hello/{n}") for n in range(10))) is None
     turns = []
     while connection.state == SENDING:
         output = bytes(connection.data_to_send())
-        turns.append([answer.text for answer in read_responses(output)])
+        turns.append([response.text for response in read_responses(output)])
         connection.data_sent(len(output))
         if connection.state == READY:
             assert not connection.data_to_send()
@@ -236,34 +236,34 @@ def test_one_turn_answers_no_more_than_its_bound() -> None:
 
 def test_exactly_one_turn_leaves_the_connection_idle() -> None:
     connection = Connection(make_context(), PEER)
-    answer = connection.receive_data(
+    response = connection.receive_data(
         b"".join(get(f"/hello/{n}") for n in range(LIMITS.pipelined_per_turn_max))
     )
-    assert answer is not None
-    assert len(read_responses(answer)) == LIMITS.pipelined_per_turn_max
+    assert response is not None
+    assert len(read_responses(response)) == LIMITS.pipelined_per_turn_max
     assert connection.state == IDLE
 
 
 def test_a_turn_may_end_within_a_request() -> None:
     talk = Talk(make_context(), [get("/") + get("/hello/b")[:-3]])
-    assert [answer.text for answer in talk.answers()] == ["root"]
+    assert [response.text for response in talk.responses()] == ["root"]
     assert talk.connection.state == HEAD
     talk.send(get("/hello/b")[-3:] + post("/echo", b"body")[:-2])
-    assert [answer.text for answer in talk.answers()] == ["root", "Hello, b!"]
+    assert [response.text for response in talk.responses()] == ["root", "Hello, b!"]
     assert talk.connection.state == BODY
     talk.send(b"dy")
-    assert talk.answers()[-1].text == "body"
+    assert talk.responses()[-1].text == "body"
 
 
-def test_what_comes_while_an_answer_is_owed_waits() -> None:
+def test_bytes_that_come_while_a_response_is_sent_wait() -> None:
     connection = Connection(make_context(), PEER)
-    answer = connection.receive_data(get("/hello/a"))
-    assert answer is not None
-    connection.queue_remainder(answer, 5)
+    response = connection.receive_data(get("/hello/a"))
+    assert response is not None
+    connection.queue_remainder(response, 5)
     assert not connection.wants_read
     assert connection.receive_data(get("/hello/b")) is None
-    assert bytes(connection.data_to_send()) == answer[5:]
-    connection.data_sent(len(answer) - 5)
+    assert bytes(connection.data_to_send()) == response[5:]
+    connection.data_sent(len(response) - 5)
     assert connection.state == READY
     connection.resume()
     assert read_responses(bytes(connection.data_to_send()))[0].text == "Hello, b!"
@@ -296,20 +296,20 @@ def test_persistence(
     target: str, version: str, fields: tuple[str, ...], persists: bool, says: str | None
 ) -> None:
     context = make_context()
-    for _ in range(3):  # anew, and from memory
+    for _ in range(3):  # again, and from memory
         talk = Talk(context, [get(target, *fields, version=version)])
-        (answer,) = talk.answers()
-        assert answer.headers.get("connection") == says
+        (response,) = talk.responses()
+        assert response.headers.get("connection") == says
         assert (talk.connection.state == IDLE) == persists
         assert talk.has_ended != persists
 
 
 def test_a_stream_to_http_1_0_ends_with_the_connection() -> None:
     talk = Talk(make_context(), [get("/stream/3", "Connection: keep-alive", version="1.0")])
-    (answer,) = talk.answers()
-    assert answer.says_close
-    assert not {"transfer-encoding", "content-length"} & answer.headers.keys()
-    assert answer.text == "part 0;part 2;"
+    (response,) = talk.responses()
+    assert response.says_close
+    assert not {"transfer-encoding", "content-length"} & response.headers.keys()
+    assert response.text == "part 0;part 2;"
     assert talk.connection.state in (LINGERING, CLOSED)
 
 
@@ -320,44 +320,44 @@ EXPECTING = post("/echo", b"hello", "Expect: 100-continue")
 EXPECTING_HEAD = EXPECTING[:-5]
 
 
-def test_a_client_that_waits_is_told_to_go_on() -> None:
+def test_a_client_that_waits_gets_100_continue() -> None:
     talk = Talk(make_context(), [EXPECTING_HEAD])
     assert talk.output == CONTINUE
     assert talk.connection.state == BODY
     talk.send(b"he")
     assert talk.output == CONTINUE
     talk.send(b"llo")
-    assert [answer.status for answer in talk.answers()] == [100, 200]
+    assert [response.status for response in talk.responses()] == [100, 200]
     assert talk.connection.state == IDLE
 
 
 @pytest.mark.parametrize("sent_with_the_head", [1, 4, 5])
-def test_a_client_that_does_not_wait_is_not_told(sent_with_the_head: int) -> None:
+def test_a_client_that_does_not_wait_gets_no_100_continue(sent_with_the_head: int) -> None:
     at = len(EXPECTING_HEAD) + sent_with_the_head
     talk = Talk(make_context(), [EXPECTING[:at], EXPECTING[at:]])
-    assert [(answer.status, answer.text) for answer in talk.answers()] == [(200, "hello")]
+    assert [(response.status, response.text) for response in talk.responses()] == [(200, "hello")]
 
 
-def test_an_interim_answer_that_was_not_sent_yet_comes_before_the_final_one() -> None:
+def test_an_interim_response_that_was_not_sent_yet_comes_before_the_final_one() -> None:
     connection = Connection(make_context(), PEER)
     connection.receive_data(EXPECTING_HEAD)
     assert connection.receive_data(b"hello") is None
-    assert [answer.status for answer in read_responses(bytes(connection.data_to_send()))] == [100, 200]
+    assert [response.status for response in read_responses(bytes(connection.data_to_send()))] == [100, 200]
     connection.data_sent(len(connection.data_to_send()))
     assert connection.state == IDLE
 
 
-def test_an_interim_answer_does_not_overtake_the_answers_before_it() -> None:
+def test_an_interim_response_does_not_overtake_the_responses_before_it() -> None:
     talk = Talk(make_context(), [get("/") + EXPECTING_HEAD])
-    assert [answer.status for answer in talk.answers()] == [200, 100]
+    assert [response.status for response in talk.responses()] == [200, 100]
     talk.send(b"hello")
-    assert [answer.status for answer in talk.answers()] == [200, 100, 200]
+    assert [response.status for response in talk.responses()] == [200, 100, 200]
 
 
 def test_an_expectation_of_a_blocking_route() -> None:
     talk = Talk(make_context(), [post("/slow", b"hello", "Expect: 100-continue")[:-5]])
     talk.send(b"hello")
-    assert [(answer.status, answer.text) for answer in talk.answers()] == [(100, ""), (200, "hello")]
+    assert [(response.status, response.text) for response in talk.responses()] == [(100, ""), (200, "hello")]
 
 
 @pytest.mark.parametrize(
@@ -371,15 +371,15 @@ def test_an_expectation_of_a_blocking_route() -> None:
 )
 def test_what_cannot_be_answered_well_is_refused_before_the_body(request_: bytes, status: int) -> None:
     talk = Talk(make_context(), [request_])
-    (answer,) = talk.answers()
-    assert answer.status == status
-    assert answer.says_close
+    (response,) = talk.responses()
+    assert response.status == status
+    assert response.says_close
     assert talk.connection.state == LINGERING
     assert talk.send(b"hello" + MARK) == b""
 
 
 def test_an_expectation_without_a_body_is_nothing_to_wait_for() -> None:
-    assert [a.status for a in Talk(make_context(), [get("/", "Expect: 100-continue")]).answers()] == [200]
+    assert [a.status for a in Talk(make_context(), [get("/", "Expect: 100-continue")]).responses()] == [200]
 
 
 def test_http_1_0_expects_nothing() -> None:
@@ -387,4 +387,4 @@ def test_http_1_0_expects_nothing() -> None:
     talk = Talk(make_context(), [request])
     assert talk.output == b""
     talk.send(b"hello")
-    assert [answer.status for answer in talk.answers()] == [200]
+    assert [response.status for response in talk.responses()] == [200]

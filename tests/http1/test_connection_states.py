@@ -1,6 +1,5 @@
 """The states of a connection: the ways between them, and what each makes of time, half-close, drain and abort."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 from typing import ClassVar
@@ -8,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from mreactor.http1.connection import Connection
-from mreactor.http1.context import DRAIN_GRACE_SECONDS, ReactorContext
+from mreactor.http1.context import DRAIN_GRACE_SECONDS
 from mreactor.http1.states import (
     BODY,
     CLOSED,
@@ -21,115 +20,26 @@ from mreactor.http1.states import (
     WAITING,
     State,
 )
-from mreactor.protocol import FileBody
-from tests.support.responses import ReceivedResponse, read_responses
-from tests.support.vectors import CONTINUE, LIMITS, VECTORS, Calls, Talk, get, make_context, post
-
-PEER = ("192.0.2.1", 1)
-NOW = 1000.0
-TIMES = replace(
-    LIMITS,
-    head_seconds=10.0,
-    body_grace_seconds=5.0,
-    body_stall_seconds=20.0,
-    body_rate_min=10,
-    keepalive_seconds=75.0,
-    write_stall_seconds=30.0,
-    write_rate_min=1000,
-    linger_seconds=2.0,
-    linger_bytes_max=1000,
+from tests.http1.states import (
+    HALF_BODY,
+    HALF_HEAD,
+    NOW,
+    PEER,
+    TIMES,
+    WAYS,
+    each_state,
+    get_response,
+    head,
+    in_state,
+    say_all,
+    start,
 )
-
-HALF_HEAD = get("/hello/a")[:20]
-HALF_BODY = post("/echo", b"0123456789")[:-6]
-HUNDRED = b"".join(get(f"/hello/{n}") for n in range(100))
-REFUSED = b"bad\r\n\r\n"
-
-
-def start(calls: Calls | None = None) -> tuple[ReactorContext, Connection]:
-    context = make_context(TIMES, calls)
-    return context, Connection(context, PEER)
-
-
-def say_all(connection: Connection) -> list[ReceivedResponse]:
-    """Take what the connection has to say, up to where it waits for something else."""
-    said = b""
-    while output := connection.data_to_send():
-        assert not isinstance(output, FileBody)
-        said += output
-        connection.data_sent(len(output))
-    return read_responses(said)
-
-
-def answer_of(connection: Connection, data: bytes) -> bytes:
-    answer = connection.receive_data(data)
-    assert answer is not None
-    return answer
-
-
-# How a connection gets into each of its states. (A fresh one is IDLE too, and treated apart below.)
-
-
-def idle(connection: Connection) -> None:
-    answer_of(connection, get("/hello/a"))
-
-
-def head(connection: Connection) -> None:
-    connection.receive_data(HALF_HEAD)
-
-
-def body(connection: Connection) -> None:
-    connection.receive_data(HALF_BODY)
-
-
-def waiting(connection: Connection) -> None:
-    connection.receive_data(get("/slow"))
-
-
-def sending(connection: Connection) -> None:
-    connection.queue_remainder(answer_of(connection, get("/hello/a")), 7)
-
-
-def ready(connection: Connection) -> None:
-    connection.receive_data(HUNDRED)
-    connection.data_sent(len(connection.data_to_send()))
-
-
-def lingering(connection: Connection) -> None:
-    connection.receive_data(REFUSED)
-    connection.data_sent(len(connection.data_to_send()))
-
-
-def closed(connection: Connection) -> None:
-    connection.abort()
-
-
-WAYS: dict[int, Callable[[Connection], None]] = {
-    IDLE: idle,
-    HEAD: head,
-    BODY: body,
-    WAITING: waiting,
-    SENDING: sending,
-    READY: ready,
-    LINGERING: lingering,
-    CLOSED: closed,
-}
-
-
-def in_state(state: int) -> tuple[ReactorContext, Connection]:
-    context, connection = start()
-    WAYS[state](connection)
-    assert connection.state == state
-    return context, connection
-
-
-each_state = pytest.mark.parametrize("state", WAYS, ids=lambda state: State(state).name)
-
+from tests.support.vectors import LIMITS, VECTORS, Talk, get, make_context, post
 
 # The table.
 
 
-def test_the_table_knows_every_state() -> None:
+def test_the_table_has_every_state() -> None:
     assert NEXT_STATES.keys() == set(State)
     assert NEXT_STATES[CLOSED] == frozenset()
     assert all(CLOSED in ways for state, ways in NEXT_STATES.items() if state != CLOSED)
@@ -147,7 +57,7 @@ class Recorder(Connection):
 
 
 @pytest.mark.slow
-def test_every_way_in_the_table_is_gone_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_transition_in_the_table_happens_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.vectors.Connection", Recorder)
     Recorder.seen.clear()
     for vector in VECTORS:
@@ -172,20 +82,20 @@ def go_out_of_the_way() -> None:
             connection.abort()
 
 
-def test_a_way_that_is_not_in_the_table_is_a_bug() -> None:
+def test_a_transition_that_is_not_in_the_table_is_a_bug() -> None:
     _, connection = in_state(CLOSED)
     with pytest.raises(AssertionError, match="CLOSED"):
         connection.queue_remainder(b"x", 0)
 
 
 @each_state
-def test_when_bytes_are_welcome(state: int) -> None:
+def test_when_the_connection_wants_bytes(state: int) -> None:
     _, connection = in_state(state)
     assert connection.wants_read == (state in (IDLE, HEAD, BODY, LINGERING))
 
 
 @each_state
-def test_what_is_pending(state: int) -> None:
+def test_when_there_is_data_to_send(state: int) -> None:
     _, connection = in_state(state)
     assert bool(connection.data_to_send()) == (state == SENDING)
 
@@ -218,7 +128,7 @@ def test_each_state_has_its_deadline(state: int, seconds: float) -> None:
     assert connection.deadline == pytest.approx(NOW + seconds, abs=1e-6)
 
 
-def test_a_fresh_connection_has_as_long_as_a_head_may_take() -> None:
+def test_a_new_connection_has_as_long_as_a_head_may_take() -> None:
     context, connection = start()
     fresh = connection.deadline
     assert fresh == pytest.approx(NOW + 10, abs=1e-6)
@@ -253,14 +163,14 @@ def test_past_its_deadline(state: int, statuses: list[int], after: int, kind: st
     context, connection = in_state(state)
     context.begin_round(connection.deadline)
     connection.handle_timeout(context.now)
-    answers = say_all(connection)
-    assert [answer.status for answer in answers] == statuses
-    assert all(answer.says_close for answer in answers)
+    responses = say_all(connection)
+    assert [response.status for response in responses] == statuses
+    assert all(response.says_close for response in responses)
     assert connection.state == after
     assert context.counters.timeouts == {kind: 1}
 
 
-def test_a_fresh_connection_that_says_nothing_is_late_with_its_head() -> None:
+def test_a_new_connection_that_says_nothing_is_late_with_its_head() -> None:
     context, connection = start()
     context.begin_round(connection.deadline)
     connection.handle_timeout(context.now)
@@ -277,7 +187,7 @@ def test_a_second_head_has_its_full_time_where_idling_lasts_as_long() -> None:
     assert connection.deadline == NOW + 19
 
 
-def test_who_has_just_fallen_idle_has_a_moment_when_the_server_drains() -> None:
+def test_a_connection_that_has_just_fallen_idle_has_a_moment_when_the_server_drains() -> None:
     context, connection = in_state(SENDING)
     context.drain()
     connection.data_sent(len(bytes(connection.data_to_send())))
@@ -294,7 +204,7 @@ def test_a_head_has_an_absolute_deadline() -> None:
         assert connection.deadline == pytest.approx(NOW + 10, abs=1e-6)
 
 
-def test_the_head_after_an_answer_has_a_deadline_of_its_own() -> None:
+def test_the_head_after_a_response_has_a_deadline_of_its_own() -> None:
     context, connection = in_state(IDLE)
     context.begin_round(NOW + 60)
     head(connection)
@@ -322,7 +232,7 @@ def test_a_fast_body_may_not_stall_for_what_its_rate_has_saved() -> None:
     assert connection.deadline == NOW + 20
     context.begin_round(NOW + 20)
     connection.handle_timeout(NOW + 20)
-    assert [answer.status for answer in say_all(connection)] == [408]
+    assert [response.status for response in say_all(connection)] == [408]
 
 
 def test_framing_does_not_count_towards_the_rate() -> None:
@@ -356,19 +266,19 @@ def test_a_peer_must_keep_up_taking(at: float, taken: int, deadline: float) -> N
     assert connection.deadline == pytest.approx(NOW + deadline)
 
 
-def test_each_answer_is_sent_in_a_time_of_its_own() -> None:
+def test_each_response_is_sent_in_a_time_of_its_own() -> None:
     context, connection = in_state(SENDING)
     context.begin_round(NOW + 29)
     connection.data_sent(len(connection.data_to_send()))
-    connection.queue_remainder(answer_of(connection, get("/hello/a")), 1)
+    connection.queue_remainder(get_response(connection, get("/hello/a")), 1)
     assert connection.deadline == NOW + 59
 
 
-def test_each_answer_puts_off_the_idle_deadline() -> None:
+def test_each_response_puts_off_the_idle_deadline() -> None:
     context, connection = in_state(IDLE)
     for target in ("/hello/a", "/", "/", "/hello/a", "/nothing", "/boom"):
         context.begin_round(context.now + 50)
-        answer_of(connection, get(target))
+        get_response(connection, get(target))
         assert connection.deadline == context.now + 75
 
 
@@ -385,262 +295,3 @@ def test_lingering_is_bounded_in_bytes() -> None:
     assert connection.state == LINGERING
     connection.receive_data(b"x")
     assert connection.state == CLOSED
-
-
-# Half-close: what was asked for in full is answered.
-
-
-@pytest.mark.parametrize(
-    ("state", "statuses"),
-    [
-        (IDLE, []),
-        (HEAD, [400]),
-        (BODY, [400]),
-        (WAITING, [200]),
-        (SENDING, [200]),
-        (READY, [200] * 100),
-        (LINGERING, [400]),
-        (CLOSED, []),
-    ],
-    ids=lambda value: State(value).name if isinstance(value, int) else "",
-)
-def test_half_close(state: int, statuses: list[int]) -> None:
-    talk = Talk(make_context(TIMES))
-    connection = talk.connection
-    requests = {IDLE: b"", HEAD: HALF_HEAD, BODY: HALF_BODY, WAITING: get("/slow"), SENDING: get("/hello/a")}
-    requests |= {READY: HUNDRED, LINGERING: REFUSED, CLOSED: b""}
-    answer = connection.receive_data(requests[state]) if requests[state] else None
-    if answer is not None:
-        connection.queue_remainder(answer, 0)
-    if state in (READY, LINGERING):
-        talk.output += bytes(connection.data_to_send())
-        connection.data_sent(len(connection.data_to_send()))
-    if state == CLOSED:
-        connection.abort()
-    assert connection.state == state
-    connection.receive_eof()
-    connection.receive_eof()
-    talk.go_on()
-    assert [answer.status for answer in talk.answers()] == statuses
-    assert connection.state == CLOSED
-
-
-def test_half_close_within_pipelined_requests() -> None:
-    talk = Talk(make_context(TIMES))
-    talk.connection.receive_data(HUNDRED + HALF_HEAD)
-    talk.connection.receive_eof()
-    talk.go_on()
-    assert [answer.status for answer in talk.answers()] == [200] * 100 + [400]
-    assert talk.connection.state == CLOSED
-
-
-def test_half_close_during_a_stream_lets_it_end() -> None:
-    calls = Calls()
-    _, connection = start(calls)
-    connection.receive_data(get("/stream/3"))
-    connection.receive_eof()
-    assert say_all(connection)[0].text == "part 0;part 2;"
-    assert connection.state == CLOSED
-    assert calls.ended == ["parts"]
-
-
-def test_half_close_before_the_body_that_the_client_was_told_to_send() -> None:
-    talk = Talk(make_context(TIMES), [post("/echo", b"x", "Expect: 100-continue")[:-1]])
-    assert talk.output == CONTINUE
-    talk.end()
-    assert [answer.status for answer in talk.answers()] == [100, 400]
-    assert talk.connection.state == CLOSED
-
-
-# Drain.
-
-
-def test_a_connection_that_is_idle_for_long_is_closed_at_once() -> None:
-    context, connection = in_state(IDLE)
-    answer_of(connection, get("/nothing"))
-    context.begin_round(NOW + DRAIN_GRACE_SECONDS + 0.1)
-    context.drain()
-    connection.drain()
-    assert connection.state == CLOSED
-
-
-@pytest.mark.parametrize("requests", [(), (get("/hello/a"),), (get("/"),) * 3, (get("/hello/a"),) * 3])
-def test_a_request_may_be_on_its_way_to_a_draining_server(requests: tuple[bytes, ...]) -> None:
-    context, connection = start()
-    for request in requests:
-        answer_of(connection, request)
-    context.drain()
-    connection.drain()
-    assert connection.state == IDLE
-    assert connection.deadline == NOW + DRAIN_GRACE_SECONDS
-    assert connection.receive_data(get("/")) is None
-    (answer,) = say_all(connection)
-    assert (answer.text, answer.says_close) == ("root", True)
-    assert connection.state == LINGERING
-
-
-@pytest.mark.parametrize("requests", [(), (get("/hello/a"),), (get("/"),) * 3])
-def test_the_grace_of_a_draining_server_ends(requests: tuple[bytes, ...]) -> None:
-    context, connection = start()
-    for request in requests:
-        answer_of(connection, request)
-    context.drain()
-    connection.drain()
-    context.begin_round(NOW + DRAIN_GRACE_SECONDS)
-    connection.handle_timeout(context.now)
-    assert connection.state == CLOSED
-
-
-@pytest.mark.parametrize(
-    ("state", "rest", "text"),
-    [
-        (HEAD, get("/hello/a")[20:], "Hello, a!"),
-        (BODY, b"456789", "0123456789"),
-        (WAITING, b"", "slow"),
-    ],
-)
-def test_what_has_begun_is_answered_and_is_the_last(state: int, rest: bytes, text: str) -> None:
-    context, connection = in_state(state)
-    context.drain()
-    connection.drain()
-    assert connection.state == state
-    if rest:
-        assert connection.receive_data(rest) is None
-    if (job := connection.next_job()) is not None:
-        job.run()
-        connection.job_done(job)
-    (answer,) = say_all(connection)
-    assert (answer.status, answer.text, answer.says_close) == (200, text, True)
-    assert connection.state == LINGERING
-    connection.receive_eof()
-    assert connection.state == CLOSED
-
-
-def test_an_answer_on_its_way_is_finished() -> None:
-    context, connection = in_state(SENDING)
-    rest = bytes(connection.data_to_send())
-    context.drain()
-    connection.drain()
-    assert bytes(connection.data_to_send()) == rest
-    connection.data_sent(len(rest))
-    assert connection.state == IDLE
-    assert connection.deadline == NOW + DRAIN_GRACE_SECONDS
-    assert connection.receive_data(get("/")) is None
-    assert say_all(connection)[0].says_close
-
-
-@pytest.mark.parametrize("count", [2, 3, 9])
-@pytest.mark.parametrize("state", [IDLE, SENDING])
-def test_every_request_that_was_received_is_answered(count: int, state: int) -> None:
-    context = make_context(TIMES)
-    talk = Talk(context)
-    connection = talk.connection
-    requests = b"".join(get(f"/hello/{n}") for n in range(count))
-    if state == SENDING and (answer := connection.receive_data(requests)) is not None:
-        connection.queue_remainder(answer, 0)
-    context.drain()
-    connection.drain()
-    talk.send(requests if state == IDLE else b"")
-    assert [answer.text for answer in talk.answers()] == [f"Hello, {n}!" for n in range(count)]
-    if (
-        not talk.has_ended
-    ):  # the last answer was made before the drain began, and could not say that it is the last
-        talk.send(get("/"))
-    assert talk.answers()[-1].says_close
-    assert talk.has_ended
-
-
-@pytest.mark.parametrize("at", [1, 10, len(get("/hello/b")) - 1])
-def test_half_a_request_behind_the_last_is_awaited(at: int) -> None:
-    context = make_context(TIMES)
-    talk = Talk(context)
-    context.drain()
-    talk.connection.drain()
-    talk.send(get("/hello/a") + get("/hello/b")[:at])
-    talk.send(get("/hello/b")[at:])
-    assert [answer.says_close for answer in talk.answers()] == [False, True]
-    assert talk.has_ended
-
-
-def test_a_stream_that_has_begun_is_finished() -> None:
-    calls = Calls()
-    context, connection = start(calls)
-    connection.receive_data(get("/stream/3"))
-    connection.data_sent(len(connection.data_to_send()))
-    context.drain()
-    connection.drain()
-    said = b""
-    while output := connection.data_to_send():
-        assert not isinstance(output, FileBody)
-        said += output
-        connection.data_sent(len(output))
-    assert said.endswith(b"0\r\n\r\n")
-    assert connection.deadline == NOW + DRAIN_GRACE_SECONDS
-    assert calls.ended == ["parts"]
-
-
-@pytest.mark.parametrize("state", [LINGERING, CLOSED])
-def test_what_has_ended_is_not_changed_by_a_drain(state: int) -> None:
-    context, connection = in_state(state)
-    context.drain()
-    connection.drain()
-    assert connection.state == state
-    assert not connection.data_to_send()
-
-
-# Abort, and what comes too late.
-
-
-@each_state
-def test_an_abort_ends_everything(state: int) -> None:
-    _, connection = in_state(state)
-    connection.abort()
-    connection.abort()
-    assert connection.state == CLOSED
-    assert connection.deadline == inf
-    assert not connection.data_to_send()
-    assert not connection.wants_read
-    assert connection.next_job() is None
-
-
-def test_what_comes_after_the_end_is_nothing_to_it() -> None:
-    context, connection = in_state(CLOSED)
-    assert connection.receive_data(get("/")) is None
-    connection.receive_eof()
-    connection.data_sent(0)
-    connection.handle_timeout(NOW + 1e6)
-    connection.drain()
-    assert connection.state == CLOSED
-    assert not connection.data_to_send()
-    assert context.counters.timeouts == {}
-
-
-@pytest.mark.parametrize("late", [b"x", get("/hello/late"), b"bad\r\n\r\n"])
-def test_nothing_is_said_after_a_refusal(late: bytes) -> None:
-    calls = Calls()
-    _, connection = start(calls)
-    connection.receive_data(REFUSED)
-    connection.receive_data(late)  # while the answer is owed
-    assert [answer.status for answer in say_all(connection)] == [400]
-    assert connection.state == LINGERING
-    connection.receive_data(late)
-    assert not connection.data_to_send()
-    assert connection.state == LINGERING
-    assert calls.paths == []
-
-
-@pytest.mark.parametrize(
-    ("data", "lingers"),
-    [
-        (get("/hello/a", "Connection: close"), False),
-        (get("/hello/a", "Connection: close") + b"more", True),
-        (get("/hello/a", version="1.0"), False),
-        (REFUSED, True),
-        (post("/nothing", b"body", "Expect: 100-continue")[:-4], True),
-    ],
-)
-def test_it_lingers_only_where_bytes_may_be_on_their_way(data: bytes, lingers: bool) -> None:
-    _, connection = start()
-    connection.receive_data(data)
-    say_all(connection)
-    assert connection.state == (LINGERING if lingers else CLOSED)

@@ -1,4 +1,4 @@
-"""What the connections of a reactor share: the present second, what is known of it, and the encoding of answers."""
+"""What the connections of a reactor share: the present second, what is known of it, and the encoding of responses."""
 
 import gc
 import time
@@ -16,6 +16,7 @@ from mreactor.http.dates import format_date
 from mreactor.http.request import Request, RequestHead
 from mreactor.http.response import BINARY, HTML, JSON, TEXT, Response
 from mreactor.http.status import HTTPError
+from mreactor.http1.cache_entries import CacheTicket
 from mreactor.http1.context import ReactorContext
 from mreactor.http1.head_cache import HEADS_MAX, TYPE_BYTES_MAX, TYPES_MAX
 from mreactor.http1.head_parser import Parser
@@ -28,12 +29,10 @@ def head(line: str = "GET / HTTP/1.1") -> RequestHead:
 
 
 def remember(context: ReactorContext) -> None:
-    """Let a context keep an answer, and the way to another."""
-    asked = head()
-    context.route(asked)
-    asked.match.plain = True
-    context.cache.store(b"a", b"answer", asked, 1, ([0], None))
-    context.cache.store(b"b", b"answer", asked, 1, None)
+    """Let a context cache a response and a route."""
+    request = context.route(head())
+    context.cache.store_response(b"a", b"response", request, 1, CacheTicket([0], None))
+    context.cache.store_route(b"b", request)
 
 
 @pytest.fixture
@@ -54,14 +53,14 @@ def test_a_round_sets_the_time_and_the_idle_deadline() -> None:
 def test_the_next_second_begins_with_the_clock_on_the_wall(
     context: ReactorContext, monkeypatch: pytest.MonkeyPatch, wall: float, rest: float
 ) -> None:
-    """The Date of an answer is then never more than a round late."""
+    """The Date of a response is then never more than a round late."""
     monkeypatch.setattr(time, "time", lambda: wall)
     context.begin_second(50.0)
     assert context.next_second == 50.0 + rest
-    assert context.common_fields == b"Server: mreactor\r\nDate: %b\r\n" % format_date(wall).encode()
+    assert context.encoder.common_fields == b"Server: mreactor\r\nDate: %b\r\n" % format_date(wall).encode()
 
 
-def test_a_new_service_knows_the_time() -> None:
+def test_a_new_context_knows_the_time() -> None:
     before = time.monotonic()
     context = ReactorContext(Limits(), ())
     assert before <= context.now <= time.monotonic()
@@ -69,7 +68,7 @@ def test_a_new_service_knows_the_time() -> None:
     assert context.idle_deadline == context.now + context.limits.keepalive_seconds
 
 
-def test_a_new_second_forgets_the_answers_of_the_last(context: ReactorContext) -> None:
+def test_a_new_second_forgets_the_responses_of_the_last(context: ReactorContext) -> None:
     remember(context)
     assert (list(context.cache.responses), list(context.cache.routes)) == ([b"a"], [b"b"])
     context.begin_second(context.now)
@@ -77,7 +76,7 @@ def test_a_new_second_forgets_the_answers_of_the_last(context: ReactorContext) -
     assert not context.cache.routes
 
 
-def test_a_new_second_changes_the_date_of_all_answers(
+def test_a_new_second_changes_the_date_of_all_responses(
     context: ReactorContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for wall in (1000.0, 1001.0, 2000.0):
@@ -85,7 +84,7 @@ def test_a_new_second_changes_the_date_of_all_answers(
         context.begin_second(context.now)
         date = f"\r\nDate: {format_date(wall)}\r\n".encode()
         assert date in plain(context, b"a", TEXT)
-        assert date in context.encode(Response("a"), head(), True)
+        assert date in context.encoder.encode(Response("a"), head(), keep_alive=True)
 
 
 def test_the_access_log_turns_with_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,14 +102,14 @@ def test_the_access_log_turns_with_the_second(monkeypatch: pytest.MonkeyPatch) -
     assert Access.seconds == [1000.5]
 
 
-def test_a_draining_server_answers_nothing_from_memory(context: ReactorContext) -> None:
-    """Each answer then says that it is the last."""
+def test_a_draining_server_sends_nothing_from_memory(context: ReactorContext) -> None:
+    """Each response then says that it is the last."""
     remember(context)
-    answers, calls = context.cache.responses, context.cache.routes
+    responses, calls = context.cache.responses, context.cache.routes
     context.drain()
     remember(context)
     assert context.draining
-    assert not answers
+    assert not responses
     assert not calls
     assert not context.cache.responses
     assert not context.cache.routes
@@ -120,13 +119,13 @@ def test_a_draining_server_answers_nothing_from_memory(context: ReactorContext) 
 
 
 def plain(context: ReactorContext, content: bytes, content_type: str) -> bytes:
-    """An answer by the short way, as connections write it."""
-    return context.plain_heads[content_type][len(content)] + content
+    """A response by the head cache, as connections write it."""
+    return context.head_cache[content_type][len(content)] + content
 
 
-def lines(answer: bytes) -> list[bytes]:
-    """The lines of an answer's head, but for those that every answer has."""
-    found = answer.partition(b"\r\n\r\n")[0].split(b"\r\n")
+def lines(response: bytes) -> list[bytes]:
+    """The lines of a response's head, but for those that every response has."""
+    found = response.partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert found[1] == b"Server: mreactor"
     assert found[2].startswith(b"Date: ")
     return found[:1] + found[3:]
@@ -134,11 +133,11 @@ def lines(answer: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("content", [b"", b"a", "h\xe9".encode(), b"x" * 100_000, b"\r\n\r\n%d%b"])
 @pytest.mark.parametrize("content_type", [TEXT, HTML, JSON, BINARY, "", 'text/plain; charset="\xe9%s%d"'])
-def test_the_short_way_and_the_long_way_give_the_same_bytes(
+def test_head_cache_and_encoder_give_the_same_bytes(
     context: ReactorContext, content: bytes, content_type: str
 ) -> None:
     response = Response(content or None, content_type=content_type)
-    expected = context.encode(response, head(), True)
+    expected = context.encoder.encode(response, head(), keep_alive=True)
     for _ in range(2):
         assert plain(context, content, response.content_type) == expected
 
@@ -147,9 +146,9 @@ def test_a_head_is_kept_for_each_type_and_length(context: ReactorContext) -> Non
     for _ in range(2):
         for content_type in (TEXT, HTML, TEXT):
             for content in (b"a", b"abc"):
-                answer = plain(context, content, content_type)
-                assert f"\r\nContent-Type: {content_type}\r\n".encode() in answer
-                assert answer.endswith(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
+                response = plain(context, content, content_type)
+                assert f"\r\nContent-Type: {content_type}\r\n".encode() in response
+                assert response.endswith(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
 
 
 @pytest.mark.slow
@@ -170,8 +169,8 @@ def test_heads_are_bounded(context: ReactorContext, kind: str, lengths: int) -> 
     try:
         for number in range(HEADS_MAX * 5):
             content_type, body = kind.format(number), content[: number % lengths + 1]
-            answer = plain(context, body, content_type)
-            assert f"\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n".encode() in answer
+            response = plain(context, body, content_type)
+            assert f"\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n".encode() in response
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -204,42 +203,48 @@ def test_a_type_that_cannot_be_sent_is_refused(context: ReactorContext) -> None:
         (None, False, [b"Connection: close"]),
     ],
 )
-def test_an_answer_says_whether_the_connection_persists(
+def test_a_response_says_whether_the_connection_persists(
     context: ReactorContext, line: str | None, keep_alive: bool, connection: list[bytes]
 ) -> None:
-    answer = context.encode(Response("ab", 404), head(line) if line else None, keep_alive)
+    response = context.encoder.encode(
+        Response("ab", 404), head(line) if line else None, keep_alive=keep_alive
+    )
     expected = [
         b"HTTP/1.1 404 Not Found",
         b"Content-Type: " + TEXT.encode(),
         b"Content-Length: 2",
         *connection,
     ]
-    assert lines(answer) == expected
-    assert answer.endswith(b"\r\n\r\nab")
+    assert lines(response) == expected
+    assert response.endswith(b"\r\n\r\nab")
 
 
 def test_fields_stand_in_the_head(context: ReactorContext) -> None:
-    answer = context.encode(Response("a", headers=[("X", "y"), ("X", "z")]), head(), True)
-    assert lines(answer)[1:3] == [b"X: y", b"X: z"]
+    response = context.encoder.encode(
+        Response("a", headers=[("X", "y"), ("X", "z")]), head(), keep_alive=True
+    )
+    assert lines(response)[1:3] == [b"X: y", b"X: z"]
 
 
 @pytest.mark.parametrize(
     "response", [Response("ab"), Response({}), Response(b"x" * 1000, 404), Response(None)]
 )
-def test_an_answer_to_head_is_that_to_get_without_content(
+def test_a_response_to_head_is_that_to_get_without_its_content(
     context: ReactorContext, response: Response
 ) -> None:
-    answer = context.encode(response, head("HEAD / HTTP/1.1"), True)
-    assert answer + response.body == context.encode(response, head("GET / HTTP/1.1"), True)  # type: ignore[operator]
+    encoded = context.encoder.encode(response, head("HEAD / HTTP/1.1"), keep_alive=True)
+    assert encoded + response.body == context.encoder.encode(
+        response, head("GET / HTTP/1.1"), keep_alive=True
+    )  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("status", "framing"), [(204, []), (304, []), (205, [b"Content-Length: 0"])])
-def test_an_answer_that_has_no_content_sends_none(
+def test_a_response_without_content_sends_none(
     context: ReactorContext, status: int, framing: list[bytes]
 ) -> None:
-    answer = context.encode(Response("ab", status), head(), True)
-    assert lines(answer)[1:] == framing
-    assert answer.endswith(b"\r\n\r\n")
+    response = context.encoder.encode(Response("ab", status), head(), keep_alive=True)
+    assert lines(response)[1:] == framing
+    assert response.endswith(b"\r\n\r\n")
 
 
 def parts() -> Iterator[bytes]:
@@ -256,12 +261,12 @@ def parts() -> Iterator[bytes]:
         ("GET / HTTP/1.0", Response(FileBody(-1, 0, 5)), [b"Content-Length: 5"]),
     ],
 )
-def test_of_a_stream_or_file_the_head_alone_is_encoded(
+def test_only_the_head_of_a_stream_or_file_is_encoded(
     context: ReactorContext, line: str, response: Response, framing: list[bytes]
 ) -> None:
-    answer = context.encode(response, head(line), False)
-    assert lines(answer)[2:] == [*framing, b"Connection: close"]
-    assert answer.endswith(b"\r\n\r\n")
+    encoded = context.encoder.encode(response, head(line), keep_alive=False)
+    assert lines(encoded)[2:] == [*framing, b"Connection: close"]
+    assert encoded.endswith(b"\r\n\r\n")
 
 
 # --- Routing and counting. ---
@@ -271,31 +276,34 @@ def served(app: App, access: Any = None) -> ReactorContext:
     return ReactorContext(Limits(), app.freeze(), access)
 
 
-def test_a_route_is_kept_with_the_head() -> None:
+def test_a_routed_request_is_remembered() -> None:
     app = App()
 
     @app.get("/{name}")
     def hello(request: Request, name: str) -> str:
         return name
 
-    context, asked = served(app), head("GET /you HTTP/1.1")
-    asked.match = None
-    context.route(asked)
-    assert asked.match.handler is hello
-    assert asked.match.params == {"name": "you"}
-    assert asked.match.counter is context.counters.counter("GET", 200)
+    context, raw = served(app), b"GET /you HTTP/1.1\r\nHost: a\r\n\r\n"
+    request = context.find_request(raw)
+    assert request.match.handler is hello
+    assert request.match.params == {"name": "you"}
+    assert request.match.refusal is None
+    assert request.counter is context.counters.counter("GET", 200)
+    assert context.find_request(raw) is request
 
 
 @pytest.mark.parametrize(("line", "status"), [("GET /b HTTP/1.1", 404), ("POST /a HTTP/1.1", 405)])
-def test_a_refusal_is_kept_with_the_head_and_raised_each_time(line: str, status: int) -> None:
+def test_a_refusal_is_raised_as_a_new_error_each_time(line: str, status: int) -> None:
     app = App()
     app.get("/a")(lambda request: "")
-    context, asked = served(app), head(line)
-    context.route(asked)
+    context = served(app)
+    request = context.route(head(line))
+    assert request.match.refusal is not None
+    assert request.match.refusal.status == status
     depths = []
     for _ in range(3):
         with pytest.raises(HTTPError) as caught:
-            asked.match.handler(Request(asked, b"", ()), **asked.match.params)
+            request.match.handler(Request(request.head, b"", ()), **request.match.params)
         assert caught.value.status == status
         depths.append(len(traceback.extract_tb(caught.value.__traceback__)))
     assert len(set(depths)) == 1, "the traceback grows"
@@ -311,17 +319,15 @@ def test_a_refusal_is_kept_with_the_head_and_raised_each_time(line: str, status:
         ("GET /blocking HTTP/1.1", False),
     ],
 )
-def test_which_requests_are_plain(line: str, is_plain: bool) -> None:
+def test_which_requests_are_fast_encodable(line: str, is_plain: bool) -> None:
     app = App()
     app.get("/a")(lambda request: "")
     app.get("/constant", constant=True)(lambda request: "")
     app.get("/blocking", blocking=True)(lambda request: "")
-    asked = head(line)
-    served(app).route(asked)
-    assert asked.match.plain is is_plain
+    assert served(app).route(head(line)).fast_encodable is is_plain
 
 
-def test_each_state_has_its_patience(context: ReactorContext) -> None:
+def test_each_state_has_its_timeout(context: ReactorContext) -> None:
     assert set(context.state_timeouts) == set(map(int, State))
     assert all(seconds > 0 for seconds in context.state_timeouts.values())
     assert context.state_timeouts[IDLE] == context.limits.keepalive_seconds

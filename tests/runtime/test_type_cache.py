@@ -54,7 +54,7 @@ def test_an_interpreter_with_another_layout_is_not_known(monkeypatch: pytest.Mon
 def test_every_hot_method_is_a_function() -> None:
     methods = [getattr(cls, method) for cls, methods in HOT.items() for method in methods]
     assert all(isinstance(method, FunctionType) for method in methods)
-    assert {"deadline", "idle_deadline", "plain_heads", "get"} <= set(attribute_names_used(HOT))
+    assert {"deadline", "idle_deadline", "head_cache", "get"} <= set(attribute_names_used(HOT))
 
 
 def test_attributes_are_methods_slots_and_assigned_names() -> None:

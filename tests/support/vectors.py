@@ -1,5 +1,7 @@
-"""What the suites of the connection share: an application, byte streams with the answers that they deserve, and `Talk`,
-which leads a `Connection` through a stream as a patient peer with a perfect network would."""
+"""What the suites of the connection share: an application, byte streams with the responses expected, and `Talk`.
+
+`Talk` leads a `Connection` through a stream as a patient peer with a perfect network would.
+"""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -84,7 +86,7 @@ def make_app(calls: Calls | None = None) -> App:
 
 
 def add_streams(app: App, calls: Calls) -> None:
-    """Routes that answer part by part."""
+    """Routes whose responses are streamed."""
 
     @app.get("/stream/{count:int}")
     def stream(request: Request, count: int) -> Iterator[str]:
@@ -101,7 +103,7 @@ def add_streams(app: App, calls: Calls) -> None:
 
 
 def add_blocking(app: App, calls: Calls) -> None:
-    """Routes that are answered by another thread."""
+    """Routes whose handlers run in another thread."""
 
     @app.route("/slow", ("GET", "POST"), blocking=True)
     def slow(request: Request) -> bytes:
@@ -178,10 +180,10 @@ def make_context(limits: Limits = LIMITS, calls: Calls | None = None) -> Reactor
 
 
 class Talk:
-    """A connection and what it has said.
+    """A connection and what it has sent.
 
     Args:
-        context: whose connection it shall be.
+        context: the context of the connection.
         pieces: what is sent, in pieces.
         write_max: how many bytes the network takes at a time.
     """
@@ -197,15 +199,15 @@ class Talk:
             self.send(piece)
 
     def send(self, data: bytes) -> bytes:
-        """Send a piece; what comes in return."""
+        """Send a piece; returns what comes back."""
         begun = len(self.output)
         if self.connection.wants_read:
-            answer = self.connection.receive_data(data)
-            if answer is not None:
-                count = min(len(answer), self._write_max)
-                self.output += answer[:count]
-                if count < len(answer):
-                    self.connection.queue_remainder(answer, count)
+            response = self.connection.receive_data(data)
+            if response is not None:
+                count = min(len(response), self._write_max)
+                self.output += response[:count]
+                if count < len(response):
+                    self.connection.queue_remainder(response, count)
         self.go_on()
         return self.output[begun:]
 
@@ -214,7 +216,7 @@ class Talk:
         return self.send(b"")
 
     def go_on(self) -> None:
-        """Let the connection do all that it can without the peer."""
+        """Let the connection do all that it can without further bytes."""
         connection = self.connection
         while True:
             if output := connection.data_to_send():
@@ -231,13 +233,13 @@ class Talk:
     def has_ended(self) -> bool:
         return self.connection.state in (LINGERING, CLOSED)
 
-    def answers(self, *methods: str) -> list[ReceivedResponse]:
-        """What was said, read strictly."""
+    def responses(self, *methods: str) -> list[ReceivedResponse]:
+        """The responses, read strictly."""
         return read_responses(self.output, *methods)
 
 
 def take(connection: Connection, output: bytes | memoryview | FileBody, count: int) -> bytes:
-    """Take at most `count` bytes of what is pending, as the kernel does."""
+    """Take at most `count` bytes of the data to send, as the kernel does."""
     if isinstance(output, FileBody):
         taken = os.pread(output.fd, min(count, len(output)), output.offset)
     else:
@@ -248,7 +250,7 @@ def take(connection: Connection, output: bytes | memoryview | FileBody, count: i
 
 @dataclass(frozen=True)
 class Vector:
-    """A stream of bytes, the statuses that it is answered with, and whether the connection ends with it."""
+    """A stream of bytes, the statuses of its responses, and whether the connection ends with it."""
 
     name: str
     data: bytes

@@ -9,7 +9,7 @@ import pytest
 from mreactor.app.application import App
 from mreactor.config import Limits
 from mreactor.http.request import Request
-from mreactor.http1 import connection
+from mreactor.http1 import state_machine
 from mreactor.net import Command
 from tests.soak.drain import OPTIONS, drain
 from tests.soak.server import serving
@@ -50,7 +50,7 @@ def test_a_request_that_arrives_while_the_reactor_is_busy_is_not_lost(
         assert gate.wait(SECONDS_MAX)
         return "done"
 
-    monkeypatch.setattr(connection, "DRAIN_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(state_machine, "DRAIN_GRACE_SECONDS", 0.0)
     limits = Limits(keepalive_seconds=600.0 if ends == "by draining" else KEEPALIVE_SECONDS)
     with (
         open_driver(kind, app, limits, drains=False, threads=1) as driver,

@@ -1,0 +1,62 @@
+"""A response on its way from the handler to the peer: counted, logged and encoded."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..http import Response, has_body
+from ..protocol import FileBody, Peer
+from .cache_entries import CacheTicket, LogEntry
+from .encoder import encode_fields
+from .response_stream import Stream, close_stream
+from .routed_request import RoutedRequest
+
+if TYPE_CHECKING:
+    from .context import ReactorContext
+
+
+class EncodedResponse(NamedTuple):
+    """A response that is ready to be sent.
+
+    Attributes:
+        output: the head, and the content if it is in memory.
+        stream: the content that follows, if it is not; its owner closes it.
+        keep_alive: the connection persists after it.
+        cache_ticket: set if the response cache may keep it.
+    """
+
+    output: bytes
+    stream: FileBody | Stream | None
+    keep_alive: bool
+    cache_ticket: CacheTicket | None
+
+
+def encode_response(
+    context: "ReactorContext", peer: Peer, request: RoutedRequest, response: Response, *, keep_alive: bool
+) -> EncodedResponse:
+    """Encode the response to a request, count it and log it."""
+    # Read each once. The handler may still change the response from another thread, and Content-Length must match the
+    # bytes sent.
+    status, body = response.status, response.body
+    head, match = request.head, request.match
+    is_11 = head.version == (1, 1)
+    stream: FileBody | Stream | None = None
+    if isinstance(body, FileBody):
+        stream = body
+    elif not isinstance(body, bytes):
+        stream = Stream(body, chunked=is_11, blocking=match.blocking)
+    if not head.keep_alive or (isinstance(stream, Stream) and not is_11):
+        keep_alive = False
+    output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
+    may_be_cached = match.constant and stream is None and status in (200, 304)
+    content_length = len(body) if isinstance(body, bytes | FileBody) else -1
+    if head.method == "HEAD" or not has_body(status):
+        content_length = 0
+    if stream is not None and content_length == 0:
+        close_stream(stream)
+        stream = None
+    counter = context.counters.counter(head.method, status)
+    counter[0] += 1
+    if context.access is not None:
+        context.access.log_request(peer, head, status, content_length)
+    entry = LogEntry(head, status, content_length) if may_be_cached and context.access is not None else None
+    ticket = CacheTicket(counter, entry) if may_be_cached else None
+    return EncodedResponse(output, stream, keep_alive, ticket)

@@ -1,0 +1,97 @@
+"""Responses as bytes: status line, header fields, framing (RFC 9112 sections 4 to 7)."""
+
+from ..http import REASONS, Body, RequestHead, Response, format_date, has_body, status_line
+from ..protocol import FileBody
+from ..runtime import hot
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+_SERVER = b"Server: mreactor\r\n"
+
+
+@hot("encode_parts")
+class Encoder:
+    """Renders one reactor's responses, with the date of the present second.
+
+    Attributes:
+        common_fields: the fields that all responses of this second begin with.
+    """
+
+    def __init__(self) -> None:
+        # Rendered at once: the table of reasons is shared between threads, and reading it takes its lock.
+        self._status_lines = {status: status_line(status) for status in REASONS}
+        self.common_fields = b""
+
+    def begin_second(self, wall: float) -> bytes:
+        """Render what changes with the second `wall` (Unix time). Returns the start of a head with status 200."""
+        self.common_fields = _SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
+        return self._status_lines[200] + self.common_fields
+
+    def encode(self, response: Response, head: RequestHead | None, *, keep_alive: bool) -> bytes:
+        """Encode a response; see `encode_parts`."""
+        return self.encode_parts(
+            response.status, response.body, encode_fields(response), head, keep_alive=keep_alive
+        )
+
+    def encode_parts(
+        self, status: int, body: Body, fields: bytes, head: RequestHead | None, *, keep_alive: bool
+    ) -> bytes:
+        """Encode a response; of a file or a stream only the head.
+
+        Args:
+            body: the content, also where none is sent: it decides the framing field.
+            fields: the response's own fields, from `encode_fields`.
+            head: the request's head; None if it could not be read.
+            keep_alive: the connection persists.
+        """
+        is_11 = head is None or head.version == (1, 1)
+        if not keep_alive:
+            connection = b"Connection: close\r\n"
+        else:
+            connection = b"" if is_11 else b"Connection: keep-alive\r\n"
+        start = (self._status_lines.get(status) or status_line(status)) + self.common_fields + fields
+        encoded = start + encode_length(status, body, chunks=is_11) + connection + b"\r\n"
+        if isinstance(body, bytes) and has_body(status) and (head is None or head.method != "HEAD"):
+            encoded += body
+        return encoded
+
+    def status_text(self, status: int) -> str:
+        """Return the status and its reason as a page shows them, such as `404 Not Found`."""
+        line = self._status_lines.get(status) or status_line(status)
+        return line[len("HTTP/1.1 ") :].decode("ascii").strip()
+
+
+def encode_fields(response: Response) -> bytes:
+    """Encode the fields of a response that depend on neither connection nor time, each with its CRLF."""
+    # Joined, not formatted: a subclass of str could format as something that was not checked.
+    lines = [name + ": " + value + "\r\n" for name, value in response.headers]
+    if response.content_type and has_body(response.status):
+        lines.append("Content-Type: " + response.content_type + "\r\n")
+    return "".join(lines).encode("latin-1")
+
+
+def encode_length(status: int, body: Body, *, chunks: bool) -> bytes:
+    """Encode the framing field of a response with its CRLF; empty if it has none (RFC 9112 section 6).
+
+    Args:
+        chunks: the peer understands chunked coding; otherwise a stream ends with the connection.
+    """
+    if not has_body(status):
+        return b"Content-Length: 0\r\n" if status == 205 else b""
+    if isinstance(body, bytes | FileBody):
+        return b"Content-Length: %d\r\n" % len(body)
+    return b"Transfer-Encoding: chunked\r\n" if chunks else b""
+
+
+def encode_chunk(part: bytes) -> bytes:
+    """Encode a chunk (RFC 9112 section 7.1); empty for an empty part, because an empty chunk ends the body."""
+    return b"%x\r\n%b\r\n" % (len(part), part) if part else b""
+
+
+def render_overload() -> bytes:
+    """Render the response to a client that finds no room: 503, and the connection ends."""
+    content = b"This server has too many connections.\r\n"
+    return b"%b%bContent-Type: text/plain; charset=utf-8\r\n%bRetry-After: 1\r\nConnection: close\r\n\r\n%b" % (
+        status_line(503), _SERVER, encode_length(503, content, chunks=False), content,
+    )  # fmt: skip

@@ -1,0 +1,178 @@
+"""Blocking handlers and streams: jobs that other threads run."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from mreactor.concurrency.job import Job
+from mreactor.http.request import Request
+from mreactor.http.status import HTTPError
+from mreactor.http1.connection import Connection
+from mreactor.http1.states import CLOSED, IDLE, LINGERING, READY, SENDING, WAITING
+from mreactor.protocol import FileBody
+from tests.http1.steps import PEER, clear_up, connect, is_open, serve, start_job, take_all
+from tests.support.responses import read_responses
+from tests.support.vectors import (
+    Calls,
+    get,
+    make_context,
+)
+
+# ThreadPool.
+
+
+def test_a_job_is_run_and_handed_back() -> None:
+    connection = connect()
+    job = start_job(connection)
+    assert not connection.wants_read
+    assert not connection.data_to_send()
+    job.run()
+    assert not connection.data_to_send(), "it is not handed back yet"
+    connection.job_done(job)
+    assert read_responses(take_all(connection))[0].text == "slow"
+    assert connection.state == IDLE
+
+
+@pytest.mark.parametrize("target", ["/slow", "/slow/stream/3", "/slow/file"])
+def test_a_job_that_nobody_waits_for_any_more_is_ignored(target: str) -> None:
+    connection = connect()
+    job = start_job(connection, target)
+    connection.abort()
+    job.run()
+    connection.job_done(job)
+    clear_up(connection)
+    assert connection.state == CLOSED
+    assert not connection.data_to_send()
+    if isinstance(job.result, FileBody):
+        assert not is_open(job.result.fd), "nobody else will close it"
+
+
+def test_a_job_of_another_connection_is_ignored() -> None:
+    connection, other = connect(), connect()
+    job, others_job = start_job(connection), start_job(other)
+    others_job.run()
+    connection.job_done(others_job)
+    assert connection.state == WAITING
+    job.run()
+    connection.job_done(job)
+    assert connection.state == SENDING
+
+
+def test_a_job_handed_back_twice_is_answered_once() -> None:
+    connection = connect()
+    job = start_job(connection)
+    job.run()
+    connection.job_done(job)
+    connection.job_done(job)
+    assert len(read_responses(take_all(connection))) == 1
+
+
+def test_a_job_that_was_refused_is_answered_with_the_refusal() -> None:
+    connection = connect()
+    job = start_job(connection)
+    job.error = HTTPError(503, "Too many requests are waiting.")
+    connection.job_done(job)
+    (response,) = read_responses(take_all(connection))
+    assert response.status == 503
+    assert connection.state == IDLE
+
+
+def test_requests_behind_a_blocking_one_wait_their_turn() -> None:
+    calls = Calls()
+    connection = connect(calls)
+    assert connection.receive_data(get("/slow") + get("/hello/b") + get("/slow")) is None
+    job = connection.next_job()
+    assert job is not None
+    assert calls.paths == []
+    job.run()
+    connection.job_done(job)
+    assert len(read_responses(take_all(connection))) == 1
+    assert connection.state == READY
+    connection.resume()
+    assert read_responses(take_all(connection))[0].text == "Hello, b!"
+    connection.resume()
+    assert connection.state == WAITING
+
+
+def test_a_blocking_stream_fetches_each_part_in_a_job_of_its_own() -> None:
+    connection = connect()
+    job: Job | None = start_job(connection, "/slow/stream/3")
+    fetched = []
+    while job is not None:
+        job.run()
+        connection.job_done(job)
+        fetched.append(take_all(connection))
+        if connection.state == WAITING:
+            job = connection.next_job()
+            assert job is not None
+        else:
+            job = None
+    assert b"".join(fetched[1:]) == b"7\r\npart 0;\r\n7\r\npart 2;\r\n0\r\n\r\n"
+    assert connection.state == IDLE
+
+
+def test_a_stream_that_has_begun_persists_while_the_server_drains() -> None:
+    """Its head has said so. The next response is the one that says `close`."""
+    context = make_context()
+    connection = Connection(context, PEER)
+    first = start_job(connection, "/slow/stream/3")
+    first.run()
+    connection.job_done(first)
+    take_all(connection)
+    context.drain()
+    while (job := connection.next_job()) is not None:
+        job.run()
+        connection.job_done(job)
+        take_all(connection)
+    assert connection.state == IDLE
+    last = connection.receive_data(get("/hello/a"))
+    if last is None:
+        last = take_all(connection)
+    assert read_responses(last)[0].headers["connection"] == "close"
+
+
+def test_what_was_answered_before_a_stream_fails_arrives() -> None:
+    """A connection that is closed over unread bytes is reset, and takes along what the client has not read yet."""
+    connection = connect()
+    requests = get("/hello/a") + get("/stream/fails") + get("/hello/b")
+    assert connection.receive_data(requests) is None
+    assert connection.state == SENDING
+    said = take_all(connection, 10)
+    assert b"Hello, a!" in said
+    assert said.endswith(b"second;\r\n")
+    assert connection.state == LINGERING
+
+
+def test_the_client_leaves_while_a_part_is_being_computed(caplog: pytest.LogCaptureFixture) -> None:
+    """A generator that another thread runs cannot be closed; it is, as soon as the thread is done."""
+    entered, released = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    def stream(request: Request) -> Iterator[str]:
+        try:
+            entered.set()
+            released.wait(10)
+            yield "x"
+        finally:
+            ended.append(True)
+
+    connection = Connection(serve(stream, blocking=True), PEER)
+    job = start_job(connection, "/")
+    job.run()
+    connection.job_done(job)
+    take_all(connection)
+    part = connection.next_job()
+    assert part is not None
+    thread = threading.Thread(target=part.run)
+    thread.start()
+    assert entered.wait(10)
+    connection.abort()
+    assert connection.state == CLOSED
+    assert ended == []
+    released.set()
+    thread.join(10)
+    connection.job_done(part)
+    clear_up(connection)
+    assert ended == [True]
+    assert caplog.text == ""
