@@ -1,14 +1,13 @@
 """Conditional requests (RFC 9110 section 13): whether the client already has the current version. Pure functions."""
 
 import re
-from collections.abc import Iterator
 
 from .dates import parse_date
 from .headers import Headers
 
-# One element of a list of entity tags, with the comma behind it. Elements may be empty (RFC 9110 section 5.6.1). Old
-# clients send tags with spaces (RFC 2616 section 3.11), so a tag may hold anything but quotes.
-_ELEMENT = re.compile(r'[ \t]*+(?:(?:W/)?("[^"]*+"))?[ \t]*+(?:,|\Z)')
+# The opaque part of an entity tag (RFC 9110 section 8.8.3). Old clients send tags with spaces (RFC 2616 section 3.11), so
+# a tag may hold anything but quotes.
+_OPAQUE_TAG = re.compile(r'"[^"]*+"')
 
 
 def is_not_modified(headers: Headers, etag: str, modified: int) -> bool:
@@ -24,13 +23,9 @@ def is_not_modified(headers: Headers, etag: str, modified: int) -> bool:
     return date is not None and modified <= date
 
 
-def opaque_tags(field: str) -> Iterator[str]:
-    """Yield the entity tags of a list, with their quotes, up to the first malformed element.
+def opaque_tags(field: str) -> list[str]:
+    """Return the entity tags of a list, with their quotes and without `W/`: the comparison is weak (section 8.8.3.2).
 
-    The tags come without `W/`, as the weak comparison needs them (RFC 9110 section 8.8.3.2).
+    What stands between the tags of a malformed list is ignored.
     """
-    end = 0
-    while end < len(field) and (element := _ELEMENT.match(field, end)):
-        end = element.end()
-        if element[1]:
-            yield element[1]
+    return _OPAQUE_TAG.findall(field)
