@@ -20,6 +20,7 @@ from tests.fuzz.check import Checker, Wrong
 from tests.fuzz.play import Manner, essence
 from tests.fuzz.shrink import shrink
 from tests.fuzz.target import be_quiet, make_app, make_context, make_files, make_peer
+from tests.support import memory
 from tests.support.drivers import SOCKET_KINDS, missing
 
 MESSAGES = int(os.environ.get("MREACTOR_TEST_FUZZ_MESSAGES", "8000"))
@@ -182,7 +183,7 @@ def test_it_finds_a_connection_that_does_not_come_to_rest(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Connection, "data_sent", lambda connection, count: None)
-    monkeypatch.setattr(play, "STEPS_MAX", 100)
+    monkeypatch.setattr(memory, "STEPS_MAX", 100)
     assert "no rest" in first_finding(files)
 
 

@@ -12,9 +12,10 @@ from random import Random
 from mreactor.config import Config
 from mreactor.http1.context import ReactorContext
 from mreactor.server.server import Server
+from tests.support.memory import split
 
 from .check import Wrong
-from .play import Manner, essence_of, everything, pieces, play
+from .play import Manner, all_output, normalise, play
 from .target import LIMITS, forget, make_app
 
 PATIENCE_SECONDS = 60.0
@@ -44,14 +45,14 @@ class WireChecker:
             Wrong: what came back is something else.
         """
         cuts = tuple(random.randint(0, len(message)) for _ in range(random.choice((0, 1, 3))))
-        expected = everything(
+        expected = all_output(
             play(ReactorContext(WIRE_LIMITS, self._routes), message, Manner(ends_early=True))
         )
         try:
-            received, was_reset = self._exchange(pieces(message, cuts))
+            received, was_reset = self._exchange(split(message, cuts))
         except TimeoutError as error:
             raise Wrong(f"cut at {cuts}: the connection does not end") from error
-        output = essence_of(received)
+        output = normalise(received)
         # A client that goes on after its last request risks a reset, and with it the end of the answer.
         if output != expected and not (was_reset and expected.startswith(output)):
             raise Wrong(f"cut at {cuts}: {output[-300:]!r} came back instead of {expected[-300:]!r}")

@@ -10,33 +10,29 @@ The others start a real server in this process and use real sockets; nothing the
 
 import contextlib
 import importlib.util
-import os
 import select
 import socket
 import struct
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pytest
 
 from mreactor.app.application import App
-from mreactor.concurrency.job import Job
 from mreactor.config import Config, Limits
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
-from mreactor.http1.states import CLOSED, LINGERING, READY
-from mreactor.protocol import FileBody
 from mreactor.server.server import Server
+from tests.support.memory import READ_BYTES, TICK_SECONDS, UNLIMITED, MemoryReactor
 from tests.support.responses import ReceivedResponse, read_response, read_responses
 
 PATIENCE_SECONDS = (
     60.0  # for things that take milliseconds: the machine may be busy, or stand still for seconds
 )
-READ_BYTES = 64 * 1024
 
 KINDS = ("memory", "epoll", "io_uring")
 SOCKET_KINDS = ("epoll", "io_uring")
@@ -213,154 +209,73 @@ def fail_at_poison(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class MemoryDriver(Driver):
-    """Connections without sockets, in one thread, with a time that passes when somebody waits."""
+    """A `MemoryReactor` for HTTP, in one thread; its time passes while a client waits."""
 
     kind = "memory"
-    TICK_SECONDS = 0.05
 
     def __init__(self, app: App, limits: Limits) -> None:
-        self.context = ReactorContext(limits, app.routes)
-        self.clients: list[MemoryClient] = []
-        self.jobs: deque[tuple[MemoryClient, Job]] = deque()
+        self.reactor = MemoryReactor(lambda: ReactorContext(limits, app.routes))
 
     def connect(self, *, window: int = 0) -> "MemoryClient":
-        client = MemoryClient(self, window or 1 << 40)
-        self.clients.append(client)
-        return client
+        return MemoryClient(self.reactor, window or UNLIMITED)
 
     def now(self) -> float:
-        return self.context.now
+        return self.reactor.now
 
     def contexts(self) -> list[ReactorContext]:
-        return [self.context]
+        return [cast(ReactorContext, self.reactor.context)]
 
     def open_connections(self) -> int:
-        self.clients = [client for client in self.clients if client.connection.state != CLOSED]
-        return len(self.clients)
+        return self.reactor.remove_closed()
 
     def tick(self) -> None:
-        """Let a moment pass: what waits in the pool is done, and deadlines are minded."""
-        context = self.context
-        context.begin_round(context.now + self.TICK_SECONDS)
-        if context.now >= context.next_second:
-            context.begin_second(context.now)
-        self.run_jobs()
-        for client in list(self.clients):
-            client.connection.handle_timeout(context.now)
-            client.drive()
-
-    def run_jobs(self) -> None:
-        """Do what blocking handlers have been asked for, as the thread pool would."""
-        while self.jobs:
-            client, job = self.jobs.popleft()
-            job.run()
-            client.connection.job_done(job)
-            client.drive()
+        self.reactor.pass_time(TICK_SECONDS)
 
     def close(self) -> None:
-        for client in self.clients:
-            client.close()
-        self.run_jobs()
-        assert self.open_connections() == 0
+        self.reactor.close()
 
 
 class MemoryClient(Client):
-    """The peer of a `Connection`, with the two socket buffers that lie between."""
+    """The peer of a `Session`."""
 
-    def __init__(self, driver: MemoryDriver, window: int) -> None:
+    def __init__(self, reactor: MemoryReactor, window: int) -> None:
         super().__init__()
-        self.connection = Connection(driver.context, ("192.0.2.1", 50000))
-        self._driver = driver
-        self._window = window
-        self._on_the_way = bytearray()  # from the server, not read by the client
-        self._unread = bytearray()  # from the client, not read by the server
-        self._is_shut = False
-        self._eof_is_told = False
+        self._reactor = reactor
+        self._session = reactor.connect(window=window, runs_jobs=False)
 
     def send(self, data: bytes) -> None:
-        assert not self._is_shut, "the client has shut its side"
-        self._unread += data
-        self.drive()
+        self._session.arrive(data)
+        self._session.drive()
 
     def shutdown_write(self) -> None:
-        self._is_shut = True
-        self.drive()
+        self._session.arrive_eof()
+        self._session.drive()
 
     def reset(self) -> None:
-        self.connection.abort()
+        self._session.reset()
 
     def close(self) -> None:
-        """Leave; what the server still has to say is lost, as it is to a socket that is closed."""
-        self._is_shut = True
-        self._window = 1 << 40
-        self.drive()
-        self.connection.abort()
-
-    def drive(self) -> None:
-        """Do what a reactor does, until nothing more can be done."""
-        while self._flush() or self._settle() or self._read():
-            pass
+        """Leave. What the server still sends is lost, as it is for a socket that is closed."""
+        self._session.arrive_eof()
+        self._session.window = UNLIMITED
+        self._session.drive()
+        self._session.reset()
 
     def _wait(self, seconds: float) -> bool:
-        end = self._driver.now() + seconds
-        while not self._take() and not (self.has_ended and not self._on_the_way):
-            if self._driver.now() >= end:
+        end = self._reactor.now + seconds
+        while not self._take() and not self.has_ended:
+            if self._reactor.now >= end:
                 return False
-            self._driver.tick()
+            self._reactor.pass_time(TICK_SECONDS)
         return True
 
     def _take(self) -> bool:
-        came = bytes(self._on_the_way)
-        self._on_the_way.clear()
+        came = self._session.take_sent()
         self._received += came
-        self.drive()
-        if self.connection.state in (LINGERING, CLOSED) and not self._on_the_way:
+        self._session.drive()
+        if self._session.has_ended and not self._session.sent:
             self.has_ended = True
         return bool(came)
-
-    def _flush(self) -> bool:
-        output = self.connection.data_to_send()
-        room = self._window - len(self._on_the_way)
-        if not output or room <= 0:
-            return False
-        if isinstance(output, FileBody):
-            taken = os.pread(output.fd, min(room, len(output)), output.offset)
-            assert taken, "a file became shorter"
-        else:
-            taken = bytes(output[:room])
-        self._on_the_way += taken
-        self.connection.data_sent(len(taken))
-        return True
-
-    def _settle(self) -> bool:
-        job = self.connection.next_job()
-        if job is not None:
-            self._driver.jobs.append((self, job))
-            return True
-        if self.connection.state != READY:
-            return False
-        self.connection.resume()
-        return True
-
-    def _read(self) -> bool:
-        connection = self.connection
-        if not connection.wants_read:
-            return False
-        if self._unread:
-            data = bytes(self._unread[:READ_BYTES])
-            del self._unread[:READ_BYTES]
-            answer = connection.receive_data(data)
-            if answer is not None:
-                taken = answer[: max(0, self._window - len(self._on_the_way))]
-                self._on_the_way += taken
-                if len(taken) < len(answer):
-                    connection.queue_remainder(answer, len(taken))
-            return True
-        if self._is_shut and not self._eof_is_told:
-            self._eof_is_told = True
-            connection.receive_data(b"")
-            return True
-        return False
 
 
 # Over sockets.
