@@ -27,7 +27,8 @@ def check(connection: Connection, before: int) -> None:
     assert not isnan(connection.deadline), "the deadline is a number"
     assert len(output) == len(connection.data_to_send()), "looking at the output does not change it"
     if isinstance(output, FileBody):
-        assert output.fd >= 0 and output.remaining > 0, "a file to send is open, and something of it is left"
+        assert output.fd >= 0, "a file to send is open"
+        assert output.remaining > 0, "something of the file is left to send"
     if state in (IDLE, READY, LINGERING, CLOSED):
         assert not output, f"nothing is left to send in state {state}"
     if state in (IDLE, LINGERING):

@@ -174,9 +174,8 @@ class Session:
         else:
             response = connection.receive_data(data)
         if response is not None:
-            assert response and connection.state == IDLE, (
-                "a response that is returned leaves the connection idle"
-            )
+            assert response, "a response that is returned is not empty"
+            assert connection.state == IDLE, "a response that is returned leaves the connection idle"
             count = self._send(response, self._room())
             if count < len(response):
                 connection.queue_remainder(response, count)

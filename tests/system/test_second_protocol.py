@@ -1,7 +1,7 @@
-"""Reactors serve any protocol that implements `mreactor.protocol`: here one that is not HTTP, in memory and over sockets.
+"""Reactors serve any protocol that implements `mreactor.protocol`: here the echo, in memory and over sockets.
 
-The echo has no jobs, no cache and no file. What it has is what every protocol has: bytes both ways, backpressure, an end
-from either side, a deadline, a drain.
+The echo has no jobs, no cache and no file. It has what every protocol has: bytes both ways, backpressure, an end from
+either side, a deadline, a drain.
 """
 
 import contextlib
@@ -13,19 +13,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from random import Random
+from typing import Any
 
 import pytest
-from mreactor.net.reactor.messages import Drain, Stop
 
 from mreactor import protocol
 from mreactor.concurrency import ThreadPool
-from mreactor.net import Accept4Acceptor, EpollReactor, Reactor, ReactorOptions, UringReactor
+from mreactor.net import (
+    Accept4Acceptor,
+    Acceptor,
+    Command,
+    EpollReactor,
+    Reactor,
+    ReactorOptions,
+    UringReactor,
+)
+from mreactor.net.acceptor.io_uring import UringAcceptor
 from mreactor.protocol import CLOSED, IDLE, LINGERING, Connection, Context
 from tests.support.drivers import PATIENCE_SECONDS, SOCKET_KINDS, SocketClient, missing
 from tests.support.echo import BUFFERED_BYTES_MAX, SENDING, EchoConnection, EchoContext
 from tests.support.memory import MemoryReactor, Session
 
-REACTORS: dict[str, type[Reactor]] = {"epoll": EpollReactor, "io_uring": UringReactor}
+BACKENDS: dict[str, tuple[type[Reactor[Any]], type[Acceptor]]] = {
+    "epoll": (EpollReactor, Accept4Acceptor),
+    "io_uring": (UringReactor, UringAcceptor),
+}
 FDS_MAX = 4096
 LARGE = Random(5).randbytes(5_000_000)
 
@@ -35,7 +47,7 @@ LARGE = Random(5).randbytes(5_000_000)
 
 @pytest.mark.parametrize(("declared", "implemented"), [(Connection, EchoConnection), (Context, EchoContext)])
 def test_the_echo_implements_what_is_declared(declared: type, implemented: type) -> None:
-    """A name that reactors use and nobody declares would show below; this shows one that is declared in vain."""
+    """The tests below show a name that a reactor uses undeclared; this one shows a name that is declared in vain."""
     context = EchoContext()
     instance = context if implemented is EchoContext else context.connect(("192.0.2.1", 1))
     names = {name for name in dir(declared) if not name.startswith("_")} | set(declared.__annotations__)
@@ -179,13 +191,16 @@ class EchoServer:
         self._pool = ThreadPool(1, 1)
         self._contexts: list[EchoContext] = []
         options = ReactorOptions(FDS_MAX, socket.AF_INET)
-        self.reactor = REACTORS[kind](0, lambda: self._make_context(idle_seconds), self._pool, options)
+        reactor_class, acceptor_class = BACKENDS[kind]
+        self.reactor = reactor_class(0, lambda: self._make_context(idle_seconds), self._pool, options)
         self.reactor.start()
         assert self.reactor.ready.wait(PATIENCE_SECONDS)
         assert self.reactor.failure is None
-        listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._address = listener.getsockname()
-        self._acceptor = Accept4Acceptor(listener, [self.reactor], FDS_MAX, FDS_MAX)
+        self._acceptor = acceptor_class(
+            listener, [self.reactor], connections_max=FDS_MAX, fds_max=FDS_MAX, overload_response=b""
+        )
         self._acceptor.start()
 
     def _make_context(self, idle_seconds: float) -> EchoContext:
@@ -204,12 +219,12 @@ class EchoServer:
         """Accept no more and let the connections finish."""
         self._acceptor.stop()
         self._acceptor.join(PATIENCE_SECONDS)
-        self.reactor.post(Drain())
+        self.reactor.post(Command.DRAIN)
 
     def close(self) -> None:
         """End all threads; fails if one is left."""
         self._acceptor.stop()
-        self.reactor.post(Stop())
+        self.reactor.post(Command.STOP)
         for thread in (self._acceptor, self.reactor):
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive(), thread.name
