@@ -26,6 +26,7 @@ from mreactor.app.application import App
 from mreactor.config import Config, Limits
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
+from mreactor.net import Acceptor, Reactor
 from mreactor.server.server import Server
 from tests.support.memory import READ_BYTES, TICK_SECONDS, UNLIMITED, MemoryReactor
 from tests.support.responses import ReceivedResponse, read_response, read_responses
@@ -302,13 +303,23 @@ class SocketDriver(Driver):
     def now(self) -> float:
         return time.monotonic()
 
-    def contexts(self) -> list[ReactorContext]:
-        return [reactor.context for reactor in self.server.reactors]
+    @property
+    def reactors(self) -> list[Reactor[Any]]:
+        """The server's reactors; to be looked at only."""
+        return list(self.server.reactors)
 
-    def open_connections(self) -> int:
+    @property
+    def acceptor(self) -> Acceptor:
+        """The server's acceptor; to be looked at only."""
         acceptor = self.server.acceptor
         assert acceptor is not None, "the server has started"
-        return acceptor.accepted - sum(context.counters.closed for context in self.contexts())
+        return acceptor
+
+    def contexts(self) -> list[ReactorContext]:
+        return [cast(ReactorContext, reactor.context) for reactor in self.reactors]
+
+    def open_connections(self) -> int:
+        return self.acceptor.accepted - sum(context.counters.closed for context in self.contexts())
 
     def tick(self) -> None:
         time.sleep(0.01)
