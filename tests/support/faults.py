@@ -17,9 +17,7 @@ from mreactor.app.application import App
 from mreactor.config import Limits
 from mreactor.iouring import Ring, SystemCalls, abi
 from mreactor.net.reactor.client import EpollClient
-from tests.support.drivers import (
-    open_driver,
-)
+from tests.support.drivers import open_driver
 
 GET = b"GET /hello/you HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /hello/you HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

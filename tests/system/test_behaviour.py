@@ -1,6 +1,5 @@
 """What clients see, on every backend alike: one suite, run in memory, over epoll and over io_uring."""
 
-import functools
 import random
 import threading
 from collections.abc import Iterator
@@ -9,126 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from mreactor.app.application import App
-from mreactor.app.static_files import StaticFiles
 from mreactor.config import Limits
-from mreactor.http.request import Request
-from mreactor.http.response import Response
-from mreactor.http.status import HTTPError
 from mreactor.http1.context import ReactorContext
+from tests.support.applications import BIG_BYTES, MIB, make_behaviour_app, pattern
 from tests.support.drivers import KINDS, PATIENCE_SECONDS, SOCKET_KINDS, Client, Driver, open_driver
 from tests.support.responses import ReceivedResponse, without_dates
-from tests.support.vectors import (
-    BAD,
-    CHUNKS,
-    CONTINUE,
-    GOOD,
-    LAST,
-    Calls,
-    Talk,
-    Vector,
-    add_blocking,
-    add_streams,
-    get,
-    post,
-    post_chunked,
-)
+from tests.support.vectors import BAD, CHUNKS, CONTINUE, GOOD, LAST, Talk, Vector, get, post, post_chunked
 
-MIB = 1024 * 1024
 # It lingers for long: what clients send after a refusal must not meet a closed socket, however busy the machine.
 LIMITS = Limits(
     body_bytes_max=24 * MIB, pipelined_per_turn_max=16, blocking_threads=4, linger_seconds=PATIENCE_SECONDS
 )
 FAULTS = (400, 405, 417, 501, 505)  # of messages that are at fault whatever the limits
-BIG_BYTES = 9 * MIB + 12345  # past every buffer on the way: the kernel's take some 7 MiB
-
-
-class Gate:
-    """Lets a blocking handler wait until another request opens it."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-
-def make_app(root: Path) -> App:
-    app = App()
-    gate = Gate()
-    add_content(app)
-    add_sizes(app)
-    add_streams(app, Calls())
-    add_blocking(app, Calls())
-
-    @app.get("/wait", blocking=True)
-    def wait(request: Request) -> str:
-        opened = gate.event.wait(PATIENCE_SECONDS)
-        gate.event.clear()
-        return "opened" if opened else "still shut"
-
-    @app.get("/open")
-    def open_gate(request: Request) -> str:
-        gate.event.set()
-        return "open"
-
-    app.mount("/", functools.partial(StaticFiles, root), constant=True)
-    return app
-
-
-def add_content(app: App) -> None:
-    @app.get("/", constant=True)
-    def welcome(request: Request) -> str:
-        return "Welcome"
-
-    @app.get("/hello/{name}")
-    def hello(request: Request, name: str) -> str:
-        return f"Hello, {name}!"
-
-    @app.get("/square/{number:int}")
-    def square(request: Request, number: int) -> dict[str, int]:
-        return {"square": number * number}
-
-    @app.route("/echo", ("POST", "PUT", "PATCH", "DELETE"))
-    def echo(request: Request) -> Response:
-        return Response(request.body, headers={"X-Method": request.method}, content_type="text/plain")
-
-    @app.post("/form")
-    def form(request: Request) -> dict[str, str]:
-        return dict(request.form)
-
-    @app.get("/boom")
-    def boom(request: Request) -> str:
-        raise ZeroDivisionError("boom")
-
-    @app.get("/status/{status:int}")
-    def status(request: Request, status: int) -> Response:
-        if status >= 400:
-            raise HTTPError(status)
-        return Response("content", status)
-
-
-def add_sizes(app: App) -> None:
-    @app.get("/bytes/{count:int}")
-    def some_bytes(request: Request, count: int) -> bytes:
-        return pattern(count)
-
-    @app.post("/sum")
-    def total(request: Request) -> dict[str, int]:
-        return {"length": len(request.body), "sum": sum(request.body)}
-
-    @app.get("/big/stream")
-    def big_stream(request: Request) -> Iterator[bytes]:
-        block = pattern(64 * 1024)
-        return (block for _ in range(BIG_BYTES // len(block)))
-
-    @app.get("/big/slow", blocking=True)
-    def big_slow(request: Request) -> Iterator[bytes]:
-        block = pattern(512 * 1024)
-        return (block for _ in range(BIG_BYTES // len(block)))
-
-
-def pattern(count: int) -> bytes:
-    """Bytes that show where they belong."""
-    block = b"".join(b"%07d\n" % number for number in range(8 * 1024))
-    return (block * (count // len(block) + 1))[:count]
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=KINDS)
 def driver(request: pytest.FixtureRequest, root: Path) -> Iterator[Driver]:
-    with open_driver(request.param, make_app(root), LIMITS) as driver:
+    with open_driver(request.param, make_behaviour_app(root), LIMITS) as driver:
         yield driver
 
 
@@ -424,7 +315,7 @@ def normal(output: bytes) -> bytes:
 @pytest.mark.parametrize("seed", range(2))
 def test_random_conversations(driver: Driver, root: Path, seed: int) -> None:
     """Whatever the backend, and however the bytes come, the answer is the one that a bare connection gives."""
-    context = ReactorContext(LIMITS, make_app(root).routes)
+    context = ReactorContext(LIMITS, make_behaviour_app(root).routes)
     for pieces in conversations(seed, 10):
         expected = Talk(context, [b"".join(pieces), b""])
         with driver.connect(window=8 * 1024 if seed else 0) as client:

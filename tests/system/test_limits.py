@@ -16,7 +16,7 @@ from mreactor.config import Limits
 from mreactor.http.request import Request
 from mreactor.http1.connection import Connection
 from mreactor.net.acceptor import base as acceptor_base
-from mreactor.protocol import FileBody
+from tests.support.applications import HUGE_BYTES, Gate, make_costly_app
 from tests.support.drivers import (
     KINDS,
     PATIENCE_SECONDS,
@@ -29,7 +29,7 @@ from tests.support.drivers import (
     open_driver,
 )
 from tests.support.responses import ReceivedResponse
-from tests.support.vectors import Calls, add_streams, get, open_file, post, post_chunked
+from tests.support.vectors import get, post, post_chunked
 
 # Long enough for a client to do in time what it is to do in time, on a machine that is busy. It lingers for ever: what
 # a client sends after a refusal must not meet a closed socket.
@@ -44,89 +44,11 @@ HASTY = Limits(
 )
 LINGER_SECONDS = 0.6
 LATE_SECONDS = 15.0  # so much later than its deadline may something be noticed, on a machine that is busy
-BIG_BYTES = 9 * 1024 * 1024
-HUGE_BYTES = 32 * 1024 * 1024  # several times what all buffers hold
-
-
-class Gate:
-    """What blocking handlers wait for."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        self.entered = threading.Semaphore(0)
-        self.left: list[bool] = []
-
-    def wait(self) -> None:
-        self.entered.release()
-        self.event.wait(PATIENCE_SECONDS)
-        self.left.append(True)
-
-
-def make_app(gate: Gate) -> App:
-    app = App()
-    add_streams(app, Calls())
-    block = bytes(64 * 1024)
-
-    @app.get("/")
-    def root(request: Request) -> str:
-        return "root"
-
-    @app.get("/constant", constant=True)
-    def constant(request: Request) -> str:
-        return "constant"
-
-    @app.post("/echo")
-    def echo(request: Request) -> bytes:
-        return request.body
-
-    @app.get("/big")
-    def big(request: Request) -> bytes:
-        return bytes(BIG_BYTES)
-
-    @app.get("/huge")
-    def huge(request: Request) -> bytes:
-        return bytes(HUGE_BYTES)
-
-    @app.get("/endless")
-    def endless(request: Request) -> Iterator[bytes]:
-        while True:
-            yield block
-
-    @app.get("/wait", blocking=True)
-    def wait(request: Request) -> str:
-        gate.wait()
-        return "waited"
-
-    @app.get("/wait/file", blocking=True)
-    def wait_for_file(request: Request) -> FileBody:
-        file = open_file()
-        gate.wait()
-        return file
-
-    @app.get("/wait/stream", blocking=True)
-    def wait_for_stream(request: Request) -> Iterator[bytes]:
-        file = open_file()
-        try:
-            gate.wait()
-            yield b"x"
-        finally:
-            file.close()
-
-    @app.get("/slow/stream", blocking=True)
-    def slow_stream(request: Request) -> Iterator[bytes]:
-        while True:
-            yield block
-
-    @app.get("/exit")
-    def leave(request: Request) -> str:
-        raise SystemExit(1)
-
-    return app
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    with open_driver(request.param, make_app(Gate()), HASTY) as driver:
+    with open_driver(request.param, make_costly_app(Gate()), HASTY) as driver:
         yield driver
 
 
@@ -136,7 +58,7 @@ def sturdy(request: pytest.FixtureRequest) -> Iterator[Driver]:
     gate = Gate()
     gate.event.set()
     with open_driver(
-        request.param, make_app(gate), replace(Limits(), linger_seconds=0.5), threads=1
+        request.param, make_costly_app(gate), replace(Limits(), linger_seconds=0.5), threads=1
     ) as driver:
         yield driver
 
@@ -147,7 +69,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def serve(kind: str, limits: Limits, gate: Gate | None = None, **settings: Any) -> Any:
-    return open_driver(kind, make_app(gate or Gate()), limits, drains=False, **settings)
+    return open_driver(kind, make_costly_app(gate or Gate()), limits, drains=False, **settings)
 
 
 def is_served(driver: Driver, target: str = "/") -> bool:
@@ -203,7 +125,7 @@ def test_deadlines(driver: Driver) -> None:
 def test_an_idle_deadline_may_come_before_that_of_the_first_head(kind: str) -> None:
     limits = replace(HASTY, head_seconds=60.0)
     with (
-        open_driver(kind, make_app(Gate()), limits, drains=False, threads=1) as driver,
+        open_driver(kind, make_costly_app(Gate()), limits, drains=False, threads=1) as driver,
         driver.connect() as client,
         driver.connect() as other,
     ):
@@ -247,7 +169,10 @@ def test_what_comes_behind_urgent_data_is_read_at_once(kind: str) -> None:
     """Where the first read stops before the urgent byte in the middle of a message, the next goes on behind it."""
     body = bytes(3000)
     message = post("/echo", body)
-    with open_driver(kind, make_app(Gate()), Limits(), threads=1) as driver, driver.connect() as client:
+    with (
+        open_driver(kind, make_costly_app(Gate()), Limits(), threads=1) as driver,
+        driver.connect() as client,
+    ):
         assert isinstance(client, SocketClient)
         client.send(message[:1000])
         client.sock.send(b"!", socket.MSG_OOB)

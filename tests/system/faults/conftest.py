@@ -13,10 +13,7 @@ from mreactor.net.acceptor import io_uring as acceptor_uring
 from mreactor.net.reactor import base, epoll
 from mreactor.net.reactor import io_uring as uring
 from mreactor.protocol import FileBody
-from tests.support.drivers import (
-    SOCKET_KINDS,
-    missing,
-)
+from tests.support.drivers import SOCKET_KINDS, missing
 from tests.support.faults import BIG
 
 QUICK_SECONDS = 0.02

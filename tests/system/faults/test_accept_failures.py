@@ -18,10 +18,7 @@ from mreactor.net.acceptor import base as acceptor_base
 from mreactor.net.acceptor import io_uring as acceptor_uring
 from mreactor.net.reactor import epoll
 from mreactor.server import server
-from tests.support.drivers import (
-    PATIENCE_SECONDS,
-    open_driver,
-)
+from tests.support.drivers import PATIENCE_SECONDS, open_driver
 from tests.support.faults import (
     EVENT_SECONDS,
     GET,

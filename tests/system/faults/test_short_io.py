@@ -19,9 +19,7 @@ from mreactor.iouring import Ring, abi
 from mreactor.net.reactor import epoll
 from mreactor.net.reactor import io_uring as uring
 from mreactor.protocol import FileBody
-from tests.support.drivers import (
-    fail_at_poison,
-)
+from tests.support.drivers import fail_at_poison
 from tests.support.faults import (
     BIG,
     GET,

@@ -18,9 +18,7 @@ from mreactor.app.application import App
 from mreactor.http.request import Request
 from mreactor.iouring import Ring, abi
 from mreactor.net.reactor import io_uring as uring
-from tests.support.drivers import (
-    SocketDriver,
-)
+from tests.support.drivers import SocketDriver
 from tests.support.faults import (
     BIG,
     EVENT_SECONDS,
