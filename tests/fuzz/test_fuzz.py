@@ -62,6 +62,7 @@ def first_finding(files: Path, messages: int = 3000) -> str:
 # --- The connection. ---
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_a_short_campaign() -> None:
     result = run(Task(SEED, messages=MESSAGES))
     assert not [(finding.number, finding.what) for finding in result.findings]
@@ -77,6 +78,7 @@ def test_reactors_make_of_messages_what_the_connection_makes_of_them(kind: str) 
 
 
 @pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.slow
 def test_a_message_of_the_corpus_has_one_outcome(context: ReactorContext, name: str) -> None:
     message = CORPUS[name]
     whole = play.play(context, message)
@@ -113,6 +115,7 @@ def test_a_seed_gives_the_same_messages_again() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_messages_are_many_and_reach_far(files: Path) -> None:
     """Some are accepted whole, some refused, and of refusals there are all kinds."""
     context, source = make_context(make_app(files)), Source(SEED)
