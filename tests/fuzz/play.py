@@ -42,10 +42,10 @@ WHOLE = Manner()
 
 
 class Outcome(NamedTuple):
-    """What a message has led to.
+    """The outcome of a message.
 
     Attributes:
-        output: all bytes that went out, but for interim answers: whether `100 Continue` is due depends on the split.
+        output: all bytes that went out, but for interim responses: whether `100 Continue` is due depends on the split.
         state: at the end of the message; a connection that is over is CLOSED, whether or not it lingers.
         at_end: the bytes that went out after the end of the stream.
     """
@@ -85,12 +85,12 @@ def essence(outcome: Outcome) -> Outcome:
 
 
 def all_output(outcome: Outcome) -> bytes:
-    """All that has gone out, whenever it did; likewise."""
+    """Return all that was sent, at any time, normalised."""
     return normalise(outcome.output + outcome.at_end)
 
 
 def normalise(output: bytes) -> bytes:
-    """Bytes that went out, likewise, and without interim answers."""
+    """Return output without dates, the sentences of refusals and interim responses."""
     output = output.replace(CONTINUE, b"")
     return _REFUSAL.sub(rb"\1", _DATE.sub(b"", output))
 

@@ -94,14 +94,14 @@ def test_a_message_of_the_corpus_has_one_outcome(context: ReactorContext, name: 
 
 
 def test_a_post_is_never_answered_from_memory(context: ReactorContext) -> None:
-    """After a constant answer and a computed one in one packet, the next computed one was once kept as constant."""
+    """After a constant response and a computed one in one packet, the next computed one was once kept as constant."""
     connection = Connection(context, make_peer())
     post = b"POST /report HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
-    answers = [
+    responses = [
         connection.receive_data(data) or b""
         for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + post, post, post)
     ]
-    calls = [answer.rpartition(b"\r\n\r\n")[2][:2] for answer in answers]
+    calls = [response.rpartition(b"\r\n\r\n")[2][:2] for response in responses]
     assert calls == [b"1:", b"2:", b"3:"]
 
 
@@ -137,7 +137,7 @@ def test_it_finds_a_byte_that_is_lost_at_a_split(files: Path, monkeypatch: pytes
     assert "changes the outcome" in first_finding(files)
 
 
-def test_it_finds_an_answer_that_should_not_have_been_kept(
+def test_it_finds_a_response_that_should_not_have_been_kept(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_turn = Connection._take_turn
@@ -152,19 +152,19 @@ def test_it_finds_an_answer_that_should_not_have_been_kept(
     assert "changes the outcome" in first_finding(files)
 
 
-def test_it_finds_an_answer_after_a_refusal(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_finds_a_response_after_a_refusal(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = Connection._encode_refusal
 
     def lenient(connection: Connection, error: Any) -> bytes:
-        answer = refusal(connection, error)
+        response = refusal(connection, error)
         connection._keep_alive = True
-        return answer
+        return response
 
     monkeypatch.setattr(Connection, "_encode_refusal", lenient)
     assert first_finding(files)
 
 
-def test_it_finds_an_answer_of_false_length(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_finds_a_response_of_false_length(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode = Encoder.encode
 
     def longer(encoder: Encoder, response: Response, head: RequestHead | None, *, keep_alive: bool) -> bytes:

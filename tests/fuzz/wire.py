@@ -20,7 +20,7 @@ from .target import LIMITS, forget, make_app
 
 PATIENCE_SECONDS = 60.0
 READ_BYTES = 64 * 1024
-# Whatever comes behind a refusal is read, so that no reset destroys an answer that is to be compared.
+# Whatever comes behind a refusal is read, so that no reset destroys a response that is to be compared.
 WIRE_LIMITS = dataclasses.replace(LIMITS, linger_bytes_max=1 << 20)
 
 
@@ -53,7 +53,7 @@ class WireChecker:
         except TimeoutError as error:
             raise Wrong(f"cut at {cuts}: the connection does not end") from error
         output = normalise(received)
-        # A client that goes on after its last request risks a reset, and with it the end of the answer.
+        # A client that goes on after its last request risks a reset, and with it the end of the response.
         if output != expected and not (was_reset and expected.startswith(output)):
             raise Wrong(f"cut at {cuts}: {output[-300:]!r} came back instead of {expected[-300:]!r}")
 
@@ -72,7 +72,7 @@ class WireChecker:
                     sock.sendall(part)
                 sock.shutdown(socket.SHUT_WR)
             except OSError:
-                was_reset = True  # it was refused before it was all there; the answer may have come
+                was_reset = True  # it was refused before it was all there; the response may have come
             try:
                 while data := sock.recv(READ_BYTES):
                     received += data

@@ -1,11 +1,11 @@
-"""Three ways of talking to an application, behind one face: in memory, over epoll, over io_uring.
+"""Serves an application in three ways behind one interface: in memory, over epoll, over io_uring.
 
     with open_driver("memory", app, Limits()) as driver, driver.connect() as client:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert client.receive().status == 200
 
-The memory driver moves a `Connection` as a reactor would, and has a time of its own: a client that waits makes it pass.
-The others start a real server in this process and use real sockets; nothing there waits longer than `PATIENCE_SECONDS`.
+The memory driver is a `MemoryReactor` with a clock of its own, which passes while a client waits. The others start a
+server in this process and use sockets. No wait takes longer than `PATIENCE_SECONDS`.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ SOCKET_KINDS = ("epoll", "io_uring")
 
 
 class Client(ABC):
-    """One connection, from the client's side. What it waits for has to come in time, else it is a TimeoutError."""
+    """One connection, from the client's side. A wait that takes too long raises TimeoutError."""
 
     def __init__(self) -> None:
         self._received = bytearray()
@@ -54,33 +54,33 @@ class Client(ABC):
 
     @abstractmethod
     def send(self, data: bytes) -> None:
-        """Send all of it. What the server sends meanwhile is taken in."""
+        """Send all of the data. Read meanwhile what the server sends."""
 
     @abstractmethod
     def shutdown_write(self) -> None:
-        """Half-close: nothing more will be sent."""
+        """Half-close the connection."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Leave abruptly, with RST."""
+        """Close the connection with RST."""
 
     @abstractmethod
     def close(self) -> None:
-        """Leave; again does nothing."""
+        """Close the connection. Idempotent."""
 
     @abstractmethod
     def _wait(self, seconds: float) -> bool:
-        """Wait until the server says something, append it to `_received`, or set `has_ended`; False if time is over."""
+        """Wait for bytes and append them to `_received`, or set `has_ended`. Return False when the time is over."""
 
     def receive(self, method: str = "GET") -> ReceivedResponse:
-        """The next answer, interim ones among them; `method` is that of the request."""
+        """Receive the next response, interim ones included. `method` is the request's."""
         while (read := read_response(bytes(self._received), method, at_end=self.has_ended)) is None:
             self._await()
         del self._received[: read[1]]
         return read[0]
 
     def receive_bytes(self, count: int) -> bytes:
-        """So many bytes, at least."""
+        """Receive at least so many bytes."""
         while len(self._received) < count:
             assert not self.has_ended, f"it ended after {len(self._received)} bytes of {count}"
             self._await()
@@ -89,7 +89,7 @@ class Client(ABC):
         return taken
 
     def receive_rest(self) -> bytes:
-        """Everything up to the end of the connection, which has to be a clean one."""
+        """Receive everything up to a clean end of the connection."""
         while not self.has_ended:
             self._await()
         taken = bytes(self._received)
@@ -97,16 +97,16 @@ class Client(ABC):
         return taken
 
     def receive_all(self, *methods: str) -> list[ReceivedResponse]:
-        """All answers up to the end of the connection."""
+        """Receive all responses up to the end of the connection."""
         return read_responses(self.receive_rest(), *methods)
 
     def ask(self, request: bytes, method: str = "GET") -> ReceivedResponse:
-        """Send a request and receive its answer."""
+        """Send a request and receive its response."""
         self.send(request)
         return self.receive(method)
 
     def pass_time(self, seconds: float) -> bool:
-        """Let time pass; True, and sooner, where the server says something meanwhile."""
+        """Let time pass. Return True, and at once, when the server sends something."""
         return self._wait(seconds)
 
     def _await(self) -> None:
@@ -123,51 +123,51 @@ class Driver(ABC):
 
     @abstractmethod
     def connect(self, *, window: int = 0) -> Client:
-        """A new connection; `window` bytes is about what its client takes without reading, 0 for the usual."""
+        """Open a connection. Its client takes about `window` bytes without reading; 0 for the usual."""
 
     @abstractmethod
     def now(self) -> float:
-        """Seconds, by the clock that deadlines go by."""
+        """Return the seconds of the clock that deadlines use."""
 
     @abstractmethod
     def contexts(self) -> list[ReactorContext]:
-        """What counts; to be read only."""
+        """Return the reactors' contexts. Read only."""
 
     @abstractmethod
     def tick(self) -> None:
         """Let a moment pass."""
 
     def timeouts(self) -> Counter[str]:
-        """Deadlines that have passed so far, by kind."""
+        """Return the number of deadlines that have passed, by kind."""
         return sum((Counter(context.counters.timeouts) for context in self.contexts()), Counter())
 
     @abstractmethod
     def open_connections(self) -> int:
-        """How many connections the server has now."""
+        """Return how many connections the server has."""
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
-        """Let time pass until something is so that no client sees."""
+        """Let time pass until a condition holds that no client can see."""
         end = self.now() + PATIENCE_SECONDS
         while not is_so():
-            assert self.now() < end, "it does not come to be so"
+            assert self.now() < end, "the condition never holds"
             self.tick()
 
     @abstractmethod
     def close(self) -> None:
-        """End it all; fails if something does not end."""
+        """End everything. Fail if something does not end."""
 
 
 @contextlib.contextmanager
 def open_driver(
     kind: str, app: App, limits: Limits, *, drains: bool = True, **settings: Any
 ) -> Iterator[Driver]:
-    """Serve an application; skips the test where this machine cannot.
+    """Serve an application. Skip the test if this machine cannot.
 
     Args:
         kind: one of `KINDS`.
         app: what to serve.
         limits: the bounds of the server.
-        drains: end the server as SIGTERM does, and not at once: a quarter of a second more, and worth it now and then.
+        drains: end the server as SIGTERM does, which takes a quarter of a second more than at once.
         settings: further fields of `Config`.
     """
     reason = missing(kind)
@@ -183,7 +183,7 @@ def open_driver(
 
 
 def missing(kind: str) -> str:
-    """Why a kind of driver cannot be had here; empty where it can."""
+    """Return why this machine lacks a kind of driver; empty if it has it."""
     if kind != "io_uring":
         return ""
     if importlib.util.find_spec("mreactor.net.reactor.io_uring") is None:
@@ -195,7 +195,7 @@ def missing(kind: str) -> str:
 
 
 def fail_at_poison(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give connections a bug: they fail at bytes that hold `poison`."""
+    """Give connections a bug: they fail on bytes that contain `poison`."""
     take = Connection.receive_uncached
 
     def fail(self: Connection, data: bytes) -> bytes | None:
@@ -333,7 +333,7 @@ class SocketDriver(Driver):
         else:
             self.server.abort()
         taken = time.monotonic() - begun
-        assert taken < self.server.config.limits.drain_seconds, "it did not know that all clients are gone"
+        assert taken < self.server.config.limits.drain_seconds, "the server noticed that all clients are gone"
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)  # they have been told; the server itself waits for a second only
         left = [thread.name for thread in self._threads if thread.is_alive()]

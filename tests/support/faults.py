@@ -72,7 +72,7 @@ def await_quiet(driver: Any) -> None:
 
 
 def check_all_responses(driver: Any) -> None:
-    """Each kind of answer, on one connection, whole and right."""
+    """Each kind of response, on one connection, whole and right."""
     with driver.connect() as client:
         assert [client.ask(GET).body for _ in range(3)] == [b"hello you"] * 3
         assert [client.ask(request("/constant")).body for _ in range(3)] == [b"constant"] * 3

@@ -31,7 +31,7 @@ from tests.support.drivers import (
 from tests.support.responses import ReceivedResponse
 from tests.support.vectors import get, post, post_chunked
 
-# Long enough for a client to do in time what it is to do in time, on a machine that is busy. It lingers for ever: what
+# Long enough for a client to meet the deadlines on a busy machine. The server lingers for a minute: what
 # a client sends after a refusal must not meet a closed socket.
 HASTY = Limits(
     head_seconds=1.0,
@@ -54,7 +54,7 @@ def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
 
 @pytest.fixture(scope="module", params=SOCKET_KINDS)
 def sturdy(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    """A server of one reactor: whatever befalls it befalls all clients."""
+    """A server with one reactor, which all clients share."""
     gate = Gate()
     gate.event.set()
     with open_driver(
@@ -94,9 +94,9 @@ SEND_INCOMPLETE = (
     ("idle", get("/"), HASTY.keepalive_seconds, [200]),
     ("idle after memory", get("/constant"), HASTY.keepalive_seconds, [200]),
     ("idle after many", get("/") * 9, HASTY.keepalive_seconds, [200] * 9),
-    ("half a head after an answer", get("/") + get("/")[:-2], HASTY.head_seconds, [200, 408]),
+    ("half a head after a response", get("/") + get("/")[:-2], HASTY.head_seconds, [200, 408]),
     (
-        "half a body after an answer",
+        "half a body after a response",
         get("/") + post("/echo", b"hello")[:-2],
         HASTY.body_grace_seconds,
         [200, 408],
@@ -114,7 +114,7 @@ def test_deadlines(driver: Driver) -> None:
     for client, (name, _, seconds, statuses) in sorted(
         zip(clients, SEND_INCOMPLETE, strict=True), key=lambda pair: pair[1][2]
     ):
-        assert [answer.status for answer in client.receive_all()] == statuses, name
+        assert [response.status for response in client.receive_all()] == statuses, name
         assert seconds - 0.1 < driver.now() - begun < seconds + LATE_SECONDS, name
         client.close()
     assert dict(driver.timeouts() - before) == {"keepalive": 3, "head": 4, "body": 4}
@@ -137,7 +137,7 @@ def test_an_idle_deadline_may_come_before_that_of_the_first_head(kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", SOCKET_KINDS)
-def test_what_comes_behind_urgent_data_keeps_no_connection_open_for_ever(kind: str) -> None:
+def test_what_comes_behind_urgent_data_keeps_no_connection_open_forever(kind: str) -> None:
     """A read ends before the urgent byte, and no event tells of what is behind it."""
     app, entered, is_open = App(), threading.Event(), threading.Event()
     app.get("/")(lambda request: "root")
@@ -161,7 +161,7 @@ def test_what_comes_behind_urgent_data_keeps_no_connection_open_for_ever(kind: s
         client.sock.send(b"!", socket.MSG_OOB)
         client.send(get("/"))
         is_open.set()  # now the reactor finds all of it at once
-        assert [answer.status for answer in client.receive_all()] == [200, 200]
+        assert [response.status for response in client.receive_all()] == [200, 200]
 
 
 @pytest.mark.parametrize("kind", SOCKET_KINDS)
@@ -203,8 +203,8 @@ def test_a_drop_now_and_then_does_not_put_off_the_deadline(
     begun = driver.now()
     with driver.connect() as client:
         client.send(start)
-        (answer,) = drip(client, iter([b"x"] * 400), 0.05)
-    assert answer.status == 408
+        (response,) = drip(client, iter([b"x"] * 400), 0.05)
+    assert response.status == 408
     assert seconds - 0.1 < driver.now() - begun < seconds + LATE_SECONDS
 
 
@@ -243,28 +243,28 @@ def test_a_slow_reader_is_not_cut_off(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_has_ended_does_not_linger_for_ever(kind: str) -> None:
+def test_what_has_ended_does_not_linger_forever(kind: str) -> None:
     with serve(kind, Limits(linger_seconds=LINGER_SECONDS)) as driver, driver.connect() as client:
         driver.wait_until(lambda: driver.open_connections() == 1)
         begun = driver.now()
         client.send(b"bad\r\n\r\n")
-        assert [answer.status for answer in client.receive_all()] == [400]
+        assert [response.status for response in client.receive_all()] == [400]
         driver.wait_until(lambda: driver.open_connections() == 0)
         assert LINGER_SECONDS - 0.1 < driver.now() - begun < LINGER_SECONDS + LATE_SECONDS
 
 
-def test_late_bytes_do_not_destroy_the_answer(driver: Driver) -> None:
-    """A refused body is on its way already: of a server that just closes, RST would overtake the answer."""
+def test_late_bytes_do_not_destroy_the_response(driver: Driver) -> None:
+    """A refused body is on its way already: of a server that just closes, RST would overtake the response."""
     with driver.connect() as client:
         client.send(post("/echo", bytes(2_000_001))[:900_000])
-        assert [answer.status for answer in client.receive_all()] == [413]
+        assert [response.status for response in client.receive_all()] == [413]
 
 
 def test_late_bytes_are_bounded() -> None:
     with serve("epoll", replace(HASTY, linger_bytes_max=100_000)) as driver:
         client = driver.connect()
         client.send(b"bad\r\n\r\n")
-        assert [answer.status for answer in client.receive_all()] == [400]
+        assert [response.status for response in client.receive_all()] == [400]
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             client.send(bytes(64 * 1024 * 1024))
 
@@ -274,8 +274,8 @@ def test_late_bytes_are_bounded() -> None:
 
 def refused(client: Client) -> bool:
     """Whether a connection is refused politely, without having asked for anything."""
-    (answer,) = client.receive_all()
-    assert (answer.status, answer.headers["retry-after"], answer.says_close) == (503, "1", True)
+    (response,) = client.receive_all()
+    assert (response.status, response.headers["retry-after"], response.says_close) == (503, "1", True)
     return True
 
 
@@ -338,7 +338,7 @@ def test_unfinished_bodies_are_capped(kind: str) -> None:
         driver.wait_until(lambda: driver.contexts()[0].counters.buffered >= 160_000)
         with driver.connect() as late:
             late.send(request[:-10_000])
-            assert [answer.status for answer in late.receive_all()] == [503]
+            assert [response.status for response in late.receive_all()] == [503]
         assert all(len(client.ask(request[-10_000:]).body) == 90_000 for client in clients)
         with driver.connect() as later:
             assert len(later.ask(request).body) == 90_000
@@ -360,8 +360,8 @@ def test_waiting_for_a_thread_is_capped(kind: str) -> None:
         )
         assert is_served(driver)
         gate.event.set()
-        answers = [client.receive() for client in clients]
-        assert sorted(answer.status for answer in answers) == [200] * 5 + [503] * 5
+        responses = [client.receive() for client in clients]
+        assert sorted(response.status for response in responses) == [200] * 5 + [503] * 5
         assert all(client.ask(get("/wait")).text == "waited" for client in clients)
 
 
@@ -436,7 +436,7 @@ def count_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_a_connection_that_fails_takes_nobody_along(
+def test_a_connection_that_fails_affects_no_other(
     sturdy: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     others = [sturdy.connect() for _ in range(4)]
@@ -465,7 +465,7 @@ def await_end(client: Client) -> None:
 def test_a_failure_anywhere_in_a_connection(
     sturdy: Driver, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever part of a connection has a bug, it costs the one client, and nobody else's events are lost."""
+    """A bug in any part of a connection ends that client only, and loses no other client's events."""
     original = getattr(Connection, method)
     failed = threading.Event()
 
@@ -499,7 +499,7 @@ def test_a_handler_that_exits_ends_nothing(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("target", ["/endless", "/big", "/"])
-def test_a_greedy_client_starves_nobody(sturdy: Driver, target: str) -> None:
+def test_a_greedy_client_starves_no_other(sturdy: Driver, target: str) -> None:
     """One reactor, and a client that asks and takes as fast as it can; the others are served meanwhile."""
     stopping = threading.Event()
     greedy = sturdy.connect()

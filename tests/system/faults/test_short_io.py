@@ -102,8 +102,8 @@ def test_a_storm_of_eagain(kind: str, app: App) -> None:
         check_it_serves_on(driver)
 
 
-def ask_without_reading(client: Any, count: int) -> bytes:
-    """One small request after the other, each in a packet of its own; returns the answers' bodies in order."""
+def request_without_reading(client: Any, count: int) -> bytes:
+    """One small request after the other, each in a packet of its own; returns the responses' bodies in order."""
     for number in range(count):
         client.sock.sendall(request(f"/hello/{number:04d}"))
         time.sleep(0.0002)  # so that the server sees them one by one
@@ -111,11 +111,11 @@ def ask_without_reading(client: Any, count: int) -> bytes:
 
 
 def test_small_responses_to_a_client_that_does_not_read(kind: str, app: App) -> None:
-    """The kernel takes whole answers, then a part of one, then none: nothing is lost, doubled or overtaken."""
+    """The kernel takes whole responses, then a part of one, then none: nothing is lost, doubled or overtaken."""
     with serve(kind, app) as driver:
         driver.acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         with driver.connect(window=2048) as client:
-            expected = ask_without_reading(client, 400)
+            expected = request_without_reading(client, 400)
             assert b"".join(client.receive().body for _ in range(400)) == expected
         check_it_serves_on(driver)
         sent = sum(reactor.context.counters.bytes_out for reactor in driver.reactors)
@@ -126,7 +126,7 @@ def test_small_responses_to_a_client_that_does_not_read(kind: str, app: App) -> 
 def test_no_response_overtakes_an_unsent_one(
     ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind a full completion queue a request may be seen before the end of the last answer: who asks is cut off."""
+    """A full completion queue may show a request before the end of the last response: its client is cut off."""
     real, kept, told = Ring.completions, [], []
 
     def completions(ring: Ring) -> Iterator[tuple[int, int, int]]:
@@ -148,7 +148,7 @@ def test_no_response_overtakes_an_unsent_one(
         driver.acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         with driver.connect(window=2048) as client:
             with suppress(ConnectionError):
-                ask_without_reading(client, 400)
+                request_without_reading(client, 400)
             with suppress(ConnectionError):
                 while not client.has_ended:
                     client._await()
@@ -156,14 +156,14 @@ def test_no_response_overtakes_an_unsent_one(
         found = re.findall(rb"hello (\d{4})", received)
         assert found == [b"%04d" % number for number in range(len(found))]
         assert 0 < len(found) < 400
-        assert told, "the second answer was queued"
+        assert told, "the second response was queued"
         check_it_serves_on(driver)
 
 
 def test_a_connection_that_fails_gives_its_buffer_back(
     ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the pool would be dry after as many failures as it has buffers, and nobody would be served any more."""
+    """Else the pool would be dry after as many failures as it has buffers, and no client would be served any more."""
     fail_at_poison(monkeypatch)
     monkeypatch.setattr(uring, "BUFFERS", 8)
     with serve(ring_kind, app) as driver:

@@ -161,12 +161,12 @@ def test_a_stale_event_reaches_no_other_connection(
         for _ in range(40):
             with (
                 socket.create_connection(address, timeout=EVENT_SECONDS) as sock,
-                sock.makefile("rb") as answer,
+                sock.makefile("rb") as response,
             ):
                 sock.sendall(b"GET /soon HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 time.sleep(dice.random() / 200)
                 sock.shutdown(socket.SHUT_WR)
-                content = answer.read()
+                content = response.read()
                 if not content.endswith(b"soon"):
                     lost.append(content[:100].decode())
 
