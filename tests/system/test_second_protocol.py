@@ -19,6 +19,7 @@ import pytest
 
 from mreactor import protocol
 from mreactor.concurrency import ThreadPool
+from mreactor.http1.context import ReactorContext
 from mreactor.net import (
     Accept4Acceptor,
     Acceptor,
@@ -30,9 +31,13 @@ from mreactor.net import (
 )
 from mreactor.net.acceptor.io_uring import UringAcceptor
 from mreactor.protocol import CLOSED, IDLE, LINGERING, Connection, Context
+from tests.support import memory
 from tests.support.drivers import PATIENCE_SECONDS, SOCKET_KINDS, SocketClient, missing
 from tests.support.echo import BUFFERED_BYTES_MAX, SENDING, EchoConnection, EchoContext
+from tests.support.invariants import check
 from tests.support.memory import MemoryReactor, Session
+from tests.support.responses import read_responses
+from tests.support.vectors import LIMITS, get, make_app
 
 BACKENDS: dict[str, tuple[type[Reactor[Any]], type[Acceptor]]] = {
     "epoll": (EpollReactor, Accept4Acceptor),
@@ -173,6 +178,70 @@ def test_a_drain_lets_each_connection_finish(reactor: MemoryReactor) -> None:
 def test_a_connection_that_comes_while_draining_is_told_to_leave(reactor: MemoryReactor) -> None:
     reactor.drain()
     assert reactor.connect().connection.state == LINGERING
+
+
+def test_a_rejected_job_comes_back_at_once() -> None:
+    """The pool is full: HTTP gives its client 503, by the same two calls that a reactor makes."""
+    reactor = MemoryReactor(lambda: ReactorContext(LIMITS, make_app().routes))
+    session = reactor.connect(runs_jobs=False)
+    session.arrive(get("/slow"))
+    session.drive()
+    assert len(session.jobs) == 1
+    session.reject_job()
+    session.drive()
+    (response,) = read_responses(session.take_sent())
+    assert response.status == 503
+    reactor.close()
+
+
+# --- The invariants, which every step in memory checks. ---
+
+
+def break_idle(connection: EchoConnection) -> None:
+    connection._output += b"x"
+
+
+def break_wants_read(connection: EchoConnection) -> None:
+    connection._eof = True
+
+
+def break_deadline(connection: EchoConnection) -> None:
+    connection.deadline = float("nan")
+
+
+def break_awaits_rest(connection: EchoConnection) -> None:
+    connection.awaits_rest = True
+
+
+def break_more_follows(connection: EchoConnection) -> None:
+    connection.more_follows = True
+
+
+@pytest.mark.parametrize(
+    "plant", [break_idle, break_wants_read, break_deadline, break_awaits_rest, break_more_follows]
+)
+def test_a_broken_invariant_is_found(plant: Callable[[EchoConnection], None]) -> None:
+    connection = EchoContext().connect(("192.0.2.1", 1))
+    check(connection, IDLE)
+    plant(connection)
+    with pytest.raises(AssertionError):
+        check(connection, IDLE)
+
+
+def test_a_connection_that_comes_back_to_life_is_found() -> None:
+    connection = EchoContext().connect(("192.0.2.1", 1))
+    for before in (CLOSED, LINGERING):
+        with pytest.raises(AssertionError):
+            check(connection, before)
+
+
+def test_a_connection_that_never_rests_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EchoConnection, "data_sent", lambda connection, count: None)
+    monkeypatch.setattr(memory, "STEPS_MAX", 50)
+    session = MemoryReactor(EchoContext).connect(send_max=1)
+    session.arrive(b"hello")
+    with pytest.raises(memory.Hang):
+        session.drive()
 
 
 def exchange(session: Session, data: bytes) -> bytes:
