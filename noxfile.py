@@ -137,7 +137,7 @@ SURROUNDINGS = "tests/project"
 QUICK = [
     *(f"tests/{folder}" for folder in ("http", "http1", "app", "concurrency", "logs", "metrics", "net")),
     "tests/test_config.py",
-    "tests/system/test_behaviour.py",
+    *(f"tests/system/test_{name}.py" for name in ("behaviour", "fast_path", "limits", "second_protocol")),
 ]
 
 

@@ -11,6 +11,8 @@ from mreactor import App, Limits, Request, Server
 from mreactor.net import Command
 from tests.admin.serving import BACKENDS, SECONDS_MAX, ask, connect, serving, stats, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=BACKENDS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:

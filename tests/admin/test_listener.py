@@ -15,6 +15,8 @@ from mreactor import Config, ConfigError, Server, StartError
 from mreactor.admin.listener import resolve
 from tests.admin.serving import LOOPBACK, SECONDS_MAX, ask, make_app, serving, stats
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -23,6 +23,8 @@ from mreactor.admin.watchdog import (
 from mreactor.net import Command, Reactor
 from tests.admin.serving import BACKENDS, SECONDS_MAX, serving
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Patient:

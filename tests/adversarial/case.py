@@ -13,11 +13,11 @@ class Case(NamedTuple):
         section: the RFC and its section that decide, such as `9112-6.3`.
         reason: what is the matter with the message.
         raw: all its bytes; one request, or several.
-        statuses: of the final answers, in order.
+        statuses: of the final responses, in order.
         is_open: the connection takes further requests afterwards. Otherwise nothing after the message is answered.
         body: what the last handler has to get as the content of its request; None: whatever.
         is_cut: the message is not all there, and its client shuts its write side.
-        method: of the last request, for what an answer to HEAD looks like.
+        method: of the last request, for what a response to HEAD looks like.
     """
 
     section: str
@@ -36,7 +36,7 @@ class Case(NamedTuple):
 
 
 def refused(section: str, reason: str, raw: bytes, status: int = 400) -> Case:
-    """A message that is refused; the connection ends with the answer."""
+    """A message that is refused; the connection ends with the response."""
     return Case(section, reason, raw, (status,))
 
 

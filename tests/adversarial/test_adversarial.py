@@ -26,7 +26,7 @@ TOGETHER = 50  # connections open at once over sockets
 
 
 def make_app() -> App:
-    """Answers with what it was asked: the content, whatever the method and the path."""
+    """Responses with what it was asked: the content, whatever the method and the path."""
     app = App()
     app.route("/", METHODS)(echo)
     app.route("/{rest:path}", METHODS)(echo)
@@ -61,7 +61,7 @@ def splits(raw: bytes) -> Iterator[list[bytes]]:
 
 
 def outcome(client: Client, case: Case, pieces: Sequence[bytes]) -> list[ReceivedResponse]:
-    """Bring a case through a connection, and a valid request with its last piece; returns the final answers."""
+    """Bring a case through a connection, and a valid request with its last piece; returns the final responses."""
     *first, final = pieces
     with contextlib.suppress(
         BrokenPipeError, ConnectionResetError
@@ -72,16 +72,18 @@ def outcome(client: Client, case: Case, pieces: Sequence[bytes]) -> list[Receive
         if case.is_cut:
             client.shutdown_write()
     methods = ["GET"] * (len(case.statuses) - 1) + [case.method]
-    return [answer for answer in read_responses(client.receive_rest(), *methods) if answer.status >= 200]
+    return [
+        response for response in read_responses(client.receive_rest(), *methods) if response.status >= 200
+    ]
 
 
-def check(case: Case, answers: Sequence[ReceivedResponse]) -> None:
-    """Whether the answers are those that the case asks for."""
-    statuses = tuple(answer.status for answer in answers)
+def check(case: Case, responses: Sequence[ReceivedResponse]) -> None:
+    """Whether the responses are those that the case asks for."""
+    statuses = tuple(response.status for response in responses)
     assert statuses == case.statuses + (200,) * case.is_open
-    assert [answer.says_close for answer in answers] == [False] * (len(answers) - 1) + [True]
+    assert [response.says_close for response in responses] == [False] * (len(responses) - 1) + [True]
     if case.body is not None:
-        assert answers[len(case.statuses) - 1].body == (b"" if case.method == "HEAD" else case.body)
+        assert responses[len(case.statuses) - 1].body == (b"" if case.method == "HEAD" else case.body)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -107,7 +109,7 @@ def test_over_sockets(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_remembered_of_good_ones_lets_no_bad_one_pass(kind: str) -> None:
-    """One connection's memory is another's: a refusal is a refusal, whoever asked before."""
+    """Connections share the caches: a refusal is a refusal, whatever was sent before."""
     good = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     bad = (
         b"GET / HTTP/1.1\r\nHost: a\r\n\n",
@@ -120,7 +122,7 @@ def test_what_is_remembered_of_good_ones_lets_no_bad_one_pass(kind: str) -> None
             with driver.connect() as before, driver.connect() as client:
                 assert [before.ask(good).status for _ in range(3)] == [200] * 3
                 client.send(raw + FOLLOWING)
-                assert [answer.status for answer in client.receive_all()] == [400]
+                assert [response.status for response in client.receive_all()] == [400]
 
 
 def test_the_table_is_large_and_its_names_are_unique() -> None:

@@ -167,6 +167,7 @@ def test_cache_counts_what_it_holds() -> None:
     assert len(cache) == 3  # nothing still counts for the others
 
 
+@pytest.mark.slow
 def test_threads_keep_the_count_right() -> None:
     """In a blocking mount, all threads of the pool share one handler."""
     cache = FileCache(entries_max=4, bytes_max=8 * 1100)

@@ -309,6 +309,7 @@ def test_no_other_response_keeps_a_descriptor(site: Site, outside: Path, target:
     assert descriptors() == before
 
 
+@pytest.mark.slow
 def test_requests_leave_no_cycles(site: Site, clock: Clock) -> None:
     """A collection stops all reactors, so requests and refusals leave it nothing to do."""
     site.write("a.txt", "x")

@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 from random import Random
 
+from tests.support.memory import Hang
 from tests.support.responses import Malformed, read_responses
 
-from .play import WHOLE, Hang, Manner, Outcome, essence, everything, play
+from .play import WHOLE, Manner, Outcome, all_output, essence, play
 from .target import make_app, make_context
 
 CPU_SECONDS_MAX = 2.0  # for one message; the longest legitimate one takes some 20 ms, byte by byte
@@ -76,14 +77,14 @@ class Checker:
         for manner in manners(message, random):
             other = play(self._service, message, manner)
             if manner.ends_early:
-                same = everything(whole) == everything(other)
+                same = all_output(whole) == all_output(other)
             else:
                 same = whole == other or essence(whole) == essence(other)
             if not same:
                 raise Wrong(f"{manner} changes the outcome\n{difference(whole, other)}")
         if whole.is_over and random.random() < 0.2:
             later = play(self._service, message + AFTERWARDS)
-            if everything(later) != everything(whole):
+            if all_output(later) != all_output(whole):
                 raise Wrong(f"what follows the end of the connection is answered\n{difference(whole, later)}")
 
     def _read(self, message: bytes, outcome: Outcome) -> None:
@@ -100,7 +101,7 @@ class Checker:
 
 
 def manners(message: bytes, random: Random) -> list[Manner]:
-    """Ways to play a message besides giving it whole: two to five."""
+    """Ways to play a message besides giving it whole: three to six."""
     length = len(message)
     cuts = tuple(random.randint(0, length) for _ in range(random.choice((1, 1, 2, 4))))
     chosen = [Manner(cuts, random.choice((0, 0, 1000, 100, 1 + length // 3)), random.random() < 0.3)]
@@ -111,13 +112,14 @@ def manners(message: bytes, random: Random) -> list[Manner]:
     starts = [match.start() for match in REQUEST.finditer(message)]
     if len(starts) > 1:
         chosen.append(Manner(tuple(random.sample(starts, random.randint(1, len(starts))))))
-    chosen.append(WHOLE)  # a second time: now it may be remembered
+    # A second and a third time: now it may be cached.
+    chosen += [WHOLE, Manner(uses_fast_path=True)]
     return chosen
 
 
 def difference(one: Outcome, other: Outcome) -> str:
     """Where two outcomes begin to differ, for people."""
-    first, second = everything(one), everything(other)
+    first, second = all_output(one), all_output(other)
     start = max(0, _common(first, second) - SHOWN_BEFORE)
     shown = [
         f"  {output[start : start + SHOWN]!r} {outcome.state}"

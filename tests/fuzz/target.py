@@ -1,7 +1,7 @@
 """What is fuzzed: a context with an application that shows every difference, and the clients of it.
 
-An answer tells all that its handler was given, and how often handlers were called on this connection: a request that is
-read differently, lost, done twice or answered from memory where it should be computed, changes the bytes that go out.
+A response tells everything that its handler was given, and how often handlers were called on its connection. So a
+request that is misread, lost, handled twice or wrongly served from a cache changes the bytes that are sent.
 """
 
 import logging
@@ -41,7 +41,7 @@ _calls: dict[tuple[Any, ...], list[int]] = {}  # of clients with real addresses
 
 
 def forget(address: tuple[Any, ...]) -> None:
-    """Begin to count the calls from an address anew: it is another client's now."""
+    """Reset the count of an address's calls: it belongs to another client now."""
     _calls.pop(address, None)
 
 
@@ -92,7 +92,7 @@ def report(request: Request) -> str:
 
 
 def stream(request: Request) -> Iterator[bytes | str]:
-    """Parts of all kinds, an empty one among them, which must not end the answer."""
+    """Parts of all kinds, an empty one among them, which must not end the response."""
     yield f"{_count(request)}"
     yield b""
     yield b"x" * 300
@@ -110,7 +110,7 @@ def broken(request: Request) -> str:
 
 
 def broken_stream(request: Request) -> Iterator[str]:
-    """An answer that cannot be finished; the connection ends."""
+    """A response that cannot be finished; the connection ends."""
     yield f"{_count(request)}"
     raise RuntimeError("in the middle")
 

@@ -20,6 +20,7 @@ from tests.fuzz.check import Checker, Wrong
 from tests.fuzz.play import Manner, essence
 from tests.fuzz.shrink import shrink
 from tests.fuzz.target import be_quiet, make_app, make_context, make_files, make_peer
+from tests.support import memory
 from tests.support.drivers import SOCKET_KINDS, missing
 
 MESSAGES = int(os.environ.get("MREACTOR_TEST_FUZZ_MESSAGES", "8000"))
@@ -61,6 +62,7 @@ def first_finding(files: Path, messages: int = 3000) -> str:
 # --- The connection. ---
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_a_short_campaign() -> None:
     result = run(Task(SEED, messages=MESSAGES))
     assert not [(finding.number, finding.what) for finding in result.findings]
@@ -76,6 +78,7 @@ def test_reactors_make_of_messages_what_the_connection_makes_of_them(kind: str) 
 
 
 @pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.slow
 def test_a_message_of_the_corpus_has_one_outcome(context: ReactorContext, name: str) -> None:
     message = CORPUS[name]
     whole = play.play(context, message)
@@ -91,14 +94,14 @@ def test_a_message_of_the_corpus_has_one_outcome(context: ReactorContext, name: 
 
 
 def test_a_post_is_never_answered_from_memory(context: ReactorContext) -> None:
-    """After a constant answer and a computed one in one packet, the next computed one was once kept as constant."""
+    """After a constant response and a computed one in one packet, the next computed one was once kept as constant."""
     connection = Connection(context, make_peer())
     post = b"POST /report HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
-    answers = [
+    responses = [
         connection.receive_data(data) or b""
         for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + post, post, post)
     ]
-    calls = [answer.rpartition(b"\r\n\r\n")[2][:2] for answer in answers]
+    calls = [response.rpartition(b"\r\n\r\n")[2][:2] for response in responses]
     assert calls == [b"1:", b"2:", b"3:"]
 
 
@@ -112,6 +115,7 @@ def test_a_seed_gives_the_same_messages_again() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_messages_are_many_and_reach_far(files: Path) -> None:
     """Some are accepted whole, some refused, and of refusals there are all kinds."""
     context, source = make_context(make_app(files)), Source(SEED)
@@ -133,7 +137,7 @@ def test_it_finds_a_byte_that_is_lost_at_a_split(files: Path, monkeypatch: pytes
     assert "changes the outcome" in first_finding(files)
 
 
-def test_it_finds_an_answer_that_should_not_have_been_kept(
+def test_it_finds_a_response_that_should_not_have_been_kept(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_turn = Connection._take_turn
@@ -148,19 +152,19 @@ def test_it_finds_an_answer_that_should_not_have_been_kept(
     assert "changes the outcome" in first_finding(files)
 
 
-def test_it_finds_an_answer_after_a_refusal(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_finds_a_response_after_a_refusal(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = Connection._encode_refusal
 
     def lenient(connection: Connection, error: Any) -> bytes:
-        answer = refusal(connection, error)
+        response = refusal(connection, error)
         connection._keep_alive = True
-        return answer
+        return response
 
     monkeypatch.setattr(Connection, "_encode_refusal", lenient)
     assert first_finding(files)
 
 
-def test_it_finds_an_answer_of_false_length(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_finds_a_response_of_false_length(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode = Encoder.encode
 
     def longer(encoder: Encoder, response: Response, head: RequestHead | None, *, keep_alive: bool) -> bytes:
@@ -182,7 +186,7 @@ def test_it_finds_a_connection_that_does_not_come_to_rest(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Connection, "data_sent", lambda connection, count: None)
-    monkeypatch.setattr(play, "STEPS_MAX", 100)
+    monkeypatch.setattr(memory, "STEPS_MAX", 100)
     assert "no rest" in first_finding(files)
 
 

@@ -12,14 +12,15 @@ from random import Random
 from mreactor.config import Config
 from mreactor.http1.context import ReactorContext
 from mreactor.server.server import Server
+from tests.support.memory import split
 
 from .check import Wrong
-from .play import Manner, essence_of, everything, pieces, play
+from .play import Manner, all_output, normalise, play
 from .target import LIMITS, forget, make_app
 
 PATIENCE_SECONDS = 60.0
 READ_BYTES = 64 * 1024
-# Whatever comes behind a refusal is read, so that no reset destroys an answer that is to be compared.
+# Whatever comes behind a refusal is read, so that no reset destroys a response that is to be compared.
 WIRE_LIMITS = dataclasses.replace(LIMITS, linger_bytes_max=1 << 20)
 
 
@@ -44,15 +45,15 @@ class WireChecker:
             Wrong: what came back is something else.
         """
         cuts = tuple(random.randint(0, len(message)) for _ in range(random.choice((0, 1, 3))))
-        expected = everything(
+        expected = all_output(
             play(ReactorContext(WIRE_LIMITS, self._routes), message, Manner(ends_early=True))
         )
         try:
-            received, was_reset = self._exchange(pieces(message, cuts))
+            received, was_reset = self._exchange(split(message, cuts))
         except TimeoutError as error:
             raise Wrong(f"cut at {cuts}: the connection does not end") from error
-        output = essence_of(received)
-        # A client that goes on after its last request risks a reset, and with it the end of the answer.
+        output = normalise(received)
+        # A client that goes on after its last request risks a reset, and with it the end of the response.
         if output != expected and not (was_reset and expected.startswith(output)):
             raise Wrong(f"cut at {cuts}: {output[-300:]!r} came back instead of {expected[-300:]!r}")
 
@@ -71,7 +72,7 @@ class WireChecker:
                     sock.sendall(part)
                 sock.shutdown(socket.SHUT_WR)
             except OSError:
-                was_reset = True  # it was refused before it was all there; the answer may have come
+                was_reset = True  # it was refused before it was all there; the response may have come
             try:
                 while data := sock.recv(READ_BYTES):
                     received += data

@@ -101,6 +101,7 @@ def test_whole(vector: Vector) -> None:
 
 
 @each(VECTORS)
+@pytest.mark.slow
 def test_at_every_split(vector: Vector, warm: ReactorContext) -> None:
     expected = outcome(make_context(), [vector.data])
     for pieces in splits(vector.data):
@@ -144,6 +145,7 @@ def test_nothing_after_the_end_is_answered(vector: Vector, warm: ReactorContext)
 
 @each(VECTORS)
 @pytest.mark.parametrize("write_max", [1, 7])
+@pytest.mark.slow
 def test_to_a_peer_that_takes_little_at_a_time(vector: Vector, write_max: int) -> None:
     assert outcome(make_context(), [vector.data], write_max) == outcome(make_context(), [vector.data])
 

@@ -65,7 +65,7 @@ def test_half_close(state: int, statuses: list[int]) -> None:
     assert connection.state == state
     connection.receive_data(b"")
     connection.receive_data(b"")
-    talk.go_on()
+    talk.settle()
     assert [response.status for response in talk.responses()] == statuses
     assert connection.state == CLOSED
 
@@ -74,7 +74,7 @@ def test_half_close_within_pipelined_requests() -> None:
     talk = Talk(make_context(TIMES))
     talk.connection.receive_data(HUNDRED + HALF_HEAD)
     talk.connection.receive_data(b"")
-    talk.go_on()
+    talk.settle()
     assert [response.status for response in talk.responses()] == [200] * 100 + [400]
     assert talk.connection.state == CLOSED
 

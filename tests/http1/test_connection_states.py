@@ -58,7 +58,7 @@ class Recorder(Connection):
 
 @pytest.mark.slow
 def test_every_transition_in_the_table_happens_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.support.vectors.Connection", Recorder)
+    monkeypatch.setattr("mreactor.http1.context.Connection", Recorder)
     Recorder.seen.clear()
     for vector in VECTORS:
         for pieces in ([vector.data], [vector.data[:5], vector.data[5:]]):

@@ -420,6 +420,7 @@ def cost(match: Callable[[bytes], object], text: bytes) -> float:
 
 @pytest.mark.parametrize("name", PATTERNS)
 @pytest.mark.parametrize("attack", HOSTILE)
+@pytest.mark.slow
 def test_no_pattern_can_be_made_slow(name: str, attack: str) -> None:
     before, repeated, after = HOSTILE[attack]
     pattern = PATTERNS[name]

@@ -121,6 +121,7 @@ def cut(rng: random.Random, raw: bytes) -> list[bytes]:
     return [raw[start:end] for start, end in pairwise(places)]
 
 
+@pytest.mark.slow
 def test_mutated_heads_lead_to_the_same_however_they_come() -> None:
     rng = random.Random(20240612)
     seeds = [raw for raw, _ in GOOD.values()] + [case.raw for case in BAD if len(case.raw) < 300]

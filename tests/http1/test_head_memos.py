@@ -69,6 +69,7 @@ def prime(parser: Parser, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("case", BAD, ids=case_id)
+@pytest.mark.slow
 def test_no_memo_turns_a_refusal_into_anything_else(case: Case) -> None:
     parser = Parser(LIMITS)
     prime(parser, case.raw)
@@ -142,6 +143,7 @@ def test_long_blocks_are_not_remembered() -> None:
 
 
 @pytest.mark.parametrize("fields", [1, 8, 98])
+@pytest.mark.slow
 def test_memos_stay_small_whatever_clients_send(fields: int, context: ReactorContext) -> None:
     """Decoded fields take many times their bytes, and each reactor has its memos."""
     tracemalloc.start()

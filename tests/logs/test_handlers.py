@@ -163,6 +163,7 @@ def test_failures_of_the_applications_handlers_and_filters_do_not_reach_the_call
     assert handler.heard == ["one", "four"]
 
 
+@pytest.mark.slow
 def test_a_started_server_is_protected_without_configuration(caplog: pytest.LogCaptureFixture) -> None:
     """An embedded server does not go through the command line. Its reactor logs the failure and then serves on."""
     app = App()

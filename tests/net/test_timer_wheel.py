@@ -79,7 +79,7 @@ def test_a_deadline_at_infinity_never_comes_up() -> None:
     assert when_due(timers, 5, NOW, 2 * SLOTS * TICK_SECONDS) is None
 
 
-def test_a_deadline_that_was_put_off_comes_up_early_and_is_then_scheduled_anew() -> None:
+def test_a_deadline_that_was_put_off_comes_up_early_and_is_then_scheduled_again() -> None:
     timers = wheel()
     timers.schedule(5, NOW + 1)
     timers.schedule(5, NOW + 10)
@@ -183,7 +183,7 @@ def test_the_clock_may_begin_anywhere(now: float) -> None:
 
 
 def test_any_course_of_events_keeps_every_deadline() -> None:
-    """As a reactor uses it: what comes up too early is scheduled anew, what is due is taken out."""
+    """As a reactor uses it: what comes up too early is scheduled again, what is due is taken out."""
     rng = random.Random(75)
     timers, now = wheel(), NOW
     deadlines: dict[int, float] = {}

@@ -16,6 +16,8 @@ from mreactor import App, Config, ConfigError, Limits, Request, Server, StartErr
 from mreactor.http1 import ReactorContext
 from mreactor.server import server as server_module
 
+pytestmark = pytest.mark.slow
+
 SECONDS_MAX = 60.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 

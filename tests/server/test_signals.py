@@ -8,6 +8,8 @@ import pytest
 
 from mreactor.server.signals import ENDING, SignalQueue
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def signals() -> Iterator[SignalQueue]:

@@ -1,4 +1,4 @@
-"""The application under load: every kind of answer that there is, each the same for the same request."""
+"""The application under load: every kind of response that there is, each the same for the same request."""
 
 import hashlib
 import os

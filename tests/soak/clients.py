@@ -35,10 +35,10 @@ def connect(address: Address, window: int = 0) -> socket.socket:
 
 
 class NormalClient(threading.Thread):
-    """Asks, waits for the answer, and asks again; now and then on a new connection.
+    """Asks, waits for the response, and asks again; now and then on a new connection.
 
     Attributes:
-        latencies: seconds from each request, or its connection's beginning, to its answer.
+        latencies: seconds from each request, or its connection's beginning, to its response.
         failure: what has ended it before it was told to.
     """
 
@@ -71,17 +71,17 @@ class NormalClient(threading.Thread):
         with socket.create_connection(self._address, timeout=ANSWER_SECONDS) as sock:
             for _ in range(RECONNECT_EVERY):
                 sock.sendall(GET)
-                answer = sock.recv(4096)
+                response = sock.recv(4096)
                 self.latencies.append(time.monotonic() - begun)
-                if not answer.endswith(b"hello normal"):
-                    raise ValueError(f"the answer is {answer!r}")
+                if not response.endswith(b"hello normal"):
+                    raise ValueError(f"the response is {response!r}")
                 if self._is_stopped.wait(ASK_SECONDS):
                     return
                 begun = time.monotonic()
 
 
 class Control(threading.Thread):
-    """A server of one client at a time, whom nobody besets: what its client waits for is the machine.
+    """A server of one client at a time, without load: what its client waits for is the machine.
 
     Attributes:
         address: where it listens.

@@ -1,7 +1,7 @@
 """An end under load: SIGTERM while hundreds of clients ask without pause. No request may be lost.
 
-A request counts as received when the client has handed it over in full. It is lost if its whole answer does not come.
-A client goes on until an answer says `Connection: close`. Where this process, on a busy machine, comes to ask so late
+A request counts as received when the client has handed it over in full. It is lost if its whole response does not come.
+A client goes on until a response says `Connection: close`. Where this process, on a busy machine, comes to ask so late
 that the server may have taken the connection for idle, and rightly, the request is not lost but late.
 """
 
@@ -144,7 +144,7 @@ class Client:
             self._left = []
             return  # it was not taken, so it is not lost: `listen` hears of the end
         assert sent == len(piece), "so little always fits"
-        # The connection has been idle since its last answer, which was after the request before this one had begun.
+        # The connection has been idle since its last response, which was after the request before this one had begun.
         if before is not None:
             self.is_late = time.monotonic() - before > DRAIN_GRACE_SECONDS
         if not self._left:
@@ -160,7 +160,7 @@ class Client:
         )
 
     def listen(self) -> bool:
-        """Take in answers; False where the connection has ended."""
+        """Take in responses; False where the connection has ended."""
         try:
             data = self.sock.recv(READ_BYTES)
         except OSError:
@@ -169,9 +169,9 @@ class Client:
         self._heard = time.monotonic()
         try:
             while read := read_response(self._received):
-                answer, end = read
+                response, end = read
                 self._received = self._received[end:]
-                self._is_last = self._is_last or answer.says_close
+                self._is_last = self._is_last or response.says_close
                 self.outstanding -= 1
                 self.answered += 1
         except Malformed:

@@ -9,13 +9,13 @@ HOST = b"Host: soak\r\n"
 
 @dataclass(frozen=True, slots=True, eq=False)  # one of a kind: compared and hashed by identity
 class Kind:
-    """What a client does, from a request or several to their answers.
+    """What a client does, from a request or several to their responses.
 
     Attributes:
         name: for the report.
         weight: how often it is done, compared with the others.
         pieces: the bytes, piece by piece; the next one goes out when the one before it has.
-        statuses: of the answers; none where the client does not wait for any.
+        statuses: of the responses; none where the client does not wait for any.
         methods: of the requests, GET where there are no more.
         ends: the connection is over afterwards.
         half_closes: the client shuts its write side after the last piece.
@@ -98,7 +98,7 @@ KINDS = (
     Kind("reset at once", 1, (), (), ends=True, resets=0),
     Kind("reset in a head", 1, (get(b"/")[:-5],), (), ends=True, resets=0),
     Kind("reset in a body", 1, (post(b"x" * 500)[:-100],), (), ends=True, resets=0),
-    Kind("reset in an answer", 1, (get(b"/files/large.bin") * 4,), (), ends=True, resets=LARGE // 2),
+    Kind("reset in a response", 1, (get(b"/files/large.bin") * 4,), (), ends=True, resets=LARGE // 2),
     Kind("reset in a stream", 1, (get(b"/flood"),), (), ends=True, resets=100_000),
     Kind("reset while it waits", 1, (get(b"/wait"),), (), ends=True, resets=0),
 )  # fmt: skip

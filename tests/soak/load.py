@@ -1,6 +1,6 @@
 """The load: clients on non-blocking sockets in one thread, each doing one kind of thing after the other.
 
-Every answer is compared, byte for byte but for the Date, with the first one to the same requests,
+Every response is compared, byte for byte but for the Date, with the first one to the same requests,
 and that one was read by
 a strict reader.
 """
@@ -33,7 +33,7 @@ class Unexpected(Exception):
 
 
 def learn(address: Address) -> dict[Kind, bytes]:
-    """Have each kind done once, read its answers strictly, and keep them without their Dates."""
+    """Have each kind done once, read its responses strictly, and keep them without their Dates."""
     return {kind: _learn(address, kind) for kind in KINDS if kind.statuses}
 
 
@@ -46,16 +46,16 @@ def _learn(address: Address, kind: Kind) -> bytes:
         if kind.half_closes:
             sock.shutdown(socket.SHUT_WR)
         received = b"".join(iter(lambda: sock.recv(READ_BYTES), b""))
-    answers = [answer for answer in read_responses(received, *kind.methods) if answer.status >= 200]
-    statuses = tuple(answer.status for answer in answers)
+    responses = [response for response in read_responses(received, *kind.methods) if response.status >= 200]
+    statuses = tuple(response.status for response in responses)
     if statuses != (kind.statuses if kind.ends else (*kind.statuses, 404)):
-        raise Unexpected(f"{kind.name}: the answers are {statuses}")
+        raise Unexpected(f"{kind.name}: the responses are {statuses}")
     return without_dates(received if kind.ends else received[: received.rindex(b"HTTP/1.1 404")])
 
 
-def without_dates(answers: bytes) -> bytes:
-    """Answers as they would be at any time; and without `100 Continue`, which comes or not as the bytes come."""
-    return DATE.sub(b"", answers).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+def without_dates(responses: bytes) -> bytes:
+    """Responses as they would be at any time; and without `100 Continue`, which comes or not as the bytes come."""
+    return DATE.sub(b"", responses).replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
 
 
 class Load:
@@ -140,7 +140,7 @@ class Load:
         for client in self._clients.values():
             if client.began < limit:
                 raise Unexpected(
-                    f"{client.kind.name}: no answer within {STALL_SECONDS:g} s; {client.received[-300:]!r}"
+                    f"{client.kind.name}: no response within {STALL_SECONDS:g} s; {client.received[-300:]!r}"
                 )
 
 
@@ -168,7 +168,7 @@ class Client:
         """Go on as far as it goes; True where it is done.
 
         Raises:
-            Unexpected: an answer is not what it has to be.
+            Unexpected: a response is not what it has to be.
         """
         self._send()
         self._receive()
@@ -181,7 +181,7 @@ class Client:
             return False
         if len(self.received) < len(reference):
             if self._has_ended:
-                raise Unexpected(f"{kind.name}: the answer is cut off; {self.received[-300:]!r}")
+                raise Unexpected(f"{kind.name}: the response is cut off; {self.received[-300:]!r}")
             return False
         return self._compare(reference)
 
@@ -192,11 +192,11 @@ class Client:
         self.sock.close()
 
     def _compare(self, reference: bytes) -> bool:
-        answers = without_dates(self.received)
-        if len(answers) < len(reference) and not self._has_ended:
+        responses = without_dates(self.received)
+        if len(responses) < len(reference) and not self._has_ended:
             return False
-        if answers != reference:
-            raise Unexpected(f"{self.kind.name}: {answers[:500]!r} instead of {reference[:500]!r}")
+        if responses != reference:
+            raise Unexpected(f"{self.kind.name}: {responses[:500]!r} instead of {reference[:500]!r}")
         return True
 
     def _send(self) -> None:

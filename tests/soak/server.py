@@ -68,7 +68,7 @@ class Server:
         return [line for line in serious if not any(part in line for part in expected)]
 
     def kill(self) -> None:
-        """End it, if it has not ended; again does nothing."""
+        """End the server. Idempotent."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait(STOP_SECONDS)

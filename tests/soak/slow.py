@@ -1,4 +1,4 @@
-"""Slow clients: heads and bodies that come byte by byte, and answers that nobody reads, all at once.
+"""Slow clients: heads and bodies that come byte by byte, and responses that are not read, all at once.
 
 Each has a deadline that it misses on purpose, and is to be closed soon after it; a normal client is not to notice.
 
@@ -33,7 +33,9 @@ RENEWAL_SECONDS_MAX = 60.0  # or by how many seconds, whichever is more
 ESTABLISHED = "01"  # in proc_net_tcp(5)
 END_SECONDS = 60.0
 REQUESTS_MIN = 500
-CONTROL_FACTOR = 4  # so many times what a client waits where nobody is slow is added to the bound above
+CONTROL_FACTOR = (
+    4  # so many times what a client waits for a server without slow clients is added to the bound above
+)
 
 HEAD = b"GET /hello/slow HTTP/1.1\r\nHost: a\r\nX-Slow: "
 BODY = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
@@ -67,7 +69,7 @@ class Beset:
         lateness: for each kind, by how many seconds each client was closed after its deadline.
         left: for each kind, how many were not closed at all.
         latencies: p50, p99 and maximum of the normal client, in seconds, and how often it asked.
-        control: p50 and p99 of another one, whose server nobody besets.
+        control: p50 and p99 of another one, whose server has no load.
         failure: of the normal client.
         descriptors: of the server, more than before.
     """
@@ -136,7 +138,7 @@ class Slow:
         self.ended: float | None = None
 
     def feel(self) -> None:
-        """Put off the deadline if bytes have come, though nobody reads them."""
+        """Put off the deadline if bytes have come, although the client does not read them."""
         queued: int = struct.unpack("i", fcntl.ioctl(self.sock, termios.FIONREAD, bytes(4)))[0]
         now = time.monotonic()
         if queued != self._queued:

@@ -55,7 +55,7 @@ def soak(
     """Keep a server busy with so many requests, or for so long.
 
     Raises:
-        Unexpected: an answer is not what it has to be.
+        Unexpected: a response is not what it has to be.
     """
     start = server.look()
     watch = _Watch(server, min(WARM_UP_REQUESTS, requests // WARM_UP_SHARE), tell)

@@ -35,7 +35,7 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def test_an_answer_that_is_not_the_same_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_is_not_the_same_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     references = learn(server.address)
     of_echo = next(kind for kind in KINDS if kind.name == "post")
     monkeypatch.setattr(
@@ -47,7 +47,7 @@ def test_an_answer_that_is_not_the_same_is_noticed(server: Server, monkeypatch: 
 
 def test_a_wrong_status_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_module, "KINDS", (dataclasses.replace(KINDS[0], statuses=(201,)),))
-    with pytest.raises(Unexpected, match="the answers are"):
+    with pytest.raises(Unexpected, match="the responses are"):
         learn(server.address)
 
 

@@ -1,6 +1,6 @@
 """A headless Chromium for tests, driven by the DevTools protocol over a pair of pipes: no port, no driver, no library.
 
-Messages are JSON, each ended by a NUL byte. One thread uses a `Browser`; it asks, and waits for the answer.
+Messages are JSON, each ended by a NUL byte. One thread uses a `Browser`; it asks, and waits for the response.
 """
 
 import base64
@@ -84,8 +84,8 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Load a page."""
-        answer = self.call("Page.navigate", url=url)
-        assert "errorText" not in answer, answer
+        response = self.call("Page.navigate", url=url)
+        assert "errorText" not in response, response
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression is, in the page; of a promise, what it becomes.
@@ -93,10 +93,10 @@ class Browser:
         Raises:
             RuntimeError: it threw.
         """
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        if "exceptionDetails" in answer:
-            raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
-        return answer["result"].get("value")
+        response = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in response:
+            raise RuntimeError(f"{expression}: {response['exceptionDetails']}")
+        return response["result"].get("value")
 
     def wait(self, expression: str, seconds: float = WAIT_SECONDS_MAX) -> None:
         """Wait until an expression holds, looking whenever the page changes.
@@ -131,8 +131,8 @@ class Browser:
         """Save the whole page as PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        answer = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(answer["data"]))
+        response = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(response["data"]))
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol and wait for what it returns."""
@@ -142,11 +142,11 @@ class Browser:
             message["sessionId"] = self._session
         self._send(json.dumps(message).encode() + b"\0")
         deadline = time.monotonic() + ANSWER_SECONDS_MAX
-        while (answer := self._receive(deadline)).get("id") != self._number:
-            self._note(answer)
-        if "error" in answer:
-            raise RuntimeError(f"{method}: {answer['error']['message']}")
-        result: dict[str, Any] = answer["result"]
+        while (response := self._receive(deadline)).get("id") != self._number:
+            self._note(response)
+        if "error" in response:
+            raise RuntimeError(f"{method}: {response['error']['message']}")
+        result: dict[str, Any] = response["result"]
         return result
 
     def _send(self, message: bytes) -> None:

@@ -1,49 +1,46 @@
-"""Three ways of talking to an application, behind one face: in memory, over epoll, over io_uring.
+"""Serves an application in three ways behind one interface: in memory, over epoll, over io_uring.
 
     with open_driver("memory", app, Limits()) as driver, driver.connect() as client:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert client.receive().status == 200
 
-The memory driver moves a `Connection` as a reactor would, and has a time of its own: a client that waits makes it pass.
-The others start a real server in this process and use real sockets; nothing there waits longer than `PATIENCE_SECONDS`.
+The memory driver is a `MemoryReactor` with a clock of its own, which passes while a client waits. The others start a
+server in this process and use sockets. No wait takes longer than `PATIENCE_SECONDS`.
 """
 
 import contextlib
 import importlib.util
-import os
 import select
 import socket
 import struct
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pytest
 
 from mreactor.app.application import App
-from mreactor.concurrency.job import Job
 from mreactor.config import Config, Limits
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
-from mreactor.http1.states import CLOSED, LINGERING, READY
-from mreactor.protocol import FileBody
+from mreactor.net import Acceptor, Reactor
 from mreactor.server.server import Server
+from tests.support.memory import READ_BYTES, TICK_SECONDS, UNLIMITED, MemoryReactor
 from tests.support.responses import ReceivedResponse, read_response, read_responses
 
 PATIENCE_SECONDS = (
     60.0  # for things that take milliseconds: the machine may be busy, or stand still for seconds
 )
-READ_BYTES = 64 * 1024
 
 KINDS = ("memory", "epoll", "io_uring")
 SOCKET_KINDS = ("epoll", "io_uring")
 
 
 class Client(ABC):
-    """One connection, from the client's side. What it waits for has to come in time, else it is a TimeoutError."""
+    """One connection, from the client's side. A wait that takes too long raises TimeoutError."""
 
     def __init__(self) -> None:
         self._received = bytearray()
@@ -57,33 +54,33 @@ class Client(ABC):
 
     @abstractmethod
     def send(self, data: bytes) -> None:
-        """Send all of it. What the server sends meanwhile is taken in."""
+        """Send all of the data. Read meanwhile what the server sends."""
 
     @abstractmethod
     def shutdown_write(self) -> None:
-        """Half-close: nothing more will be sent."""
+        """Half-close the connection."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Leave abruptly, with RST."""
+        """Close the connection with RST."""
 
     @abstractmethod
     def close(self) -> None:
-        """Leave; again does nothing."""
+        """Close the connection. Idempotent."""
 
     @abstractmethod
     def _wait(self, seconds: float) -> bool:
-        """Wait until the server says something, append it to `_received`, or set `has_ended`; False if time is over."""
+        """Wait for bytes and append them to `_received`, or set `has_ended`. Return False when the time is over."""
 
     def receive(self, method: str = "GET") -> ReceivedResponse:
-        """The next answer, interim ones among them; `method` is that of the request."""
+        """Receive the next response, interim ones included. `method` is the request's."""
         while (read := read_response(bytes(self._received), method, at_end=self.has_ended)) is None:
             self._await()
         del self._received[: read[1]]
         return read[0]
 
     def receive_bytes(self, count: int) -> bytes:
-        """So many bytes, at least."""
+        """Receive at least so many bytes."""
         while len(self._received) < count:
             assert not self.has_ended, f"it ended after {len(self._received)} bytes of {count}"
             self._await()
@@ -92,7 +89,7 @@ class Client(ABC):
         return taken
 
     def receive_rest(self) -> bytes:
-        """Everything up to the end of the connection, which has to be a clean one."""
+        """Receive everything up to a clean end of the connection."""
         while not self.has_ended:
             self._await()
         taken = bytes(self._received)
@@ -100,16 +97,16 @@ class Client(ABC):
         return taken
 
     def receive_all(self, *methods: str) -> list[ReceivedResponse]:
-        """All answers up to the end of the connection."""
+        """Receive all responses up to the end of the connection."""
         return read_responses(self.receive_rest(), *methods)
 
     def ask(self, request: bytes, method: str = "GET") -> ReceivedResponse:
-        """Send a request and receive its answer."""
+        """Send a request and receive its response."""
         self.send(request)
         return self.receive(method)
 
     def pass_time(self, seconds: float) -> bool:
-        """Let time pass; True, and sooner, where the server says something meanwhile."""
+        """Let time pass. Return True, and at once, when the server sends something."""
         return self._wait(seconds)
 
     def _await(self) -> None:
@@ -126,51 +123,51 @@ class Driver(ABC):
 
     @abstractmethod
     def connect(self, *, window: int = 0) -> Client:
-        """A new connection; `window` bytes is about what its client takes without reading, 0 for the usual."""
+        """Open a connection. Its client takes about `window` bytes without reading; 0 for the usual."""
 
     @abstractmethod
     def now(self) -> float:
-        """Seconds, by the clock that deadlines go by."""
+        """Return the seconds of the clock that deadlines use."""
 
     @abstractmethod
     def contexts(self) -> list[ReactorContext]:
-        """What counts; to be read only."""
+        """Return the reactors' contexts. Read only."""
 
     @abstractmethod
     def tick(self) -> None:
         """Let a moment pass."""
 
     def timeouts(self) -> Counter[str]:
-        """Deadlines that have passed so far, by kind."""
+        """Return the number of deadlines that have passed, by kind."""
         return sum((Counter(context.counters.timeouts) for context in self.contexts()), Counter())
 
     @abstractmethod
     def open_connections(self) -> int:
-        """How many connections the server has now."""
+        """Return how many connections the server has."""
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
-        """Let time pass until something is so that no client sees."""
+        """Let time pass until a condition holds that no client can see."""
         end = self.now() + PATIENCE_SECONDS
         while not is_so():
-            assert self.now() < end, "it does not come to be so"
+            assert self.now() < end, "the condition never holds"
             self.tick()
 
     @abstractmethod
     def close(self) -> None:
-        """End it all; fails if something does not end."""
+        """End everything. Fail if something does not end."""
 
 
 @contextlib.contextmanager
 def open_driver(
     kind: str, app: App, limits: Limits, *, drains: bool = True, **settings: Any
 ) -> Iterator[Driver]:
-    """Serve an application; skips the test where this machine cannot.
+    """Serve an application. Skip the test if this machine cannot.
 
     Args:
         kind: one of `KINDS`.
         app: what to serve.
         limits: the bounds of the server.
-        drains: end the server as SIGTERM does, and not at once: a quarter of a second more, and worth it now and then.
+        drains: end the server as SIGTERM does, which takes a quarter of a second more than at once.
         settings: further fields of `Config`.
     """
     reason = missing(kind)
@@ -186,7 +183,7 @@ def open_driver(
 
 
 def missing(kind: str) -> str:
-    """Why a kind of driver cannot be had here; empty where it can."""
+    """Return why this machine lacks a kind of driver; empty if it has it."""
     if kind != "io_uring":
         return ""
     if importlib.util.find_spec("mreactor.net.reactor.io_uring") is None:
@@ -198,7 +195,7 @@ def missing(kind: str) -> str:
 
 
 def fail_at_poison(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give connections a bug: they fail at bytes that hold `poison`."""
+    """Give connections a bug: they fail on bytes that contain `poison`."""
     take = Connection.receive_uncached
 
     def fail(self: Connection, data: bytes) -> bytes | None:
@@ -213,154 +210,73 @@ def fail_at_poison(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class MemoryDriver(Driver):
-    """Connections without sockets, in one thread, with a time that passes when somebody waits."""
+    """A `MemoryReactor` for HTTP, in one thread; its time passes while a client waits."""
 
     kind = "memory"
-    TICK_SECONDS = 0.05
 
     def __init__(self, app: App, limits: Limits) -> None:
-        self.context = ReactorContext(limits, app.routes)
-        self.clients: list[MemoryClient] = []
-        self.jobs: deque[tuple[MemoryClient, Job]] = deque()
+        self.reactor = MemoryReactor(lambda: ReactorContext(limits, app.routes))
 
     def connect(self, *, window: int = 0) -> "MemoryClient":
-        client = MemoryClient(self, window or 1 << 40)
-        self.clients.append(client)
-        return client
+        return MemoryClient(self.reactor, window or UNLIMITED)
 
     def now(self) -> float:
-        return self.context.now
+        return self.reactor.now
 
     def contexts(self) -> list[ReactorContext]:
-        return [self.context]
+        return [cast(ReactorContext, self.reactor.context)]
 
     def open_connections(self) -> int:
-        self.clients = [client for client in self.clients if client.connection.state != CLOSED]
-        return len(self.clients)
+        return self.reactor.remove_closed()
 
     def tick(self) -> None:
-        """Let a moment pass: what waits in the pool is done, and deadlines are minded."""
-        context = self.context
-        context.begin_round(context.now + self.TICK_SECONDS)
-        if context.now >= context.next_second:
-            context.begin_second(context.now)
-        self.run_jobs()
-        for client in list(self.clients):
-            client.connection.handle_timeout(context.now)
-            client.drive()
-
-    def run_jobs(self) -> None:
-        """Do what blocking handlers have been asked for, as the thread pool would."""
-        while self.jobs:
-            client, job = self.jobs.popleft()
-            job.run()
-            client.connection.job_done(job)
-            client.drive()
+        self.reactor.pass_time(TICK_SECONDS)
 
     def close(self) -> None:
-        for client in self.clients:
-            client.close()
-        self.run_jobs()
-        assert self.open_connections() == 0
+        self.reactor.close()
 
 
 class MemoryClient(Client):
-    """The peer of a `Connection`, with the two socket buffers that lie between."""
+    """The peer of a `Session`."""
 
-    def __init__(self, driver: MemoryDriver, window: int) -> None:
+    def __init__(self, reactor: MemoryReactor, window: int) -> None:
         super().__init__()
-        self.connection = Connection(driver.context, ("192.0.2.1", 50000))
-        self._driver = driver
-        self._window = window
-        self._on_the_way = bytearray()  # from the server, not read by the client
-        self._unread = bytearray()  # from the client, not read by the server
-        self._is_shut = False
-        self._eof_is_told = False
+        self._reactor = reactor
+        self._session = reactor.connect(window=window, runs_jobs=False)
 
     def send(self, data: bytes) -> None:
-        assert not self._is_shut, "the client has shut its side"
-        self._unread += data
-        self.drive()
+        self._session.arrive(data)
+        self._session.drive()
 
     def shutdown_write(self) -> None:
-        self._is_shut = True
-        self.drive()
+        self._session.arrive_eof()
+        self._session.drive()
 
     def reset(self) -> None:
-        self.connection.abort()
+        self._session.reset()
 
     def close(self) -> None:
-        """Leave; what the server still has to say is lost, as it is to a socket that is closed."""
-        self._is_shut = True
-        self._window = 1 << 40
-        self.drive()
-        self.connection.abort()
-
-    def drive(self) -> None:
-        """Do what a reactor does, until nothing more can be done."""
-        while self._flush() or self._settle() or self._read():
-            pass
+        """Leave. What the server still sends is lost, as it is for a socket that is closed."""
+        self._session.arrive_eof()
+        self._session.window = UNLIMITED
+        self._session.drive()
+        self._session.reset()
 
     def _wait(self, seconds: float) -> bool:
-        end = self._driver.now() + seconds
-        while not self._take() and not (self.has_ended and not self._on_the_way):
-            if self._driver.now() >= end:
+        end = self._reactor.now + seconds
+        while not self._take() and not self.has_ended:
+            if self._reactor.now >= end:
                 return False
-            self._driver.tick()
+            self._reactor.pass_time(TICK_SECONDS)
         return True
 
     def _take(self) -> bool:
-        came = bytes(self._on_the_way)
-        self._on_the_way.clear()
+        came = self._session.take_sent()
         self._received += came
-        self.drive()
-        if self.connection.state in (LINGERING, CLOSED) and not self._on_the_way:
+        self._session.drive()
+        if self._session.has_ended and not self._session.sent:
             self.has_ended = True
         return bool(came)
-
-    def _flush(self) -> bool:
-        output = self.connection.data_to_send()
-        room = self._window - len(self._on_the_way)
-        if not output or room <= 0:
-            return False
-        if isinstance(output, FileBody):
-            taken = os.pread(output.fd, min(room, len(output)), output.offset)
-            assert taken, "a file became shorter"
-        else:
-            taken = bytes(output[:room])
-        self._on_the_way += taken
-        self.connection.data_sent(len(taken))
-        return True
-
-    def _settle(self) -> bool:
-        job = self.connection.next_job()
-        if job is not None:
-            self._driver.jobs.append((self, job))
-            return True
-        if self.connection.state != READY:
-            return False
-        self.connection.resume()
-        return True
-
-    def _read(self) -> bool:
-        connection = self.connection
-        if not connection.wants_read:
-            return False
-        if self._unread:
-            data = bytes(self._unread[:READ_BYTES])
-            del self._unread[:READ_BYTES]
-            answer = connection.receive_data(data)
-            if answer is not None:
-                taken = answer[: max(0, self._window - len(self._on_the_way))]
-                self._on_the_way += taken
-                if len(taken) < len(answer):
-                    connection.queue_remainder(answer, len(taken))
-            return True
-        if self._is_shut and not self._eof_is_told:
-            self._eof_is_told = True
-            connection.receive_data(b"")
-            return True
-        return False
 
 
 # Over sockets.
@@ -387,13 +303,23 @@ class SocketDriver(Driver):
     def now(self) -> float:
         return time.monotonic()
 
-    def contexts(self) -> list[ReactorContext]:
-        return [reactor.context for reactor in self.server.reactors]
+    @property
+    def reactors(self) -> list[Reactor[Any]]:
+        """The server's reactors; to be looked at only."""
+        return list(self.server.reactors)
 
-    def open_connections(self) -> int:
+    @property
+    def acceptor(self) -> Acceptor:
+        """The server's acceptor; to be looked at only."""
         acceptor = self.server.acceptor
         assert acceptor is not None, "the server has started"
-        return acceptor.accepted - sum(context.counters.closed for context in self.contexts())
+        return acceptor
+
+    def contexts(self) -> list[ReactorContext]:
+        return [cast(ReactorContext, reactor.context) for reactor in self.reactors]
+
+    def open_connections(self) -> int:
+        return self.acceptor.accepted - sum(context.counters.closed for context in self.contexts())
 
     def tick(self) -> None:
         time.sleep(0.01)
@@ -407,7 +333,7 @@ class SocketDriver(Driver):
         else:
             self.server.abort()
         taken = time.monotonic() - begun
-        assert taken < self.server.config.limits.drain_seconds, "it did not know that all clients are gone"
+        assert taken < self.server.config.limits.drain_seconds, "the server noticed that all clients are gone"
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)  # they have been told; the server itself waits for a second only
         left = [thread.name for thread in self._threads if thread.is_alive()]

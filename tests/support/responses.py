@@ -41,11 +41,11 @@ def read_response(
 
     Args:
         data: what has come so far.
-        method: that of the request: an answer to HEAD has no body.
+        method: that of the request: a response to HEAD has no body.
         at_end: the connection has ended, nothing will follow.
 
     Returns:
-        the answer and the offset past it; None while more is needed.
+        the response and the offset past it; None while more is needed.
     """
     end = data.find(b"\r\n\r\n")
     if end < 0:
@@ -64,16 +64,16 @@ def read_response(
 
 def read_responses(data: bytes, *methods: str) -> list[ReceivedResponse]:
     """Read all of `data`, which is whole responses and nothing else; `methods` of the requests, GET past the last."""
-    answers: list[ReceivedResponse] = []
+    responses: list[ReceivedResponse] = []
     start = 0
     while start < len(data):
-        final = sum(answer.status >= 200 for answer in answers)
+        final = sum(response.status >= 200 for response in responses)
         method = methods[final] if final < len(methods) else "GET"
         read = read_response(data[start:], method, at_end=True)
-        assert read is not None, "at the end it is an answer or an error"
-        answers.append(read[0])
+        assert read is not None, "at the end it is a response or an error"
+        responses.append(read[0])
         start += read[1]
-    return answers
+    return responses
 
 
 def without_dates(data: bytes) -> bytes:

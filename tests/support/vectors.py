@@ -14,11 +14,10 @@ from mreactor.http.response import Response
 from mreactor.http.status import HTTPError
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
-from mreactor.http1.states import CLOSED, LINGERING, READY
 from mreactor.protocol import FileBody
+from tests.support.memory import PEER, UNLIMITED, Session
 from tests.support.responses import ReceivedResponse, read_responses
 
-PEER = ("192.0.2.1", 50000)
 FILE = os.path.abspath(__file__)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -179,59 +178,42 @@ def make_context(limits: Limits = LIMITS, calls: Calls | None = None) -> Reactor
     return context
 
 
-class Talk:
-    """A connection and what it has sent.
+class Talk(Session):
+    """An HTTP session whose peer reads everything at once.
 
     Args:
-        context: the context of the connection.
+        context: makes the connection.
         pieces: what is sent, in pieces.
-        write_max: how many bytes the network takes at a time.
+        write_max: bytes that one send takes at most.
     """
 
     def __init__(
-        self, context: ReactorContext, pieces: Iterable[bytes] = (), write_max: int = 1 << 30
+        self, context: ReactorContext, pieces: Iterable[bytes] = (), write_max: int = UNLIMITED
     ) -> None:
-        self.connection = Connection(context, PEER)
-        self.output = b""
-        self.methods: list[str] = []
-        self._write_max = write_max
+        super().__init__(context, PEER, send_max=write_max)
         for piece in pieces:
             self.send(piece)
 
+    @property
+    def output(self) -> bytes:
+        """Everything that the connection has sent."""
+        return bytes(self.sent)
+
+    @output.setter
+    def output(self, output: bytes) -> None:
+        self.sent[:] = output
+
     def send(self, data: bytes) -> bytes:
-        """Send a piece; returns what comes back."""
-        begun = len(self.output)
+        """Send a piece, or the end of the stream if it is empty; returns what comes back."""
+        begun = len(self.sent)
         if self.connection.wants_read:
-            response = self.connection.receive_data(data)
-            if response is not None:
-                count = min(len(response), self._write_max)
-                self.output += response[:count]
-                if count < len(response):
-                    self.connection.queue_remainder(response, count)
-        self.go_on()
+            self.receive(data)
+        self.settle()
         return self.output[begun:]
 
     def end(self) -> bytes:
         """Shut the write side."""
         return self.send(b"")
-
-    def go_on(self) -> None:
-        """Let the connection do all that it can without further bytes."""
-        connection = self.connection
-        while True:
-            if output := connection.data_to_send():
-                self.output += take(connection, output, self._write_max)
-            elif (job := connection.next_job()) is not None:
-                job.run()
-                connection.job_done(job)
-            elif connection.state == READY:
-                connection.resume()
-            else:
-                return
-
-    @property
-    def has_ended(self) -> bool:
-        return self.connection.state in (LINGERING, CLOSED)
 
     def responses(self, *methods: str) -> list[ReceivedResponse]:
         """The responses, read strictly."""

@@ -1,6 +1,5 @@
 """What clients see, on every backend alike: one suite, run in memory, over epoll and over io_uring."""
 
-import functools
 import random
 import threading
 from collections.abc import Iterator
@@ -9,126 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from mreactor.app.application import App
-from mreactor.app.static_files import StaticFiles
 from mreactor.config import Limits
-from mreactor.http.request import Request
-from mreactor.http.response import Response
-from mreactor.http.status import HTTPError
 from mreactor.http1.context import ReactorContext
+from tests.support.applications import BIG_BYTES, MIB, make_behaviour_app, pattern
 from tests.support.drivers import KINDS, PATIENCE_SECONDS, SOCKET_KINDS, Client, Driver, open_driver
 from tests.support.responses import ReceivedResponse, without_dates
-from tests.support.vectors import (
-    BAD,
-    CHUNKS,
-    CONTINUE,
-    GOOD,
-    LAST,
-    Calls,
-    Talk,
-    Vector,
-    add_blocking,
-    add_streams,
-    get,
-    post,
-    post_chunked,
-)
+from tests.support.vectors import BAD, CHUNKS, CONTINUE, GOOD, LAST, Talk, Vector, get, post, post_chunked
 
-MIB = 1024 * 1024
 # It lingers for long: what clients send after a refusal must not meet a closed socket, however busy the machine.
 LIMITS = Limits(
     body_bytes_max=24 * MIB, pipelined_per_turn_max=16, blocking_threads=4, linger_seconds=PATIENCE_SECONDS
 )
 FAULTS = (400, 405, 417, 501, 505)  # of messages that are at fault whatever the limits
-BIG_BYTES = 9 * MIB + 12345  # past every buffer on the way: the kernel's take some 7 MiB
-
-
-class Gate:
-    """Lets a blocking handler wait until another request opens it."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-
-def make_app(root: Path) -> App:
-    app = App()
-    gate = Gate()
-    add_content(app)
-    add_sizes(app)
-    add_streams(app, Calls())
-    add_blocking(app, Calls())
-
-    @app.get("/wait", blocking=True)
-    def wait(request: Request) -> str:
-        opened = gate.event.wait(PATIENCE_SECONDS)
-        gate.event.clear()
-        return "opened" if opened else "still shut"
-
-    @app.get("/open")
-    def open_gate(request: Request) -> str:
-        gate.event.set()
-        return "open"
-
-    app.mount("/", functools.partial(StaticFiles, root), constant=True)
-    return app
-
-
-def add_content(app: App) -> None:
-    @app.get("/", constant=True)
-    def welcome(request: Request) -> str:
-        return "Welcome"
-
-    @app.get("/hello/{name}")
-    def hello(request: Request, name: str) -> str:
-        return f"Hello, {name}!"
-
-    @app.get("/square/{number:int}")
-    def square(request: Request, number: int) -> dict[str, int]:
-        return {"square": number * number}
-
-    @app.route("/echo", ("POST", "PUT", "PATCH", "DELETE"))
-    def echo(request: Request) -> Response:
-        return Response(request.body, headers={"X-Method": request.method}, content_type="text/plain")
-
-    @app.post("/form")
-    def form(request: Request) -> dict[str, str]:
-        return dict(request.form)
-
-    @app.get("/boom")
-    def boom(request: Request) -> str:
-        raise ZeroDivisionError("boom")
-
-    @app.get("/status/{status:int}")
-    def status(request: Request, status: int) -> Response:
-        if status >= 400:
-            raise HTTPError(status)
-        return Response("content", status)
-
-
-def add_sizes(app: App) -> None:
-    @app.get("/bytes/{count:int}")
-    def some_bytes(request: Request, count: int) -> bytes:
-        return pattern(count)
-
-    @app.post("/sum")
-    def total(request: Request) -> dict[str, int]:
-        return {"length": len(request.body), "sum": sum(request.body)}
-
-    @app.get("/big/stream")
-    def big_stream(request: Request) -> Iterator[bytes]:
-        block = pattern(64 * 1024)
-        return (block for _ in range(BIG_BYTES // len(block)))
-
-    @app.get("/big/slow", blocking=True)
-    def big_slow(request: Request) -> Iterator[bytes]:
-        block = pattern(512 * 1024)
-        return (block for _ in range(BIG_BYTES // len(block)))
-
-
-def pattern(count: int) -> bytes:
-    """Bytes that show where they belong."""
-    block = b"".join(b"%07d\n" % number for number in range(8 * 1024))
-    return (block * (count // len(block) + 1))[:count]
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=KINDS)
 def driver(request: pytest.FixtureRequest, root: Path) -> Iterator[Driver]:
-    with open_driver(request.param, make_app(root), LIMITS) as driver:
+    with open_driver(request.param, make_behaviour_app(root), LIMITS) as driver:
         yield driver
 
 
@@ -160,8 +51,8 @@ def ask(driver: Driver, data: bytes, method: str = "GET") -> ReceivedResponse:
         return client.ask(data, method)
 
 
-def is_fine(client: Client) -> bool:
-    """Whether a connection still answers."""
+def goes_on(client: Client) -> bool:
+    """Return whether the connection still gets a response."""
     return client.ask(get("/hello/again")).text == "Hello, again!"
 
 
@@ -198,9 +89,9 @@ def is_fine(client: Client) -> bool:
     ],
 )
 def test_routing(client: Client, request_: bytes, status: int, text: str | None) -> None:
-    answer = client.ask(request_)
-    assert answer.status == status
-    assert text is None or answer.text == text
+    response = client.ask(request_)
+    assert response.status == status
+    assert text is None or response.text == text
 
 
 def test_options_and_405_tell_the_methods(client: Client) -> None:
@@ -208,7 +99,7 @@ def test_options_and_405_tell_the_methods(client: Client) -> None:
     assert client.ask(get("/echo")).headers["allow"] == allowed
     options = client.ask(get("/echo", method="OPTIONS"))
     assert (options.status, options.headers["allow"]) == (204, allowed)
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 @pytest.mark.parametrize("target", ["/", "/hello/a", "/bytes/100000", "/small.txt", "/large.bin", "/nothing"])
@@ -217,27 +108,27 @@ def test_head(client: Client, target: str) -> None:
     empty = client.ask(get(target, method="HEAD"), "HEAD")
     assert (empty.status, empty.body) == (full.status, b"")
     assert empty.headers["content-length"] == full.headers["content-length"] == str(len(full.body))
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_answers_without_content(client: Client, status: int) -> None:
+def test_responses_without_content(client: Client, status: int) -> None:
     assert client.ask(get(f"/status/{status}")).status == status
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 # The vectors of the connection, over the real thing.
 
 
 def ends_alike(driver: Driver, vector: Vector) -> list[ReceivedResponse]:
-    """What a stream is answered with that has a further request behind it; none of it may be that request's answer."""
+    """Receive the responses to a vector with one request more behind it. None of them may be to that request."""
     with driver.connect() as client:
         client.send(vector.data + get("/hello/after", "Connection: close"))
         client.shutdown_write()
-        answers = client.receive_all(*vector.methods)
-    assert answers[-1].says_close
-    assert not any("after" in answer.text for answer in answers)
-    return answers
+        responses = client.receive_all(*vector.methods)
+    assert responses[-1].says_close
+    assert not any("after" in response.text for response in responses)
+    return responses
 
 
 @pytest.mark.parametrize("vector", [v for v in BAD if v.statuses[-1] in FAULTS], ids=lambda v: v.name)
@@ -274,16 +165,16 @@ MALFORMED = (
 def test_malformed(driver: Driver, data: bytes, status: int) -> None:
     with driver.connect() as client:
         client.send(data)
-        (answer,) = client.receive_all()
-    assert answer.status == status
-    assert answer.says_close
+        (response,) = client.receive_all()
+    assert response.status == status
+    assert response.says_close
     assert ask(driver, get("/")).text == "Welcome"
 
 
 def test_nothing_after_a_refusal_is_answered(driver: Driver) -> None:
     with driver.connect() as client:
         client.send(get("/hello/a") + b"bad request\r\n\r\n" + get("/hello/b") * 10)
-        assert [answer.status for answer in client.receive_all()] == [200, 400]
+        assert [response.status for response in client.receive_all()] == [200, 400]
 
 
 # Bodies.
@@ -298,7 +189,7 @@ def test_echo(client: Client, size: int) -> None:
 def test_echo_in_chunks(client: Client) -> None:
     assert client.ask(post_chunked("/echo", CHUNKS)).text == "hello world"
     assert client.ask(post_chunked("/echo", CHUNKS)).text == "hello world"
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 def test_echo_in_pieces(client: Client) -> None:
@@ -311,21 +202,21 @@ def test_echo_in_pieces(client: Client) -> None:
 def test_a_large_body(client: Client) -> None:
     body = pattern(BIG_BYTES)
     assert client.ask(post("/sum", body)).text == f'{{"length":{BIG_BYTES},"sum":{sum(body)}}}'
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 def test_a_large_body_in_chunks(client: Client) -> None:
     block = pattern(64 * 1024)
     count = BIG_BYTES // len(block)
     body = (b"%x\r\n%b\r\n" % (len(block), block)) * count + b"0\r\n\r\n"
-    answer = client.ask(post_chunked("/sum", body))
-    assert answer.text == f'{{"length":{len(block) * count},"sum":{sum(block) * count}}}'
-    assert is_fine(client)
+    response = client.ask(post_chunked("/sum", body))
+    assert response.text == f'{{"length":{len(block) * count},"sum":{sum(block) * count}}}'
+    assert goes_on(client)
 
 
 def test_a_large_body_of_no_interest(client: Client) -> None:
     assert client.ask(post("/hello/a", pattern(BIG_BYTES))).status == 405
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 def test_expectation(client: Client) -> None:
@@ -333,7 +224,7 @@ def test_expectation(client: Client) -> None:
     assert client.ask(request[:-5]).status == 100
     assert client.ask(b"hello").text == "hello"
     assert client.ask(request).text == "hello", "a client need not wait"
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 def test_a_refused_expectation(driver: Driver) -> None:
@@ -350,7 +241,7 @@ def test_a_refused_expectation(driver: Driver) -> None:
 def test_many_pipelined_requests(client: Client) -> None:
     client.send(b"".join(get(f"/hello/{number}") for number in range(500)))
     assert [client.receive().text for _ in range(500)] == [f"Hello, {number}!" for number in range(500)]
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 MIXED = (
@@ -372,10 +263,10 @@ MIXED = (
 
 
 def check_mixed(client: Client) -> None:
-    answers = [client.receive(method) for _, method in MIXED]
-    assert [answer.status for answer in answers] == [200, 200, 404, *[200] * 6, 500, 204, 200, 200, 200]
-    assert [len(answer.body) for answer in answers[4:9]] == [200_000, 0, 14, 14, 11]
-    assert answers[-1].text == "Hello, last!"
+    responses = [client.receive(method) for _, method in MIXED]
+    assert [response.status for response in responses] == [200, 200, 404, *[200] * 6, 500, 204, 200, 200, 200]
+    assert [len(response.body) for response in responses[4:9]] == [200_000, 0, 14, 14, 11]
+    assert responses[-1].text == "Hello, last!"
 
 
 @pytest.mark.parametrize("piece_bytes", [1 << 20, 1000, 50])
@@ -387,11 +278,11 @@ def test_mixed_pipelined_requests(client: Client, piece_bytes: int) -> None:
         check_mixed(client)
 
 
-def test_pipelining_of_large_answers_by_a_client_that_does_not_read_yet(client: Client) -> None:
+def test_pipelining_of_large_responses_by_a_client_that_does_not_read_yet(client: Client) -> None:
     client.send(get("/bytes/2000000") * 12)
     for _ in range(12):
         assert client.receive().body == pattern(2_000_000)
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 CHAOS = (
@@ -423,8 +314,8 @@ def normal(output: bytes) -> bytes:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_random_conversations(driver: Driver, root: Path, seed: int) -> None:
-    """Whatever the backend, and however the bytes come, the answer is the one that a bare connection gives."""
-    context = ReactorContext(LIMITS, make_app(root).routes)
+    """Whatever the backend, and however the bytes come, the response is the one that a bare connection gives."""
+    context = ReactorContext(LIMITS, make_behaviour_app(root).routes)
     for pieces in conversations(seed, 10):
         expected = Talk(context, [b"".join(pieces), b""])
         with driver.connect(window=8 * 1024 if seed else 0) as client:
@@ -435,20 +326,20 @@ def test_random_conversations(driver: Driver, root: Path, seed: int) -> None:
             assert normal(client.receive_rest()) == normal(expected.output), pieces
 
 
-# Large answers.
+# Large responses.
 
 
 BIG = (f"/bytes/{BIG_BYTES}", "/big.bin")
 
 
 @pytest.mark.parametrize("target", BIG)
-def test_a_large_answer(client: Client, target: str) -> None:
+def test_a_large_response(client: Client, target: str) -> None:
     assert client.ask(get(target)).body == pattern(BIG_BYTES)
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 @pytest.mark.parametrize("target", BIG)
-def test_a_large_answer_to_a_slow_reader(driver: Driver, target: str) -> None:
+def test_a_large_response_to_a_slow_reader(driver: Driver, target: str) -> None:
     with driver.connect(window=8 * 1024) as client:
         client.send(get(target, "Connection: close"))
         client.receive_bytes(1)
@@ -459,18 +350,18 @@ def test_a_large_answer_to_a_slow_reader(driver: Driver, target: str) -> None:
 @pytest.mark.parametrize(("target", "block"), [("/big/stream", 64 * 1024), ("/big/slow", 512 * 1024)])
 def test_a_large_stream(driver: Driver, target: str, block: int) -> None:
     with driver.connect() as client:
-        answer = client.ask(get(target))
-        assert answer.body == pattern(block) * (BIG_BYTES // block)
-        assert answer.headers["transfer-encoding"] == "chunked"
-        assert is_fine(client)
+        response = client.ask(get(target))
+        assert response.body == pattern(block) * (BIG_BYTES // block)
+        assert response.headers["transfer-encoding"] == "chunked"
+        assert goes_on(client)
 
 
 def test_a_stream_to_http_1_0(driver: Driver) -> None:
     with driver.connect() as client:
         client.send(get("/big/stream", version="1.0"))
-        (answer,) = client.receive_all()
-    assert len(answer.body) == BIG_BYTES // 65536 * 65536
-    assert answer.says_close
+        (response,) = client.receive_all()
+    assert len(response.body) == BIG_BYTES // 65536 * 65536
+    assert response.says_close
 
 
 @pytest.mark.parametrize("target", ["/stream/fails", "/slow/stream/fails"])
@@ -494,11 +385,11 @@ def test_a_stream_that_fails_is_cut_off(driver: Driver, target: str) -> None:
 )
 def test_static_files(client: Client, target: str, content_type: str, body: bytes) -> None:
     for _ in range(3):
-        answer = client.ask(get(target))
-        assert (answer.status, answer.headers["content-type"], answer.body) == (200, content_type, body)
-        etag = answer.headers["etag"]
+        response = client.ask(get(target))
+        assert (response.status, response.headers["content-type"], response.body) == (200, content_type, body)
+        etag = response.headers["etag"]
         assert client.ask(get(target, f"If-None-Match: {etag}")).status == 304
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 @pytest.mark.parametrize(
@@ -526,16 +417,16 @@ def test_persistence(
     driver: Driver, target: str, version: str, fields: tuple[str, ...], persists: bool
 ) -> None:
     with driver.connect() as client:
-        answer = client.ask(get(target, *fields, version=version))
-        assert answer.says_close != persists
+        response = client.ask(get(target, *fields, version=version))
+        assert response.says_close != persists
         if persists:
-            assert is_fine(client)
+            assert goes_on(client)
         else:
             assert client.receive_rest() == b""
 
 
 @pytest.mark.parametrize("target", BIG)
-def test_bytes_behind_the_last_request_do_not_destroy_its_answer(driver: Driver, target: str) -> None:
+def test_bytes_behind_the_last_request_do_not_destroy_its_response(driver: Driver, target: str) -> None:
     """They lie unread when the server is done. To close then sends RST, which overtakes what is still on its way."""
     with driver.connect(window=8 * 1024) as client:
         client.send(get(target, "Connection: close"))
@@ -549,8 +440,8 @@ def test_a_client_may_ask_and_half_close(driver: Driver) -> None:
         with driver.connect() as client:
             client.send(get(target))
             client.shutdown_write()
-            (answer,) = client.receive_all()
-            assert answer.status == 200, target
+            (response,) = client.receive_all()
+            assert response.status == 200, target
 
 
 def test_pipelining_and_half_close(driver: Driver) -> None:
@@ -558,7 +449,7 @@ def test_pipelining_and_half_close(driver: Driver) -> None:
         client.send(b"".join(request for request, _ in MIXED) + get("/")[:10])
         client.shutdown_write()
         check_mixed(client)
-        assert [answer.status for answer in client.receive_all()] == [400]
+        assert [response.status for response in client.receive_all()] == [400]
 
 
 @pytest.mark.parametrize("data", [b"", get("/")[:20], post("/echo", b"hello")[:-2], b"\r\n"])
@@ -566,7 +457,7 @@ def test_half_close_before_a_request_is_complete(driver: Driver, data: bytes) ->
     with driver.connect() as client:
         client.send(data)
         client.shutdown_write()
-        assert [answer.status for answer in client.receive_all()] == ([400] if data else [])
+        assert [response.status for response in client.receive_all()] == ([400] if data else [])
 
 
 def test_a_silent_client_may_leave(driver: Driver) -> None:
@@ -579,18 +470,18 @@ def test_a_silent_client_may_leave(driver: Driver) -> None:
 # Blocking handlers.
 
 
-def test_a_blocking_handler_stalls_nobody(driver: Driver, client: Client) -> None:
+def test_a_blocking_handler_stalls_no_other_client(driver: Driver, client: Client) -> None:
     client.send(get("/wait"))
     for _ in range(4):
         with driver.connect() as other:
-            assert is_fine(other)
+            assert goes_on(other)
     assert ask(driver, get("/open")).text == "open"
     assert client.receive().text == "opened"
-    assert is_fine(client)
+    assert goes_on(client)
 
 
 def test_blocking_handlers_run_at_once(driver: Driver) -> None:
-    """More of them than there are threads: the rest wait, and nobody is lost."""
+    """More of them than there are threads: the rest wait, and no request is lost."""
     clients = [driver.connect() for _ in range(40)]
     for client in clients:
         client.send(get("/slow") * 3)

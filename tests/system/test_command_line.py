@@ -14,6 +14,8 @@ from tests.support.drivers import missing
 from tests.support.processes import LIMITED, ROOT, ServerProcess, ask, environment, run, start
 from tests.support.vectors import get
 
+pytestmark = pytest.mark.slow
+
 
 def assert_fails(result: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
     """Assert that a run ended with a code and one plain line that names what is wrong."""

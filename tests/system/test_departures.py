@@ -56,7 +56,7 @@ class State(NamedTuple):
     Attributes:
         name: of the state, with what is special about it.
         enter: does what leads there.
-        due: status and size of the content of each answer that it still gets.
+        due: status and size of the content of each response that it still gets.
         waits: handlers wait at the gate.
     """
 
@@ -176,7 +176,7 @@ def await_closed(driver: Any) -> None:
 
 
 def open_files() -> list[str]:
-    """The files of answers that are still open."""
+    """The files of responses that are still open."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -208,7 +208,7 @@ def test_close(client: Client, state: State) -> None:
 
 @pytest.mark.parametrize("state", [state for state in STATES if state.waits], ids=lambda state: state.name)
 def test_close_after_the_handler(client: Client, state: State) -> None:
-    """The answer is under way, or arrives, when the client is no longer there."""
+    """The response is under way, or arrives, when the client is no longer there."""
     state.enter(client)
     GATE.let_go()
     client.close()
@@ -220,10 +220,10 @@ def test_half_close(client: Client, state: State) -> None:
     client.shutdown_write()
     if state.waits:
         GATE.let_go()
-    answers = [answer for answer in read_responses(client.receive_rest()) if answer.status >= 200]
-    assert [answer.status for answer in answers] == [status for status, _ in state.due]
+    responses = [response for response in read_responses(client.receive_rest()) if response.status >= 200]
+    assert [response.status for response in responses] == [status for status, _ in state.due]
     sizes = [size for _, size in state.due if size is not None]
-    assert [len(answer.body) for answer in answers if answer.status == 200] == sizes
+    assert [len(response.body) for response in responses if response.status == 200] == sizes
 
 
 @each_state()
@@ -242,7 +242,7 @@ def test_resets_in_the_middle_of_uploads(driver: SocketDriver) -> None:
         for _ in range(BODY_METHODS_AFTER):
             with driver.connect() as client:
                 client.sock.sendall(GET + LONG_HALF_BODY)
-                client.close()  # over the unread answer to GET: that is a reset
+                client.close()  # over the unread response to GET: that is a reset
 
     threads = [threading.Thread(target=upload_and_leave) for _ in range(UPLOADERS)]
     for thread in threads:

@@ -16,7 +16,7 @@ from mreactor.config import Limits
 from mreactor.http.request import Request
 from mreactor.http1.connection import Connection
 from mreactor.net.acceptor import base as acceptor_base
-from mreactor.protocol import FileBody
+from tests.support.applications import HUGE_BYTES, Gate, make_costly_app
 from tests.support.drivers import (
     KINDS,
     PATIENCE_SECONDS,
@@ -29,9 +29,9 @@ from tests.support.drivers import (
     open_driver,
 )
 from tests.support.responses import ReceivedResponse
-from tests.support.vectors import Calls, add_streams, get, open_file, post, post_chunked
+from tests.support.vectors import get, post, post_chunked
 
-# Long enough for a client to do in time what it is to do in time, on a machine that is busy. It lingers for ever: what
+# Long enough for a client to meet the deadlines on a busy machine. The server lingers for a minute: what
 # a client sends after a refusal must not meet a closed socket.
 HASTY = Limits(
     head_seconds=1.0,
@@ -44,99 +44,21 @@ HASTY = Limits(
 )
 LINGER_SECONDS = 0.6
 LATE_SECONDS = 15.0  # so much later than its deadline may something be noticed, on a machine that is busy
-BIG_BYTES = 9 * 1024 * 1024
-HUGE_BYTES = 32 * 1024 * 1024  # several times what all buffers hold
-
-
-class Gate:
-    """What blocking handlers wait for."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        self.entered = threading.Semaphore(0)
-        self.left: list[bool] = []
-
-    def wait(self) -> None:
-        self.entered.release()
-        self.event.wait(PATIENCE_SECONDS)
-        self.left.append(True)
-
-
-def make_app(gate: Gate) -> App:
-    app = App()
-    add_streams(app, Calls())
-    block = bytes(64 * 1024)
-
-    @app.get("/")
-    def root(request: Request) -> str:
-        return "root"
-
-    @app.get("/constant", constant=True)
-    def constant(request: Request) -> str:
-        return "constant"
-
-    @app.post("/echo")
-    def echo(request: Request) -> bytes:
-        return request.body
-
-    @app.get("/big")
-    def big(request: Request) -> bytes:
-        return bytes(BIG_BYTES)
-
-    @app.get("/huge")
-    def huge(request: Request) -> bytes:
-        return bytes(HUGE_BYTES)
-
-    @app.get("/endless")
-    def endless(request: Request) -> Iterator[bytes]:
-        while True:
-            yield block
-
-    @app.get("/wait", blocking=True)
-    def wait(request: Request) -> str:
-        gate.wait()
-        return "waited"
-
-    @app.get("/wait/file", blocking=True)
-    def wait_for_file(request: Request) -> FileBody:
-        file = open_file()
-        gate.wait()
-        return file
-
-    @app.get("/wait/stream", blocking=True)
-    def wait_for_stream(request: Request) -> Iterator[bytes]:
-        file = open_file()
-        try:
-            gate.wait()
-            yield b"x"
-        finally:
-            file.close()
-
-    @app.get("/slow/stream", blocking=True)
-    def slow_stream(request: Request) -> Iterator[bytes]:
-        while True:
-            yield block
-
-    @app.get("/exit")
-    def leave(request: Request) -> str:
-        raise SystemExit(1)
-
-    return app
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    with open_driver(request.param, make_app(Gate()), HASTY) as driver:
+    with open_driver(request.param, make_costly_app(Gate()), HASTY) as driver:
         yield driver
 
 
 @pytest.fixture(scope="module", params=SOCKET_KINDS)
 def sturdy(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    """A server of one reactor: whatever befalls it befalls all clients."""
+    """A server with one reactor, which all clients share."""
     gate = Gate()
     gate.event.set()
     with open_driver(
-        request.param, make_app(gate), replace(Limits(), linger_seconds=0.5), threads=1
+        request.param, make_costly_app(gate), replace(Limits(), linger_seconds=0.5), threads=1
     ) as driver:
         yield driver
 
@@ -147,7 +69,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def serve(kind: str, limits: Limits, gate: Gate | None = None, **settings: Any) -> Any:
-    return open_driver(kind, make_app(gate or Gate()), limits, drains=False, **settings)
+    return open_driver(kind, make_costly_app(gate or Gate()), limits, drains=False, **settings)
 
 
 def is_served(driver: Driver, target: str = "/") -> bool:
@@ -172,9 +94,9 @@ SEND_INCOMPLETE = (
     ("idle", get("/"), HASTY.keepalive_seconds, [200]),
     ("idle after memory", get("/constant"), HASTY.keepalive_seconds, [200]),
     ("idle after many", get("/") * 9, HASTY.keepalive_seconds, [200] * 9),
-    ("half a head after an answer", get("/") + get("/")[:-2], HASTY.head_seconds, [200, 408]),
+    ("half a head after a response", get("/") + get("/")[:-2], HASTY.head_seconds, [200, 408]),
     (
-        "half a body after an answer",
+        "half a body after a response",
         get("/") + post("/echo", b"hello")[:-2],
         HASTY.body_grace_seconds,
         [200, 408],
@@ -192,7 +114,7 @@ def test_deadlines(driver: Driver) -> None:
     for client, (name, _, seconds, statuses) in sorted(
         zip(clients, SEND_INCOMPLETE, strict=True), key=lambda pair: pair[1][2]
     ):
-        assert [answer.status for answer in client.receive_all()] == statuses, name
+        assert [response.status for response in client.receive_all()] == statuses, name
         assert seconds - 0.1 < driver.now() - begun < seconds + LATE_SECONDS, name
         client.close()
     assert dict(driver.timeouts() - before) == {"keepalive": 3, "head": 4, "body": 4}
@@ -203,7 +125,7 @@ def test_deadlines(driver: Driver) -> None:
 def test_an_idle_deadline_may_come_before_that_of_the_first_head(kind: str) -> None:
     limits = replace(HASTY, head_seconds=60.0)
     with (
-        open_driver(kind, make_app(Gate()), limits, drains=False, threads=1) as driver,
+        open_driver(kind, make_costly_app(Gate()), limits, drains=False, threads=1) as driver,
         driver.connect() as client,
         driver.connect() as other,
     ):
@@ -215,7 +137,7 @@ def test_an_idle_deadline_may_come_before_that_of_the_first_head(kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", SOCKET_KINDS)
-def test_what_comes_behind_urgent_data_keeps_no_connection_open_for_ever(kind: str) -> None:
+def test_what_comes_behind_urgent_data_keeps_no_connection_open_forever(kind: str) -> None:
     """A read ends before the urgent byte, and no event tells of what is behind it."""
     app, entered, is_open = App(), threading.Event(), threading.Event()
     app.get("/")(lambda request: "root")
@@ -239,7 +161,7 @@ def test_what_comes_behind_urgent_data_keeps_no_connection_open_for_ever(kind: s
         client.sock.send(b"!", socket.MSG_OOB)
         client.send(get("/"))
         is_open.set()  # now the reactor finds all of it at once
-        assert [answer.status for answer in client.receive_all()] == [200, 200]
+        assert [response.status for response in client.receive_all()] == [200, 200]
 
 
 @pytest.mark.parametrize("kind", SOCKET_KINDS)
@@ -247,7 +169,10 @@ def test_what_comes_behind_urgent_data_is_read_at_once(kind: str) -> None:
     """Where the first read stops before the urgent byte in the middle of a message, the next goes on behind it."""
     body = bytes(3000)
     message = post("/echo", body)
-    with open_driver(kind, make_app(Gate()), Limits(), threads=1) as driver, driver.connect() as client:
+    with (
+        open_driver(kind, make_costly_app(Gate()), Limits(), threads=1) as driver,
+        driver.connect() as client,
+    ):
         assert isinstance(client, SocketClient)
         client.send(message[:1000])
         client.sock.send(b"!", socket.MSG_OOB)
@@ -278,8 +203,8 @@ def test_a_drop_now_and_then_does_not_put_off_the_deadline(
     begun = driver.now()
     with driver.connect() as client:
         client.send(start)
-        (answer,) = drip(client, iter([b"x"] * 400), 0.05)
-    assert answer.status == 408
+        (response,) = drip(client, iter([b"x"] * 400), 0.05)
+    assert response.status == 408
     assert seconds - 0.1 < driver.now() - begun < seconds + LATE_SECONDS
 
 
@@ -318,28 +243,28 @@ def test_a_slow_reader_is_not_cut_off(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_has_ended_does_not_linger_for_ever(kind: str) -> None:
+def test_what_has_ended_does_not_linger_forever(kind: str) -> None:
     with serve(kind, Limits(linger_seconds=LINGER_SECONDS)) as driver, driver.connect() as client:
         driver.wait_until(lambda: driver.open_connections() == 1)
         begun = driver.now()
         client.send(b"bad\r\n\r\n")
-        assert [answer.status for answer in client.receive_all()] == [400]
+        assert [response.status for response in client.receive_all()] == [400]
         driver.wait_until(lambda: driver.open_connections() == 0)
         assert LINGER_SECONDS - 0.1 < driver.now() - begun < LINGER_SECONDS + LATE_SECONDS
 
 
-def test_late_bytes_do_not_destroy_the_answer(driver: Driver) -> None:
-    """A refused body is on its way already: of a server that just closes, RST would overtake the answer."""
+def test_late_bytes_do_not_destroy_the_response(driver: Driver) -> None:
+    """A refused body is on its way already: of a server that just closes, RST would overtake the response."""
     with driver.connect() as client:
         client.send(post("/echo", bytes(2_000_001))[:900_000])
-        assert [answer.status for answer in client.receive_all()] == [413]
+        assert [response.status for response in client.receive_all()] == [413]
 
 
 def test_late_bytes_are_bounded() -> None:
     with serve("epoll", replace(HASTY, linger_bytes_max=100_000)) as driver:
         client = driver.connect()
         client.send(b"bad\r\n\r\n")
-        assert [answer.status for answer in client.receive_all()] == [400]
+        assert [response.status for response in client.receive_all()] == [400]
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             client.send(bytes(64 * 1024 * 1024))
 
@@ -349,8 +274,8 @@ def test_late_bytes_are_bounded() -> None:
 
 def refused(client: Client) -> bool:
     """Whether a connection is refused politely, without having asked for anything."""
-    (answer,) = client.receive_all()
-    assert (answer.status, answer.headers["retry-after"], answer.says_close) == (503, "1", True)
+    (response,) = client.receive_all()
+    assert (response.status, response.headers["retry-after"], response.says_close) == (503, "1", True)
     return True
 
 
@@ -413,7 +338,7 @@ def test_unfinished_bodies_are_capped(kind: str) -> None:
         driver.wait_until(lambda: driver.contexts()[0].counters.buffered >= 160_000)
         with driver.connect() as late:
             late.send(request[:-10_000])
-            assert [answer.status for answer in late.receive_all()] == [503]
+            assert [response.status for response in late.receive_all()] == [503]
         assert all(len(client.ask(request[-10_000:]).body) == 90_000 for client in clients)
         with driver.connect() as later:
             assert len(later.ask(request).body) == 90_000
@@ -435,8 +360,8 @@ def test_waiting_for_a_thread_is_capped(kind: str) -> None:
         )
         assert is_served(driver)
         gate.event.set()
-        answers = [client.receive() for client in clients]
-        assert sorted(answer.status for answer in answers) == [200] * 5 + [503] * 5
+        responses = [client.receive() for client in clients]
+        assert sorted(response.status for response in responses) == [200] * 5 + [503] * 5
         assert all(client.ask(get("/wait")).text == "waited" for client in clients)
 
 
@@ -511,7 +436,7 @@ def count_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_a_connection_that_fails_takes_nobody_along(
+def test_a_connection_that_fails_affects_no_other(
     sturdy: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     others = [sturdy.connect() for _ in range(4)]
@@ -540,7 +465,7 @@ def await_end(client: Client) -> None:
 def test_a_failure_anywhere_in_a_connection(
     sturdy: Driver, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever part of a connection has a bug, it costs the one client, and nobody else's events are lost."""
+    """A bug in any part of a connection ends that client only, and loses no other client's events."""
     original = getattr(Connection, method)
     failed = threading.Event()
 
@@ -574,7 +499,7 @@ def test_a_handler_that_exits_ends_nothing(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("target", ["/endless", "/big", "/"])
-def test_a_greedy_client_starves_nobody(sturdy: Driver, target: str) -> None:
+def test_a_greedy_client_starves_no_other(sturdy: Driver, target: str) -> None:
     """One reactor, and a client that asks and takes as fast as it can; the others are served meanwhile."""
     stopping = threading.Event()
     greedy = sturdy.connect()

@@ -13,7 +13,10 @@ from mreactor.net import Command
 from tests.support.browser import Browser, path_of_browser
 
 PATH = path_of_browser()
-pytestmark = pytest.mark.skipif(PATH is None, reason="Chromium is not installed (Debian: chromium)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PATH is None, reason="Chromium is not installed (Debian: chromium)"),
+]
 
 CHARTS = ["requests", "service", "connections", "transfer", "trouble", "lag", "cpu"]
 SECONDS_MAX = 60.0

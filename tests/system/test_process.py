@@ -20,6 +20,8 @@ from tests.support.processes import LISTENING, ROOT, ServerProcess, ask, environ
 from tests.support.responses import Malformed
 from tests.support.vectors import get, post
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=SOCKET_KINDS)
 def backend(request: pytest.FixtureRequest) -> str:

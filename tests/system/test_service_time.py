@@ -1,4 +1,4 @@
-"""The service-time histogram: each request counts once, however its answer is made, and as long as it really took."""
+"""The service-time histogram: each request counts once, however its response is made, and as long as it really took."""
 
 import time
 from collections.abc import Iterator

@@ -12,6 +12,8 @@ from tests.soak.server import serving
 from tests.soak.slow import Beset, Slowness, beset
 from tests.support.drivers import SOCKET_KINDS, missing
 
+pytestmark = pytest.mark.slow
+
 IMPATIENT = Limits(head_seconds=2.0, body_grace_seconds=2.0, write_stall_seconds=2.0)
 
 
