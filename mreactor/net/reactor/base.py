@@ -37,8 +37,6 @@ PEER_ERRORS = frozenset(
 TICK_NANOSECONDS = int(TICK_SECONDS * 1e9)
 # Ticks that are further apart than this show that the reactor has stood still.
 PAUSE_SECONDS = 4 * TICK_SECONDS
-# Looks at the kernel's events before deadlines are judged; each finds up to 256 clients on epoll, and all on io_uring.
-LOOKS_MAX = 64
 
 
 class Reactor[C: Client](threading.Thread, ABC):
@@ -400,10 +398,10 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._close_discarded()
 
     def _catch_up(self, now: float) -> None:
+        """Handle the events that are there; a second at most, since busy clients make new ones."""
         self.context.begin_round(now)
-        for _ in range(LOOKS_MAX):
-            if not self._look_once():
-                break
+        while self._look_once() and time.monotonic() < now + PAUSE_SECONDS:
+            pass
 
     def _count(self, received: int, sent: int, responses: int) -> None:
         """Keep the books of events that were handled outside of a round."""

@@ -395,8 +395,10 @@ class UringReactor(Reactor[UringClient]):
     def _look_once(self) -> bool:
         self._recycle()
         self._enter(0, 0)
-        self._count(*self._handle_events(self._ring.completions(), self.context.idle_deadline))
-        return False
+        # The kernel posts some twenty completions for each enter that does not wait.
+        events = list(self._ring.completions())
+        self._count(*self._handle_events(iter(events), self.context.idle_deadline))
+        return bool(events)
 
     def _close(self) -> None:
         """Wait until the kernel has let go of all memory, then give the ring back."""
