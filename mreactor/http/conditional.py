@@ -5,7 +5,7 @@ import re
 from .dates import parse_date
 from .headers import Headers
 
-# The opaque part of an entity tag (RFC 9110 section 8.8.3). Old clients send tags with spaces (RFC 2616 section 3.11), so
+# The opaque part of an entity tag (RFC 9110 section 8.8.3). Old clients send spaces (RFC 2616 section 3.11), so
 # a tag may hold anything but quotes.
 _OPAQUE_TAG = re.compile(r'"[^"]*+"')
 

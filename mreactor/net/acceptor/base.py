@@ -30,6 +30,9 @@ PAUSE_SECONDS = 0.05
 # Errors this close to each other are one burst and one line in the log.
 BURST_SECONDS = 5.0
 
+# A reactor's heartbeat comes four times a second. The watchdog uses the same bound.
+STUCK_SECONDS = 5.0
+
 # Errors of one connection that was gone before it was accepted (accept(2)). The next connection is not affected.
 GONE = frozenset(
     {
@@ -90,6 +93,8 @@ class Acceptor(threading.Thread, ABC):
         self._overload_response = overload_response
         # Connections known to be closed again. Counted anew only when the limit seems to be reached.
         self._closed_at_least = 0
+        # Connections handed over, by reactor.
+        self._handed_over = [0] * len(reactors)
         self._last_error = 0.0
         self._idle_fd = -1
 
@@ -102,6 +107,8 @@ class Acceptor(threading.Thread, ABC):
         self._idle_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         # See docs/decisions/008.
         in_thread(batch=True)
+        # The application may have set a default timeout, which makes new sockets non-blocking.
+        self.listener.setblocking(True)
         # Accepted sockets inherit it.
         self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -113,6 +120,8 @@ class Acceptor(threading.Thread, ABC):
         os.set_blocking(self.listener.fileno(), False)
         while self.accept_one():
             pass
+        # A forked process may hold a copy: shut down, so that new clients are refused and the address is free.
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self._close_idle_fd()
 
@@ -137,7 +146,8 @@ class Acceptor(threading.Thread, ABC):
         if fd >= self._fds_max or self._is_full():
             self._refuse(fd)
             return
-        reactor = self.reactors[self.accepted % len(self.reactors)]
+        index = self._choose_reactor()
+        reactor = self.reactors[index]
         try:
             self.hand_over(reactor, fd)
         except (OSError, ValueError) as error:
@@ -146,6 +156,29 @@ class Acceptor(threading.Thread, ABC):
             self._log_throttled("a connection could not be handed to %s: %s", reactor.name, error)
             return
         self.accepted += 1
+        self._handed_over[index] += 1
+
+    def _choose_reactor(self) -> int:
+        """Return the reactor whose turn it is, or the next one if that has fewer connections.
+
+        Turns alone become uneven when the clients of one reactor stay and those of another leave. A reactor that does
+        not answer gets no connection while another one does.
+        """
+        count = len(self.reactors)
+        turn = self.accepted % count
+        if count == 1:
+            return turn
+        alive_since = time.monotonic() - STUCK_SECONDS
+        for step in range(count):
+            first = (turn + step) % count
+            if self.reactors[first].heartbeat > alive_since:
+                second = (first + 1) % count
+                is_emptier = self._open(second) < self._open(first)
+                return second if is_emptier and self.reactors[second].heartbeat > alive_since else first
+        return turn
+
+    def _open(self, index: int) -> int:
+        return self._handed_over[index] - self.reactors[index].context.counters.closed
 
     def hand_over(self, reactor: Reactor[Any], fd: int) -> None:
         """Pass a connection to a reactor."""

@@ -35,6 +35,8 @@ PEER_ERRORS = frozenset(
 )
 
 TICK_NANOSECONDS = int(TICK_SECONDS * 1e9)
+# Ticks that are further apart than this show that the reactor has stood still.
+PAUSE_SECONDS = 4 * TICK_SECONDS
 
 
 class Reactor[C: Client](threading.Thread, ABC):
@@ -122,6 +124,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._has_messages = False
         # A drain may be over from this moment on: by then every connection handed over before it has a client.
         self._drain_check_after = 0.0
+        self._timeouts_handled_at = self.context.now
         self._bounds = [private_int(bound) for bound in BUCKETS]
         self._open()
         self.heartbeat = time.monotonic()
@@ -190,21 +193,27 @@ class Reactor[C: Client](threading.Thread, ABC):
         """Close the sockets of clients that were given up. Called after a round's events."""
 
     @abstractmethod
+    def _look_once(self) -> bool:
+        """Handle the events that are there, without waiting. Return whether there may be more."""
+
+    @abstractmethod
     def _close(self) -> None:
         """Give back what `_open` has created."""
 
     def _open_client(self, fd: int) -> None:
         """Make a client of an accepted connection and give it its first turn."""
         self.context.counters.accepted += 1
-        sock = socket.SocketType(self._options.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
+        sock: socket.SocketType | None = None
         try:
+            sock = socket.SocketType(self._options.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
             client = self._make_client(sock)
         except Exception as error:
             # An OSError means that the client is gone or over its limit.
             if not isinstance(error, OSError):
                 log.exception("a connection could not be opened")
             self.context.counters.closed += 1
-            sock.close()
+            if sock is not None:
+                self._close_socket(sock)
             return
         self._fd_highest = max(self._fd_highest, fd)
         self._clients[fd] = client
@@ -214,6 +223,14 @@ class Reactor[C: Client](threading.Thread, ABC):
             self._process_client(client)
         except Exception as error:
             self._fail(client, error)
+
+    def _close_socket(self, sock: socket.SocketType) -> None:
+        """Close a socket. The peer sees the end even if a forked process holds a copy of the descriptor."""
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was faster
+        sock.close()
 
     def _make_client(self, sock: socket.SocketType) -> C:
         peer = sock.getpeername()
@@ -235,7 +252,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             self._discard(client)
             return
         if state == READY:
-            self._deferred_clients.append(client)
+            self._defer(client)
         elif state == LINGERING and not client.write_closed:
             self._close_write_side(client)
         deadline = connection.deadline
@@ -308,6 +325,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         deferred = self._deferred_clients[:]
         self._deferred_clients.clear()
         for client in deferred:
+            client.deferred = False
             if client.closing:
                 continue
             try:
@@ -317,6 +335,12 @@ class Reactor[C: Client](threading.Thread, ABC):
             except Exception as error:
                 self._fail(client, error)
         self._close_discarded()
+
+    def _defer(self, client: C) -> None:
+        """Give a client a turn in the next round. Once a round, however many events it has."""
+        if not client.deferred:
+            client.deferred = True
+            self._deferred_clients.append(client)
 
     def _tick(self, now: int, received: int, sent: int, spent: int, longest: int) -> int:
         """Four times a second: keep the books, act on deadlines, return memory.
@@ -348,7 +372,14 @@ class Reactor[C: Client](threading.Thread, ABC):
         return now + TICK_NANOSECONDS
 
     def _handle_timeouts(self, now: float) -> None:
-        """Act on the deadlines that have passed."""
+        """Act on the deadlines that have passed.
+
+        If this thread or the whole process has stood still (a long handler, a frozen container), requests that were in
+        time lie in the kernel: take them in before judging.
+        """
+        if now - self._timeouts_handled_at > PAUSE_SECONDS:
+            self._catch_up(now)
+        self._timeouts_handled_at = now
         for fd in self.timers.due(now):
             client = self._clients[fd]
             if client is None or client.closing:
@@ -356,7 +387,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             try:
                 if self._has_timely_request(client, now):
                     # Do not wait for an event: a read stops at urgent data, and not every backend reports what follows.
-                    self._deferred_clients.append(client)
+                    self._defer(client)
                     continue
                 self._check_socket_error(client)
                 client.connection.handle_timeout(now)
@@ -364,6 +395,18 @@ class Reactor[C: Client](threading.Thread, ABC):
             except Exception as error:
                 self._fail(client, error)
         self._close_discarded()
+
+    def _catch_up(self, now: float) -> None:
+        """Handle the events that are there; a second at most, since busy clients make new ones."""
+        self.context.begin_round(now)
+        while self._look_once() and time.monotonic() < now + PAUSE_SECONDS:
+            pass
+
+    def _count(self, received: int, sent: int, responses: int) -> None:
+        """Keep the books of events that were handled outside of a round."""
+        self.context.counters.bytes_in += received
+        self.context.counters.bytes_out += sent
+        self.context.slow_path_responses += responses
 
     def _check_socket_error(self, client: C) -> None:
         """Raise the socket's error (OSError) on backends whose events do not report every one."""

@@ -17,15 +17,17 @@ class Client:
 
     Attributes:
         fd: the socket's descriptor.
+        deferred: it stands on the reactor's list of deferred clients, once at most: one turn a round.
         write_closed: the write side is shut.
         closing: the connection is closed, and the socket is about to be.
     """
 
-    __slots__ = ("closing", "connection", "fd", "write_closed")
+    __slots__ = ("closing", "connection", "deferred", "fd", "write_closed")
 
     def __init__(self, fd: int, connection: Connection) -> None:
         self.fd = fd
         self.connection = connection
+        self.deferred = False
         self.write_closed = False
         self.closing = False
 
@@ -58,6 +60,13 @@ class Client:
             sock.shutdown(how)
         finally:
             sock.detach()
+
+    def shut_quietly(self) -> None:
+        """Shut both sides. The peer sees the end even if a forked process holds a copy of the descriptor."""
+        try:
+            self.shut(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was faster
 
     def _borrow_socket(self) -> socket.SocketType:
         """Wrap the descriptor for one call. The caller detaches it: otherwise its end closes the descriptor."""

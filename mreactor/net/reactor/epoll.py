@@ -24,11 +24,11 @@ from ...runtime import hot, private_int
 from ..timer_wheel import TICK_SECONDS
 from .base import Reactor
 from .client import EpollClient, FastPathClient
+from .files import read_piece, send_file
 
 READ_BYTES = 16 * 1024
 # Reads and sends for one client; then the others have their turn.
 STEPS_A_TURN_MAX = 16
-SENDFILE_BYTES_MAX = 1024 * 1024
 EVENTS_MAX = 256
 
 # A fresh socket reports EPOLLOUT at once: so a reactor meets each client, even one that never sends a byte.
@@ -169,7 +169,7 @@ class EpollReactor(Reactor[EpollClient]):
             else:
                 is_empty = self._read(client)
         else:
-            self._deferred_clients.append(client)
+            self._defer(client)
         if not client.closing:
             self._fast_path_clients[client.fd] = client.fast_path if connection.state == IDLE else None
             self._apply_state(client)
@@ -192,11 +192,8 @@ class EpollReactor(Reactor[EpollClient]):
         connection = client.connection
         try:
             if isinstance(output, FileBody):
-                count = os.sendfile(
-                    client.fd, output.fd, output.offset, min(output.remaining, SENDFILE_BYTES_MAX)
-                )
-                if count == 0:
-                    raise EOFError("a file became shorter while it was sent")
+                sent = send_file(client.fd, output)
+                count = client.fast_path[1](read_piece(output)) if sent is None else sent
             else:
                 # The head waits for its file in the kernel: docs/decisions/029.
                 count = client.fast_path[1](output, socket.MSG_MORE if connection.more_follows else 0)
@@ -213,11 +210,20 @@ class EpollReactor(Reactor[EpollClient]):
             self._closing.append(client)
 
     def _close_discarded(self) -> None:
-        """Close the sockets, which takes them out of the epoll, too."""
         for client in self._closing:
             self._remove_client(client)
-            client.sock.close()
+            self._close_socket(client.sock)
         self._closing.clear()
+
+    def _close_socket(self, sock: socket.SocketType) -> None:
+        # Not left to `close`: it takes a socket out of the epoll only if no forked process holds a copy.
+        self._epoll.unregister(sock.fileno())
+        Reactor._close_socket(self, sock)
+
+    def _look_once(self) -> bool:
+        events = self._poll(0, self._events_max)
+        self._count(*self._handle_events(events, self.context.idle_deadline))
+        return len(events) == self._events_max
 
     def _close(self) -> None:
         self._close_discarded()

@@ -33,6 +33,7 @@ from ...protocol import IDLE, FileBody
 from ...runtime import hot, private_int
 from .base import TICK_NANOSECONDS, Reactor
 from .client import UringClient
+from .files import read_piece, send_file
 
 ENTRIES = 1024
 # An overflow would lose no data, but it ends every multishot receive that it meets.
@@ -49,7 +50,6 @@ GROUP = 0
 RECEIVED_BYTES_MAX = 64 * 1024
 # A longer response goes out in pieces, so that each piece shows that the peer takes it.
 SEND_BYTES_MAX = 256 * 1024
-SENDFILE_BYTES_MAX = 1024 * 1024
 # Pieces sent or taken in for one client; then the others have their turn.
 STEPS_A_TURN_MAX = 16
 END_SECONDS_MAX = 1.0
@@ -107,13 +107,16 @@ class UringReactor(Reactor[UringClient]):
 
     def _wait(self) -> Completions:
         """Give the last round's buffers back, submit what it has queued, and wait for completions."""
+        self._recycle()
+        is_busy = self._deferred_clients or self._starved or self._closing
+        self._enter(0 if is_busy else 1, self._tick_nanoseconds)
+        return self._ring.completions()
+
+    def _recycle(self) -> None:
         self._buffers.recycle(self._used)
         self._used = 0
         if self._starved:
             self._arm_starved()
-        is_busy = self._deferred_clients or self._starved or self._closing
-        self._enter(0 if is_busy else 1, self._tick_nanoseconds)
-        return self._ring.completions()
 
     def _enter(self, min_complete: int, timeout_ns: int) -> None:
         """Begin a round, unless the kernel could not take all of the last one's operations: then that one continues."""
@@ -259,7 +262,7 @@ class UringReactor(Reactor[UringClient]):
         if client.sent_in_round == self._round:
             # What comes now waits behind what is held.
             client.is_idle = False
-            self._deferred_clients.append(client)
+            self._defer(client)
             return
         connection = client.connection
         for _ in range(STEPS_A_TURN_MAX):
@@ -272,7 +275,7 @@ class UringReactor(Reactor[UringClient]):
             else:
                 break
         else:
-            self._deferred_clients.append(client)
+            self._defer(client)
         client.is_idle = connection.state == IDLE and not client.received
         self._apply_state(client)
         self._arm(client)
@@ -337,34 +340,38 @@ class UringReactor(Reactor[UringClient]):
         else:
             piece = bytes(output[:SEND_BYTES_MAX])
         # The head waits for its file in the kernel: docs/decisions/029.
-        flags = socket.MSG_MORE if client.connection.more_follows else 0
+        self._start_send_of(client, piece, flags=socket.MSG_MORE if client.connection.more_follows else 0)
+
+    def _start_send_of(self, client: UringClient, piece: bytes, *, flags: int) -> None:
         self._ring.prepare_send(client.fd, buffer_address(piece), len(piece), flags, SENT | client.fd)
         client.in_flight = piece
 
     def _send_file(self, client: UringClient, file: FileBody) -> None:
         try:
-            count = os.sendfile(client.fd, file.fd, file.offset, min(file.remaining, SENDFILE_BYTES_MAX))
+            count = send_file(client.fd, file)
         except BlockingIOError:
             client.in_flight = file
             self._ring.prepare_poll(client.fd, select.POLLOUT, WRITABLE | client.fd)
             return
-        if count == 0:
-            raise EOFError("a file became shorter while it was sent")
+        if count is None:
+            self._start_send_of(client, read_piece(file), flags=0)
+            return
         self._count_sent(count)
         client.connection.data_sent(count)
 
     def _discard(self, client: UringClient) -> None:
-        """Give up a client. Where operations are pending, shut the socket, which completes them."""
+        """Give up a client and cancel its pending operations.
+
+        Shutting the socket would complete them as well. But after SHUT_RD the kernel sends no window updates: a peer
+        that is still sending would hang for minutes instead of being reset by the close.
+        """
         if client.closing:
             return
         client.closing = True
         client.is_idle = False
         client.received = None
-        if client.has_pending_operations or client.sent_in_round == self._round:
-            try:
-                client.shut(socket.SHUT_RDWR)
-            except OSError:
-                pass  # the peer was faster
+        if client.has_pending_operations:
+            self._ring.prepare_cancel_fd(client.fd, NO_CLIENT, SQE_CQE_SKIP_SUCCESS)
         self._close_when_complete(client)
 
     def _close_when_complete(self, client: UringClient) -> None:
@@ -375,6 +382,7 @@ class UringReactor(Reactor[UringClient]):
             self._closing.append(client)
             return
         self._remove_client(client)
+        client.shut_quietly()
         self._ring.prepare_close(client.fd, NO_CLIENT, SQE_CQE_SKIP_SUCCESS)
 
     def _close_discarded(self) -> None:
@@ -383,6 +391,14 @@ class UringReactor(Reactor[UringClient]):
         self._closing.clear()
         for client in closing:
             self._close_when_complete(client)
+
+    def _look_once(self) -> bool:
+        self._recycle()
+        self._enter(0, 0)
+        # The kernel posts some twenty completions for each enter that does not wait.
+        events = list(self._ring.completions())
+        self._count(*self._handle_events(iter(events), self.context.idle_deadline))
+        return bool(events)
 
     def _close(self) -> None:
         """Wait until the kernel has let go of all memory, then give the ring back."""

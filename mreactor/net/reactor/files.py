@@ -1,0 +1,47 @@
+"""Sending a file: by sendfile(2), or by reading where the kernel or the file system refuses that."""
+
+import errno
+import os
+
+from ...protocol import FileBody
+
+SENDFILE_BYTES_MAX = 1024 * 1024
+READ_BYTES = 64 * 1024
+
+# sendfile(2): "applications may wish to fall back to read and write" for EINVAL and ENOSYS. Sandboxes add the others.
+NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EOVERFLOW})
+
+
+def send_file(fd: int, file: FileBody) -> int | None:
+    """Send a piece of a file by sendfile.
+
+    Returns:
+        bytes sent; None if sendfile is refused: then send what `read_piece` returns.
+
+    Raises:
+        BlockingIOError: the send buffer is full.
+        EOFError: the file became shorter.
+        OSError: the file cannot be read, or the socket failed.
+    """
+    try:
+        count = os.sendfile(fd, file.fd, file.offset, min(file.remaining, SENDFILE_BYTES_MAX))
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno in NO_SENDFILE:
+            return None
+        raise
+    return _check(count)
+
+
+def read_piece(file: FileBody) -> bytes:
+    """Return the next bytes of a file; raises EOFError if it became shorter, OSError if it cannot be read."""
+    data = os.pread(file.fd, min(file.remaining, READ_BYTES), file.offset)
+    _check(len(data))
+    return data
+
+
+def _check(count: int) -> int:
+    if count == 0:
+        raise EOFError("a file became shorter while it was sent")
+    return count

@@ -1,0 +1,120 @@
+"""Turns: of clients on one reactor, and of reactors at the acceptor."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from mreactor import App, Config, Server
+from tests.support.drivers import SOCKET_KINDS, missing
+
+GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def make_app(release: threading.Event) -> App:
+    app = App()
+
+    @app.get("/work")
+    def work(request: object) -> str:
+        time.sleep(0.0005)
+        return "done"
+
+    @app.get("/stuck")
+    def stuck(request: object) -> str:
+        release.wait(60)
+        return "late"
+
+    app.get("/")(lambda request: "ok")
+    return app
+
+
+@pytest.fixture(params=SOCKET_KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    if reason := missing(request.param):
+        pytest.skip(reason)
+    return str(request.param)
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def serve(kind: str, release: threading.Event, threads: int) -> Server:
+    server = Server(Config(port=0, threads=threads, backend=kind), make_app(release))
+    server.start()
+    return server
+
+
+def test_a_client_that_pipelines_without_end_has_one_turn_a_round(
+    kind: str, release: threading.Event
+) -> None:
+    server = serve(kind, release, 1)
+    greedy = socket.create_connection(server.address, 30)
+    over = threading.Event()
+
+    def flood() -> None:
+        try:
+            while not over.is_set():
+                greedy.sendall(GET % b"/work" * 500)
+        except OSError:
+            pass
+
+    def read() -> None:
+        try:
+            while greedy.recv(1 << 20):
+                pass
+        except OSError:
+            pass
+
+    threads = [threading.Thread(target=flood), threading.Thread(target=read)]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(6)
+        (reactor,) = server.reactors
+        assert len(reactor._deferred_clients) <= 2
+        began = time.monotonic()
+        with socket.create_connection(server.address, 30) as other:
+            other.sendall(GET % b"/")
+            assert other.recv(999)
+        assert time.monotonic() - began < 2
+    finally:
+        over.set()
+        greedy.close()
+        server.abort()
+        for thread in threads:
+            thread.join()
+
+
+def test_reactors_stay_even_where_every_second_client_leaves(kind: str, release: threading.Event) -> None:
+    server = serve(kind, release, 2)
+    stay = []
+    for _ in range(60):
+        stay.append(socket.create_connection(server.address, 10))
+        with socket.create_connection(server.address, 10) as leaves:
+            leaves.sendall(GET % b"/")
+            assert leaves.recv(999)
+        time.sleep(0.002)
+    counts = [reactor.context.counters.open for reactor in server.reactors]
+    assert min(counts) >= 20, counts
+    for client in stay:
+        client.close()
+    server.abort()
+
+
+def test_a_stuck_reactor_gets_no_new_clients(kind: str, release: threading.Event) -> None:
+    server = serve(kind, release, 2)
+    with socket.create_connection(server.address, 30) as stuck:
+        stuck.sendall(GET % b"/stuck")
+        time.sleep(6)
+        for _ in range(6):
+            with socket.create_connection(server.address, 3) as client:
+                client.sendall(GET % b"/")
+                assert client.recv(999).endswith(b"ok")
+    release.set()
+    server.abort()
