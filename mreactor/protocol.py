@@ -3,8 +3,8 @@
 A reactor owns sockets and knows no protocol. A connection knows its protocol and does no I/O. The reactor feeds events
 in, then acts on what the connection asks for:
 
-    events   receive_data, data_sent, job_done, resume, handle_timeout, drain, abort
-    requests data_to_send, next_job, wants_read, state, deadline
+    events   receive_data, data_sent, queue_remainder, job_done, reject_job, resume, handle_timeout, drain, abort
+    requests data_to_send, more_follows, next_job, wants_read, awaits_rest, state, deadline
 
 A connection never calls its reactor. So the same connection runs on epoll, on io_uring and in the tests' memory, and a
 protocol that wraps another one (TLS) or replaces it (WebSocket) implements these classes and nothing else.
@@ -22,7 +22,7 @@ from .metrics import Counters
 # A client's address, as `getpeername` gives it: (host, port), with two more numbers for IPv6.
 type Peer = tuple[Any, ...]
 
-# The states that a reactor acts on. A protocol has further states of its own, in which the reactor only reads, if
+# The states that a reactor acts on. Every other int is a protocol's own state, in which the reactor only reads, if
 # `wants_read`, and sends. They are ints, not members of an Enum: see docs/decisions/002.
 IDLE: Final = 0  # between messages; nothing is buffered and nothing is to be sent
 READY: Final = 5  # there is more to do, and the other clients' turn comes first: call `resume` next round
@@ -49,7 +49,7 @@ class Connection(Protocol):
 
     @property
     def awaits_rest(self) -> bool:
-        """A message has begun and its rest has not come: a failed socket would be waited for."""
+        """A message has begun and its rest has not come, so the reactor checks now and then for a dead socket."""
 
     @property
     def more_follows(self) -> bool:
@@ -82,7 +82,7 @@ class Connection(Protocol):
         """Return the job to run in the thread pool, once; None if there is none."""
 
     def reject_job(self, job: Job) -> None:
-        """Give a job that the pool refuses its error. The reactor then returns it by `job_done`."""
+        """Set the error of a job that the pool has refused. The reactor then returns it by `job_done`."""
 
     def job_done(self, job: Job) -> None:
         """Take a finished job back. One that the connection no longer waits for is disposed of."""
@@ -94,7 +94,7 @@ class Connection(Protocol):
         """Act on a deadline that has passed. Does nothing before it."""
 
     def drain(self) -> None:
-        """Prepare to end: close if idle for long; otherwise make the response to the last request the last one."""
+        """Close soon if idle. A connection at work ends with its next response: see `Context.drain`."""
 
     def abort(self) -> None:
         """End the connection, whatever it is doing. Idempotent."""

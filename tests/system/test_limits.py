@@ -15,6 +15,7 @@ from mreactor.app.application import App
 from mreactor.config import Limits
 from mreactor.http.request import Request
 from mreactor.http1.connection import Connection
+from mreactor.http1.context import ReactorContext
 from mreactor.net.acceptor import base as acceptor_base
 from tests.support.applications import HUGE_BYTES, Gate, make_costly_app
 from tests.support.drivers import (
@@ -324,6 +325,20 @@ def test_connections_of_one_address_are_capped(kind: str) -> None:
         clients[0].close()
         counts = driver.server.reactors[0]._options.connection_limit._counts
         driver.wait_until(lambda: counts["127.0.0.2"] == 2)
+        assert from_address(driver, "127.0.0.2").ask(get("/")).status == 200
+
+
+def test_a_connection_that_could_not_be_made_does_not_count(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: ReactorContext, peer: object) -> None:
+        raise MemoryError
+
+    with serve(kind, Limits(connections_per_address_max=1)) as driver:
+        with monkeypatch.context() as patch:
+            patch.setattr(ReactorContext, "connect", fail)
+            for _ in range(3):
+                from_address(driver, "127.0.0.2").receive_rest()
         assert from_address(driver, "127.0.0.2").ask(get("/")).status == 200
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
-from ...protocol import CLOSED, IDLE, LINGERING, READY, Context
+from ...protocol import CLOSED, IDLE, LINGERING, READY, Context, Peer
 from ...runtime import every_tick, in_thread, private_int
 from ..overload import refuse
 from ..timer_wheel import TICK_SECONDS, TimerWheel
@@ -73,7 +73,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._mailbox: Mailbox[Message[C]] = Mailbox()
         self._is_draining = False
         self._is_stopped = False
-        # Bytes that the fast path has counted as sent and the kernel has not taken. They are counted when it does.
+        # Bytes that the fast path has counted as sent before the kernel took them, so they are not counted again.
         self._bytes_counted_early = 0
 
     # For other threads.
@@ -117,12 +117,12 @@ class Reactor[C: Client](threading.Thread, ABC):
         # Clients by descriptor: docs/decisions/003.
         self._clients: list[C | None] = [None] * self._options.fds_max
         self._fd_highest = 0
-        # Clients that have more to do and of which no event will tell.
+        # Clients with work left that no event will announce.
         self._deferred_clients: list[C] = []
         # Clients whose sockets are closed after the round.
         self._closing: list[C] = []
         self._has_messages = False
-        # A drain may be over from this moment on: by then every connection handed over before it has a client.
+        # Earliest time at which a drain may end: by then every connection handed over before it has a client.
         self._drain_check_after = 0.0
         self._timeouts_handled_at = self.context.now
         self._bounds = [private_int(bound) for bound in BUCKETS]
@@ -156,7 +156,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             received += bytes_in
             sent += bytes_out
             if responses:
-                # Every response has left by now: an upper bound of its service time (docs/decisions/020).
+                # Every response is sent or queued by now: see docs/decisions/020.
                 counts[bisect_left(bounds, took)] += responses
                 spent += took * responses
             if ended >= next_tick:
@@ -234,12 +234,24 @@ class Reactor[C: Client](threading.Thread, ABC):
 
     def _make_client(self, sock: socket.SocketType) -> C:
         peer = sock.getpeername()
+        self._admit(sock, peer)
+        try:
+            return self.client_type(sock, self.context.connect(peer))
+        except BaseException:
+            self._release(peer)
+            raise
+
+    def _admit(self, sock: socket.SocketType, peer: Peer) -> None:
+        """Count a client's address; refuse the client and raise ConnectionRefusedError past the limit."""
         limit = self._options.connection_limit
         if limit is not None and not limit.acquire(peer):
             self.context.counters.error("address")
             refuse(sock, self._options.overload_response)
             raise ConnectionRefusedError("this address has too many connections")
-        return self.client_type(sock, self.context.connect(peer))
+
+    def _release(self, peer: Peer) -> None:
+        if self._options.connection_limit is not None:
+            self._options.connection_limit.release(peer)
 
     def _apply_state(self, client: C) -> None:
         """Do what the connection asks for besides reading and sending."""
@@ -291,8 +303,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._clients[client.fd] = None
         self.timers.forget(client.fd)
         self.context.counters.closed += 1
-        if self._options.connection_limit is not None:
-            self._options.connection_limit.release(client.connection.peer)
+        self._release(client.connection.peer)
 
     def _fail(self, client: C | None, error: Exception) -> None:
         """Close a client whose socket or connection failed. Other clients are not affected."""
@@ -315,7 +326,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._apply_state(client)
 
     def _run_deferred(self) -> None:
-        """After a round's events: handle messages, and give deferred clients their turn.
+        """After a round's events: handle messages, give deferred clients their turn, close discarded sockets.
 
         Messages come after the events, since a message may close a client that still had an event in the round.
         """
@@ -343,7 +354,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             self._deferred_clients.append(client)
 
     def _tick(self, now: int, received: int, sent: int, spent: int, longest: int) -> int:
-        """Four times a second: keep the books, act on deadlines, return memory.
+        """Four times a second: keep the books, act on deadlines, return memory, and end a drain that is complete.
 
         Args:
             now: monotonic nanoseconds.
@@ -385,7 +396,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             if client is None or client.closing:
                 continue
             try:
-                if self._has_timely_request(client, now):
+                if self._has_unread_in_time(client, now):
                     # Do not wait for an event: a read stops at urgent data, and not every backend reports what follows.
                     self._defer(client)
                     continue
@@ -411,8 +422,8 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _check_socket_error(self, client: C) -> None:
         """Raise the socket's error (OSError) on backends whose events do not report every one."""
 
-    def _has_timely_request(self, client: C, now: float) -> bool:
-        """An idle client's next request is in the kernel, and this thread was too busy to read it in time."""
+    def _has_unread_in_time(self, client: C, now: float) -> bool:
+        """Return whether an idle client's next bytes are in the kernel, where this thread was too busy to read them."""
         connection = client.connection
         return connection.state == IDLE and connection.deadline <= now and client.has_unread()
 

@@ -33,8 +33,8 @@ EVENTS_MAX = 256
 
 # A fresh socket reports EPOLLOUT at once: so a reactor meets each client, even one that never sends a byte.
 ARMED = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
-# Bytes have come and nothing else has happened.
-READABLE = select.EPOLLIN | select.EPOLLOUT
+# Bytes have come, and nothing else has happened.
+ONLY_BYTES = select.EPOLLIN | select.EPOLLOUT
 # A short read may not have been the last: an end, a failure or urgent data follows.
 MORE_TO_READ = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 
@@ -63,7 +63,7 @@ class EpollReactor(Reactor[EpollClient]):
         self._round_locals = (
             *self.context.fast_path,
             self._fast_path_clients,
-            READABLE,
+            ONLY_BYTES,
             private_int(READ_BYTES),
         )
 
@@ -73,13 +73,13 @@ class EpollReactor(Reactor[EpollClient]):
     def _handle_events(self, events: list[tuple[int, int]], idle_deadline: float) -> tuple[int, int, int]:
         (
             find_response, find_route, find_body, head_end, after, log_request,
-            fast_path_clients, readable, read_bytes,
+            fast_path_clients, only_bytes, read_bytes,
         ) = self._round_locals  # fmt: skip
         length = len
         received = sent = responses = 0
         for fd, mask in events:
             client = fast_path_clients[fd]
-            if mask != readable or client is None:
+            if mask != only_bytes or client is None:
                 self._handle_event(fd, mask)
                 continue
             recv, send, connection = client
@@ -131,10 +131,10 @@ class EpollReactor(Reactor[EpollClient]):
 
     def _handle_event(self, fd: int, mask: int) -> None:
         """Handle an event off the fast path: a new client, one with bytes to send, one that is leaving."""
-        is_new = self._clients[fd] is None
-        if is_new and fd == self._mailbox.fileno():
+        if fd == self._mailbox.fileno():
             self._has_messages = True
             return
+        is_new = self._clients[fd] is None
         if is_new:
             self._open_client(fd)
         client = self._clients[fd]
@@ -177,7 +177,7 @@ class EpollReactor(Reactor[EpollClient]):
     def _read(self, client: EpollClient) -> bool:
         """Read once. Return True when that has emptied the socket, so that an edge will announce more."""
         try:
-            data = client.fast_path[0](READ_BYTES)
+            data = client.sock.recv(READ_BYTES)
         except BlockingIOError:
             return True
         self.context.counters.bytes_in += len(data)
@@ -193,10 +193,10 @@ class EpollReactor(Reactor[EpollClient]):
         try:
             if isinstance(output, FileBody):
                 sent = send_file(client.fd, output)
-                count = client.fast_path[1](read_piece(output)) if sent is None else sent
+                count = client.sock.send(read_piece(output)) if sent is None else sent
             else:
                 # The head waits for its file in the kernel: docs/decisions/029.
-                count = client.fast_path[1](output, socket.MSG_MORE if connection.more_follows else 0)
+                count = client.sock.send(output, socket.MSG_MORE if connection.more_follows else 0)
         except BlockingIOError:
             return False
         self._count_sent(count)
