@@ -121,7 +121,7 @@ def _count_kinds(labels: Labels, known: tuple[str, ...], counts: dict[str, int])
 def _collect_durations(counters: Sequence[tuple[Labels, Counters]]) -> Iterator[Family]:
     """Yield the histograms."""
     service = [sample for labels, one in counters for sample in _count_buckets(labels, one.service_time)]
-    text = "Time from the arrival of a request in the reactor to the departure of its response, at most."
+    text = "Time from the arrival of a request in the reactor until its response is sent or queued, at most."
     yield Family("mreactor_request_service_seconds", HISTOGRAM, text, service, "seconds")
     lag = [sample for labels, one in counters for sample in _count_buckets(labels, one.loop_lag)]
     text = "The longest round of the event loop in each quarter of a second."
