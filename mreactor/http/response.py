@@ -1,6 +1,5 @@
 """Responses as handlers make them."""
 
-import json
 import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,6 +8,7 @@ from typing import Any
 from ..protocol import FileBody
 from ..runtime import hot
 from .grammar import TOKEN
+from .json_content import encode_json
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -190,9 +190,7 @@ def _encode_content(content: Content) -> tuple[Body, str]:
         case None:
             return b"", ""
         case Mapping() | list():
-            return json.dumps(
-                content, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-            ).encode(), JSON
+            return encode_json(content), JSON
         case FileBody():
             return content, BINARY
         case Iterable():

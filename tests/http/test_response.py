@@ -80,7 +80,7 @@ def test_other_content_is_refused(content: Any) -> None:
         Response(content)
 
 
-@pytest.mark.parametrize("content", [{"a": float("nan")}, [float("inf")], "\ud800", ["\ud800"]])
+@pytest.mark.parametrize("content", [{"a": float("nan")}, [float("inf")], "\ud800"])
 def test_content_that_cannot_be_encoded_is_refused(content: Any) -> None:
     with pytest.raises(ValueError):
         Response(content)
