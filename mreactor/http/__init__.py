@@ -3,6 +3,7 @@
 from .conditional import is_not_modified
 from .dates import MONTHS, format_date, parse_date
 from .grammar import TOKEN
+from .handler import Handler, describe_handler, underlying_function
 from .headers import Headers
 from .request import METHODS, Request, RequestHead
 from .response import (
@@ -16,7 +17,7 @@ from .response import (
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
-    "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "HTTPError", "Headers",
-    "Request", "RequestHead", "Response", "format_date", "has_body", "is_not_modified", "parse_date",
-    "respond", "status_line",
+    "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "HTTPError", "Handler", "Headers",
+    "Request", "RequestHead", "Response", "describe_handler", "format_date", "has_body", "is_not_modified",
+    "parse_date", "respond", "status_line", "underlying_function",
 ]  # fmt: skip

@@ -55,7 +55,7 @@ def _dump(content: Any, *, ascii_only: bool) -> str:
 
 
 def _copy(value: Any, levels: int) -> Any:
-    """Copy the containers in a value. `json` reads lists and dicts without their locks, which needs copies of our own."""
+    """Copy the containers in a value, because `json` reads lists and dicts without their locks."""
     kind = type(value)
     if kind in _PLAIN:
         return value

@@ -203,8 +203,8 @@ def _decode_fields(encoded: bytes) -> list[tuple[str, str]]:
 def _unquote(encoded: bytes) -> str:
     """Decode `+` and percent-encoding. A percent sign without two hex digits stands for itself.
 
-    `unquote_plus` makes an object for each escape: 16 MiB of them would take half a gigabyte and seconds. The decoder of
-    quoted-printable does the same work in one pass, with `=` for the sign.
+    `unquote_plus` makes an object for each escape: 16 MiB of them would take half a gigabyte and seconds. The decoder
+    of quoted-printable does the same work in one pass, with `=` for the sign.
     """
     text = encoded.replace(b"+", b" ")
     if b"%" in text:
