@@ -94,6 +94,7 @@ def test_parameters_show_what_they_hold() -> None:
         (b"?a=%00%0d%0a", {"a": "\0\r\n"}),
         (b"?a=%2541", {"a": "%41"}),  # decoded once
         (b"?a=b?c/d", {"a": "b?c/d"}),
+        (b"?q=100%&u=%u00e9", {"q": "100%", "u": "%u00e9"}),
     ],
 )
 def test_query(query: bytes, fields: dict[str, str]) -> None:
