@@ -12,12 +12,13 @@ from .response import (
     TEXT,
     Body,
     Response,
+    encode_part,
     respond,
 )
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
     "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "HTTPError", "Handler", "Headers",
-    "Request", "RequestHead", "Response", "describe_handler", "evaluate_conditions", "format_date", "has_body",
-    "note_date", "noted_date", "parse_date", "respond", "status_line", "underlying_function",
+    "Request", "RequestHead", "Response", "describe_handler", "encode_part", "evaluate_conditions", "format_date",
+    "has_body", "note_date", "noted_date", "parse_date", "respond", "status_line", "underlying_function",
 ]  # fmt: skip

@@ -194,6 +194,28 @@ def respond(result: Any, handler: Handler | None = None) -> Response:
         raise
 
 
+def encode_part(part: Any, parts: Iterator[Any]) -> bytes:
+    """Encode one part of a stream.
+
+    Raises:
+        TypeError: it is neither str nor bytes. The text leads to the code of the generator, whose frame is gone.
+    """
+    if isinstance(part, str):
+        return part.encode()
+    try:
+        return bytes(memoryview(part))
+    except TypeError:
+        code = getattr(parts, "gi_code", None)
+    source = (
+        repr(parts)
+        if code is None
+        else f"{code.co_qualname} ({code.co_filename}, line {code.co_firstlineno})"
+    )
+    raise TypeError(
+        f"a part of a stream must be a str or bytes, not {_name_type(part)}; it comes from {source}"
+    )
+
+
 def _encode_content(content: Content) -> tuple[Body, str]:
     """Return the body, and the media type implied by its Python type."""
     match content:

@@ -1,6 +1,7 @@
 """Responses: what handlers may return, what is refused, and the bytes that come of it."""
 
 import os
+import re
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from mreactor.http.response import (
     TEXT,
     Response,
     check_fields,
+    encode_part,
     respond,
 )
 from mreactor.http.status import REASONS, HTTPError, has_body, status_line
@@ -69,6 +71,29 @@ def test_an_iterator_is_streamed() -> None:
     assert list(response.body) == [b"a", "b"]
     assert response.content_type == BINARY
     assert isinstance(Response(map(str, (1, 2))).body, Iterator)
+
+
+@pytest.mark.parametrize(
+    ("part", "encoded"),
+    [("\xe9", b"\xc3\xa9"), (b"a", b"a"), (bytearray(b"b"), b"b"), (memoryview(b"c"), b"c")],
+)
+def test_encode_part(part: Any, encoded: bytes) -> None:
+    assert encode_part(part, iter([part])) == encoded
+
+
+def test_a_part_that_cannot_be_sent_leads_to_its_generator() -> None:
+    def rows() -> Iterator[Any]:
+        yield {"a": 1}
+
+    parts = rows()
+    name = re.escape(f"{rows.__qualname__} ({__file__}, line {rows.__code__.co_firstlineno})")
+    with pytest.raises(
+        TypeError, match=f"^a part of a stream must be a str or bytes, not a dict; it comes from {name}$"
+    ):
+        encode_part(next(parts), parts)
+    for part in (1, None, True, [b"a"], ("a",)):
+        with pytest.raises(TypeError, match=f"not an? {type(part).__name__}; it comes from <map object"):
+            encode_part(part, map(int, ()))
 
 
 def test_a_file_stays_a_file() -> None:
