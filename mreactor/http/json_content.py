@@ -41,39 +41,50 @@ def encode_json(content: Any) -> bytes:
     """
     copied = _copy(content, NESTING_MAX)
     try:
-        return _dump(copied, ascii_only=False).encode()
+        return _Encoder().encode(copied).encode()
     except UnicodeEncodeError:
         # UTF-8 has no lone surrogates. JSON can escape them.
-        return _dump(copied, ascii_only=True).encode()
+        return _AsciiEncoder().encode(copied).encode()
 
 
-def _dump(content: Any, *, ascii_only: bool) -> str:
-    # A copy has no cycles.
-    return json.dumps(
-        content, separators=(",", ":"), ensure_ascii=ascii_only, allow_nan=False, check_circular=False
-    )
+class _Encoder(json.JSONEncoder):
+    """Encodes copies, which have no cycles. With its options at the class, making one for each value is cheap."""
+
+    ensure_ascii = check_circular = allow_nan = skipkeys = sort_keys = False
+    indent: Any = None
+    item_separator, key_separator = ",", ":"
+
+    def __init__(self) -> None:
+        """Set nothing."""
+
+
+class _AsciiEncoder(_Encoder):
+    ensure_ascii = True
 
 
 def _copy(value: Any, levels: int) -> Any:
     """Copy the containers in a value, because `json` reads lists and dicts without their locks."""
     kind = type(value)
-    if kind in _PLAIN:
-        return value
-    is_object = kind is dict or isinstance(value, Mapping)
-    if not is_object and not isinstance(value, list | tuple):
-        return value
+    is_object = kind is dict
+    if not is_object and kind is not list:
+        if kind in _PLAIN:
+            return value
+        is_object = isinstance(value, Mapping)
+        if not is_object and not isinstance(value, list | tuple):
+            return value
     if levels == 0:
         raise ValueError(f"a value that is nested more than {NESTING_MAX} levels deep cannot be sent as JSON")
+    plain = _PLAIN
     if is_object:
         copied: dict[Any, Any] = value.copy() if kind is dict else dict(value)
         for key, item in copied.items():
-            if type(item) not in _PLAIN:
+            if type(item) not in plain:
                 copied[key] = _copy(item, levels - 1)
         return copied
     items = list(value)
-    if _PLAIN.issuperset(map(type, items)):
+    if plain.issuperset(map(type, items)):
         return items
-    return [item if type(item) in _PLAIN else _copy(item, levels - 1) for item in items]
+    return [item if type(item) in plain else _copy(item, levels - 1) for item in items]
 
 
 def decode_json(body: bytes) -> Any:
