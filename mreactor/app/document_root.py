@@ -126,7 +126,7 @@ class DocumentRoot:
         return OpenFile(path, fd, status)
 
     def _locate(self, raw_path: str) -> bytes:
-        """Return the file name for a path, as bytes, because file names have no encoding.
+        """Return the file name for a path, as bytes: the parser has refused paths that are not UTF-8.
 
         Empty segments are refused, not skipped: a file has one address, and `//host` never becomes a redirect.
         """
