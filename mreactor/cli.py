@@ -7,13 +7,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from . import __version__
 from .app import App
 from .config import Config, ConfigError, Limits, option, size
 from .demo import make_demo
-from .logs import configure
+from .logs import configure, flush, resolve_file
 from .server import Server, StartError, url
 
 START_ERROR = 1
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def announce(host: str, port: int) -> None:
     """Print the address on standard output, at any log level, because the kernel chose the port."""
-    print(f"listening on {url(host, port)}", flush=True)
+    _print(f"listening on {url(host, port)}", sys.stdout)
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Config, str]:
@@ -77,6 +77,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     settings = _from_environment(environment) | given
     limit_names = {spec.name for spec in dataclasses.fields(Limits)}
     limits = Limits(**{name: settings.pop(name) for name in limit_names & settings.keys()})
+    if "access_log" in settings:
+        # Before the application is imported, which may change the directory.
+        settings["access_log"] = resolve_file(settings["access_log"])
     return Config(**settings, limits=limits), target
 
 
@@ -107,8 +110,19 @@ def load(target: str) -> App:
 
 def _report(error: str, code: int) -> int:
     """Print an error and return the exit code."""
-    print(f"mreactor: {error}", file=sys.stderr)
+    flush()
+    _print(f"mreactor: {error}", sys.stderr)
     return code
+
+
+def _print(line: str, stream: TextIO) -> None:
+    """Print a line. If the stream is gone, replace it by /dev/null: the line must not fail again when Python exits."""
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
