@@ -57,6 +57,11 @@ def flush(seconds: float = FLUSH_SECONDS) -> None:
         handler.close(seconds)
 
 
+def count_lost() -> int:
+    """Return the number of log lines that could not be written."""
+    return sum(handler.lost for handler in _line_handlers())
+
+
 def suppress_failures() -> None:
     """Make the logger "mreactor" ignore exceptions of its handlers and filters, an application's included. Idempotent.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from mreactor.logs import configure, flush
-from mreactor.logs.handlers import FLUSH_SECONDS, LineHandler
+from mreactor.logs.handlers import FLUSH_SECONDS, LineHandler, count_lost
 from mreactor.logs.line_writer import QUEUE_CHARS_MAX, LineWriter
 from tests.logs.lines import Lines
 from tests.support.drivers import PATIENCE_SECONDS
@@ -142,6 +142,7 @@ def test_the_log_tells_its_loss_as_a_warning(stream: Lines) -> None:
     log.info("still here")
     here, loss = stream.getvalue().splitlines()
     assert here.endswith(" still here")
+    assert count_lost() == 1
     assert loss.endswith(" WARN  log log lines lost before this one, because they could not be written: 1")
 
 
