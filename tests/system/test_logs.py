@@ -223,7 +223,7 @@ def test_the_access_log_stays_in_the_directory_of_the_start(tmp_path: Path) -> N
     arguments = ("--threads", "1", "--access-log", "common:a.log", "moving:app")
     with start(tmp_path, *arguments, cwd=tmp_path) as server:
         assert ask(server, get("/"))[0] == 200
-        wait_for_file(server, tmp_path / "a.log")
+        server.wait_until_said("GET / HTTP/1.1", tmp_path / "a.log")
         (tmp_path / "a.log").rename(tmp_path / "a.log.1")
         server.send_signal(signal.SIGHUP)
         wait_for_file(server, tmp_path / "a.log")
