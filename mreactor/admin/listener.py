@@ -8,7 +8,7 @@ import socket
 from ..concurrency import ThreadPool
 from ..config import Config, ConfigError, Limits
 from ..http1 import ReactorContext, render_overload
-from ..net import Accept4Acceptor, Acceptor, Command, EpollReactor, ReactorOptions, StartError
+from ..net import Accept4Acceptor, Acceptor, Command, EpollReactor, ReactorOptions, Refusals, StartError
 from .endpoints import make_app
 from .status import ServerStatus
 
@@ -85,7 +85,7 @@ class AdminListener:
             [self._reactor],
             connections_max=LIMITS.connections_max,
             fds_max=self._fds_max,
-            overload_response=render_overload(),
+            refusals=Refusals(render_overload()),
         )
         self._acceptor.name = "admin-acceptor"
         self._acceptor.start()

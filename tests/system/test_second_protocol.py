@@ -27,6 +27,7 @@ from mreactor.net import (
     EpollReactor,
     Reactor,
     ReactorOptions,
+    Refusals,
     UringReactor,
 )
 from mreactor.net.acceptor.io_uring import UringAcceptor
@@ -268,7 +269,7 @@ class EchoServer:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._address = listener.getsockname()
         self._acceptor = acceptor_class(
-            listener, [self.reactor], connections_max=FDS_MAX, fds_max=FDS_MAX, overload_response=b""
+            listener, [self.reactor], connections_max=FDS_MAX, fds_max=FDS_MAX, refusals=Refusals(b"")
         )
         self._acceptor.start()
 

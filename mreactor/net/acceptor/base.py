@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...runtime import in_thread
-from ..overload import refuse
+from ..overload import Refusals
 from ..reactor.base import Reactor
 
 log = logging.getLogger("mreactor")
@@ -67,7 +67,7 @@ class Acceptor(threading.Thread, ABC):
         reactors: get the connections, strictly in turn.
         connections_max: connections open at once, over all reactors. Further ones are refused.
         fds_max: descriptors from this number on are refused as well, since the reactors' tables end there.
-        overload_response: sent to refused clients.
+        refusals: refuses clients.
 
     Attributes:
         accepted, refused: connections so far. The acceptor writes them, any thread may read them.
@@ -80,7 +80,7 @@ class Acceptor(threading.Thread, ABC):
         *,
         connections_max: int,
         fds_max: int,
-        overload_response: bytes,
+        refusals: Refusals,
     ) -> None:
         super().__init__(name="acceptor", daemon=True)
         self.accepted = 0
@@ -90,7 +90,7 @@ class Acceptor(threading.Thread, ABC):
         self.reactors = reactors
         self._connections_max = connections_max
         self._fds_max = fds_max
-        self._overload_response = overload_response
+        self._refusals = refusals
         # Connections known to be closed again. Counted anew only when the limit seems to be reached.
         self._closed_at_least = 0
         # Connections handed over, by reactor.
@@ -212,14 +212,14 @@ class Acceptor(threading.Thread, ABC):
         self._closed_at_least = sum(reactor.context.counters.closed for reactor in self.reactors)
         return self.accepted - self._closed_at_least >= self._connections_max
 
-    def _refuse(self, fd: int) -> None:
+    def _refuse(self, fd: int, *, lingers: bool = True) -> None:
         self.refused += 1
         self._log_throttled(
             "refusing connections: the limit of %d open connections is reached", self._connections_max
         )
         with socket.socket(self.listener.family, socket.SOCK_STREAM, 0, fd) as sock:
             sock.setblocking(False)
-            refuse(sock, self._overload_response)
+            self._refusals.refuse(sock, lingers=lingers)
 
     def _accept_and_close(self) -> None:
         """When every descriptor is in use, accept one connection on the idle one and refuse it.
@@ -233,7 +233,7 @@ class Acceptor(threading.Thread, ABC):
         self._close_idle_fd()
         fd = accept4(self.listener.fileno())
         if fd >= 0:
-            self._refuse(fd)
+            self._refuse(fd, lingers=False)
         try:
             self._idle_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

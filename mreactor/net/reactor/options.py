@@ -1,10 +1,11 @@
 """What a reactor is started with, and what other threads may tell it."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...concurrency import ConnectionLimit, Job
+from ..overload import Refusals
 from .client import Client
 
 
@@ -16,14 +17,14 @@ class ReactorOptions:
         fds_max: every descriptor that is handed over is smaller than this.
         family: address family of the connections.
         connection_limit: bounds the connections of each address; None for no bound.
-        overload_response: sent to a client that is over that bound.
+        refusals: refuses a client that is over that bound.
         batch_scheduling: a reactor that wakes does not interrupt other threads; see docs/decisions/008.
     """
 
     fds_max: int
     family: int
     connection_limit: ConnectionLimit | None = None
-    overload_response: bytes = b""
+    refusals: Refusals = field(default_factory=lambda: Refusals(b""))
     batch_scheduling: bool = False
 
 
