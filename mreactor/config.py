@@ -51,9 +51,9 @@ class Limits:
         500, "minimum average client read rate after --write-stall-seconds; close if slower", minimum=1
     )
     linger_seconds: float = setting(
-        2.0, "time to discard late data before closing, so that no reset destroys the response"
+        30.0, "time to discard late data before closing, so that no reset destroys the response"
     )
-    linger_bytes_max: int = setting(1024 * 1024, "maximum late data to discard before closing", minimum=0)
+    linger_bytes_max: int = setting(2**40, "maximum late data to discard before closing", minimum=0)
     drain_seconds: float = setting(10.0, "time for active requests to complete at shutdown")
     connections_max: int = setting(
         16_384, "maximum number of open connections; 503 if exceeded", minimum=1, maximum=2**20
@@ -71,6 +71,9 @@ class Limits:
     blocking_threads: int = setting(16, "maximum number of threads for blocking handlers", minimum=1)
     blocking_queue_max: int = setting(
         1024, "maximum number of requests waiting for a blocking thread; 503 if exceeded", minimum=1
+    )
+    blocking_streams_max: int = setting(
+        256, "maximum number of further threads that wait for the clients of blocking streams", minimum=1
     )
 
 

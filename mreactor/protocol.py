@@ -52,6 +52,10 @@ class Connection(Protocol):
         """A message has begun and its rest has not come, so the reactor checks now and then for a dead socket."""
 
     @property
+    def resets(self) -> bool:
+        """CLOSED: end the connection by a reset (RST). Otherwise it ends in order (FIN)."""
+
+    @property
     def more_follows(self) -> bool:
         """A file comes right behind `data_to_send`: the kernel may hold these bytes back for it (MSG_MORE)."""
 

@@ -2,8 +2,12 @@
 
 import logging
 from collections.abc import Callable
+from contextvars import Context
 from math import inf
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .thread_pool import Worker
 
 log = logging.getLogger("mreactor")
 
@@ -18,18 +22,29 @@ class Closable(Protocol):
 class Job:
     """One call of a function that may block. One thread uses it at a time.
 
+    Jobs of one response share a thread and a context: see docs/decisions/055.
+
     Args:
         function, args, keywords: the call.
         size: bytes of a request body that the job keeps in memory.
         since: monotonic seconds at which the request was complete; infinite if the job serves no request.
+        context: the context variables that the call sees; by default none are set.
 
     Attributes:
         result: the value that the call returned.
         error: the exception that it raised instead.
-        stream: the stream whose next part the job fetches.
+        stream: the stream whose next part the job fetches. If it is set after the call, further jobs of this stream
+            follow in the same thread.
+        context: the context that the call runs in.
+        worker: the thread that the job must run in; None for any. The pool sets it to the thread that it has run in.
+        is_admitted: the job continues what the pool has accepted, so a full queue does not refuse it.
+        is_cancelled: nobody waits for the result. A call that has not begun is not made. Any thread may set it.
     """
 
-    __slots__ = ("_args", "_function", "_keywords", "error", "result", "since", "size", "stream")
+    __slots__ = (
+        "_args", "_function", "_keywords", "context", "error", "is_admitted", "is_cancelled", "result", "since",
+        "size", "stream", "worker",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -38,26 +53,45 @@ class Job:
         keywords: dict[str, Any] | None = None,
         size: int = 0,
         since: float = inf,
+        context: Context | None = None,
     ) -> None:
         self._function = function
         self._args = args
         self._keywords = keywords or {}
         self.size = size
         self.since = since
+        self.context = Context() if context is None else context
+        self.worker: Worker | None = None
+        self.is_admitted = False
+        self.is_cancelled = False
         self.result: Any = None
         self.error: BaseException | None = None
         self.stream: Closable | None = None
 
     def run(self) -> None:
         """Make the call. Store what it raises, even SystemExit: the thread must survive, and the client gets a 500."""
+        if self.is_cancelled:
+            return
         try:
-            self.result = self._function(*self._args, **self._keywords)
+            self.result = self.context.run(self._call)
         except BaseException as error:
             self.error = error
 
+    def _call(self) -> Any:
+        return self._function(*self._args, **self._keywords)
+
     def disposal(self) -> "Job | None":
-        """Return a job that closes the stream and the result, since that may block too. None if it has neither."""
-        return None if self.stream is None and self.result is None else Job(self._close)
+        """Return a job that closes the stream and the result, since that may block too. None if it has neither.
+
+        It runs in the stream's thread and context.
+        """
+        if self.stream is None and self.result is None:
+            return None
+        job = Job(self._close, context=self.context)
+        job.is_admitted = True
+        if self.stream is not None:
+            job.worker = self.worker
+        return job
 
     def _close(self) -> None:
         """Close the stream and the result, such as a file or a generator."""

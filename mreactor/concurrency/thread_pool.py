@@ -1,12 +1,20 @@
-"""The thread pool that runs blocking handlers, so that reactors never wait. See docs/decisions/037.
+"""The thread pool that runs blocking handlers, so that reactors never wait. See docs/decisions/037 and 055.
 
-The pool starts threads on demand, up to a limit. They are daemons: a handler that never returns cannot keep the process
-alive. Jobs wait in a bounded queue. The pool rejects a job that finds the queue full.
+The pool starts threads on demand. They are daemons: a handler that never returns cannot keep the process alive.
+
+At most `threads_max` threads compute at a time; the others wait. New jobs wait in a bounded queue, and the pool rejects
+one that finds it full. Jobs that continue an accepted one are never rejected. The two kinds take turns, so neither
+starves the other.
+
+A stream keeps its thread until it is over. Between two parts the thread waits for the client and does not count as
+computing, so slow clients do not keep other jobs waiting. There are at most `streams_max` such threads. If there are
+more streams, their threads count as computing also while they wait.
 """
 
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,61 +32,151 @@ class QueuedJob(NamedTuple):
     done: Done
 
 
-class ThreadPool:
-    """A pool of at most `threads_max` threads and `queue_max` waiting jobs, for all reactors of a server."""
+class Worker(threading.Thread):
+    """One thread of a pool.
 
-    def __init__(self, threads_max: int, queue_max: int) -> None:
+    Attributes:
+        inbox: jobs that the pool has given to this thread. None ends it.
+        keeps_slot: the thread waits for its stream's next job and counts as computing. The pool's lock guards it.
+        has_next: its stream's next job has been submitted and has not begun.
+    """
+
+    def __init__(self, pool: "ThreadPool", number: int) -> None:
+        super().__init__(name=f"blocking-{number}", daemon=True)
+        self.inbox: queue.SimpleQueue[QueuedJob | None] = queue.SimpleQueue()
+        self.keeps_slot = False
+        self.has_next = False
+        self._pool = pool
+
+    def run(self) -> None:
+        """Run jobs until the pool ends the thread."""
+        while (queued := self.inbox.get()) is not None:
+            job = queued.job
+            self.has_next = False
+            job.worker = self
+            job.run()
+            # Read before `done`: then the job belongs to another thread.
+            has_stream = job.stream is not None
+            queued.done()
+            # Free the request's body: the next job may be long in coming.
+            del queued, job
+            self._pool.release(self, has_stream=has_stream)
+
+
+class ThreadPool:
+    """A pool for all reactors of a server.
+
+    Args:
+        threads_max: threads that compute at a time.
+        queue_max: new jobs that wait.
+        streams_max: threads of streams that wait for their clients, beside `threads_max`.
+    """
+
+    def __init__(self, threads_max: int, queue_max: int, streams_max: int = 256) -> None:
         self._threads_max = threads_max
-        # None ends the thread that takes it.
-        self._queue: queue.Queue[QueuedJob | None] = queue.Queue(queue_max)
+        self._queue_max = queue_max
+        self._streams_max = streams_max
         self._lock = threading.Lock()
+        # The lock guards all that follows.
+        self._new: deque[QueuedJob] = deque()
+        self._continued: deque[QueuedJob] = deque()
+        self._new_is_next = True
+        self._idle: list[Worker] = []
+        # Threads that belong to a stream.
+        self._held: set[Worker] = set()
+        self._workers = 0
+        self._computing = 0
         self._started = 0
-        # Jobs that are submitted and not done.
-        self._outstanding = 0
+        self._is_closed = False
 
     def submit(self, job: Job, done: Done) -> bool:
         """Run a job soon and then call `done` in the pool's thread. Safe to call from any thread.
 
-        Return False if the queue is full, or if not even one thread could start.
+        Return False if a new job finds the queue full, or if not even one thread could start.
         """
+        queued = QueuedJob(job, done)
         with self._lock:
-            if self._started < min(self._outstanding + 1, self._threads_max):
-                self._start_thread()
-            if not self._started:
-                return False
-            try:
-                self._queue.put_nowait(QueuedJob(job, done))
-            except queue.Full:
-                return False
-            self._outstanding += 1
+            if job.worker is not None and job.worker.keeps_slot:
+                job.worker.keeps_slot = False
+                job.worker.inbox.put(queued)
+            elif job.worker is not None or job.is_admitted:
+                if job.worker is not None:
+                    job.worker.has_next = True
+                self._continued.append(queued)
+                self._start_jobs()
+            else:
+                return self._submit_new(queued)
         return True
 
-    def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"blocking-{self._started + 1}", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            # The running threads take the job when they are free.
-            log.error("cannot start a thread for blocking handlers: %s; raise the limit on processes", error)
-        else:
-            self._started += 1
+    def _submit_new(self, queued: QueuedJob) -> bool:
+        if len(self._new) >= self._queue_max and self._computing >= self._threads_max:
+            return False
+        self._new.append(queued)
+        self._start_jobs()
+        if not self._workers:
+            self._new.remove(queued)
+            return False
+        return True
+
+    def release(self, worker: Worker, *, has_stream: bool) -> None:
+        """Note that a thread has finished a job. Called in that thread."""
+        with self._lock:
+            if has_stream:
+                self._held.add(worker)
+                is_parked = worker.has_next or self._is_closed or len(self._held) <= self._streams_max
+                if not is_parked:
+                    worker.keeps_slot = True
+                    return
+            else:
+                self._held.discard(worker)
+                self._idle.append(worker)
+            self._computing -= 1
+            self._start_jobs()
+            is_surplus = self._is_closed or self._workers - len(self._held) > self._threads_max
+            if is_surplus and self._idle and self._idle[-1] is worker:
+                self._idle.pop()
+                self._end(worker)
 
     def close(self) -> None:
         """Let the threads end once the queue is empty. Does not wait for them."""
         with self._lock:
-            started = self._started
-        for _ in range(started):
-            try:
-                self._queue.put_nowait(None)
-            except queue.Full:
-                # The process can end without them: they are daemons.
-                return
+            self._is_closed = True
+            for worker in self._idle:
+                self._end(worker)
+            self._idle.clear()
 
-    def _work(self) -> None:
-        while (queued := self._queue.get()) is not None:
-            queued.job.run()
-            queued.done()
-            with self._lock:
-                self._outstanding -= 1
-            # Free the request's body: the next job may be long in coming.
-            del queued
+    def _start_jobs(self) -> None:
+        """Give waiting jobs to threads while fewer than `threads_max` compute."""
+        while self._computing < self._threads_max and (jobs := self._next_queue()):
+            worker = jobs[0].job.worker or self._find_worker()
+            if worker is None:
+                # A thread that finishes its job takes it.
+                return
+            self._computing += 1
+            self._new_is_next = jobs is self._continued
+            worker.inbox.put(jobs.popleft())
+
+    def _next_queue(self) -> deque[QueuedJob]:
+        """Return the queue whose turn it is, unless it is empty."""
+        first, second = self._new, self._continued
+        if not self._new_is_next:
+            first, second = second, first
+        return first or second
+
+    def _find_worker(self) -> Worker | None:
+        """Return an idle thread or a new one; None if none can start."""
+        if self._idle:
+            return self._idle.pop()
+        worker = Worker(self, self._started + 1)
+        try:
+            worker.start()
+        except RuntimeError as error:
+            log.error("cannot start a thread for blocking handlers: %s; raise the limit on processes", error)
+            return None
+        self._started += 1
+        self._workers += 1
+        return worker
+
+    def _end(self, worker: Worker) -> None:
+        self._workers -= 1
+        worker.inbox.put(None)

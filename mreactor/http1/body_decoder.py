@@ -15,12 +15,19 @@ CHUNK_LINE_BYTES_MAX = 1024
 # All chunk extensions of a body. They are read and dropped, which costs time.
 EXTENSION_BYTES_MAX = 16 * 1024
 TRAILER_BYTES_MAX = 8 * 1024
+# Every chunk costs some microseconds, whatever its size. So chunks end a turn, and past FRAMING_BYTES_MAX a body whose
+# framing is FRAMING_RATIO_MAX times its content is refused.
+CHUNKS_A_TURN_MAX = 256
+FRAMING_BYTES_MAX = 100 * 1024
+FRAMING_RATIO_MAX = 4
 
 
 class ContentLengthDecoder:
     """A body of announced length (RFC 9112 section 6.2)."""
 
     __slots__ = ("_missing", "_content", "received")
+
+    paused_at = -1  # never: it costs no more than the bytes
 
     def __init__(self, length: int) -> None:
         self._missing = length
@@ -48,10 +55,15 @@ class ChunkedDecoder:
     """A body in chunked coding, trailers included (RFC 9112 section 7.1).
 
     Trailer fields are checked and dropped, so no handler mistakes them for header fields (RFC 9110 section 6.5.1).
+
+    Attributes:
+        received: bytes of content so far. Framing does not count towards a body's rate.
+        paused_at: the offset at which the last `feed` stopped, because it has read enough chunks for one turn; else -1.
     """
 
     __slots__ = (
-        "_content", "_extensions", "_limits", "_line", "_missing", "_step", "_trailer_bytes", "_trailers", "received",
+        "_chunks", "_content", "_extensions", "_framing", "_limits", "_line", "_missing", "_step", "_trailer_bytes",
+        "_trailers", "paused_at", "received",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -59,24 +71,33 @@ class ChunkedDecoder:
         self._content: bytes | bytearray = b""
         self._line = b""  # the part of a line that has come
         self._missing = 0  # bytes of the present chunk that have not come
+        self._chunks = 0  # of this turn
+        self._framing = 0  # bytes
         self._extensions = 0
         self._trailers = 0
         self._trailer_bytes = 0
         # A function, not a bound method: a bound method would make a reference cycle.
         self._step: Callable[[ChunkedDecoder, bytes, int], int] | None = ChunkedDecoder._read_size
-        self.received = 0  # content only: framing does not count towards a body's rate
+        self.received = 0
+        self.paused_at = -1
 
     def feed(self, data: bytes, start: int) -> int | None:
         """Take the body's bytes from `data[start:]`.
 
         Returns:
-            the offset past the body, or None while more is needed (then all of `data` is taken).
+            the offset past the body, or None while more is needed. Then all of `data` is taken, or, if `paused_at` is
+            set, what is before it: the next call continues with what follows.
 
         Raises:
             HTTPError: 400 malformed coding, 413 content too long, 431 trailers too long.
         """
+        self.paused_at = -1
         while self._step is not None:
             if start >= len(data):
+                return None
+            if self._chunks >= CHUNKS_A_TURN_MAX:
+                self._chunks = 0
+                self.paused_at = start
                 return None
             start = self._step(self, data, start)
         return start
@@ -98,6 +119,10 @@ class ChunkedDecoder:
         size = int(match[1], 16)
         if self.received + size > self._limits.body_bytes_max:
             raise HTTPError(413, "The body is too long.")
+        self._chunks += 1
+        self._framing += len(line) + len("\r\n\r\n")
+        if self._framing > max(FRAMING_BYTES_MAX, FRAMING_RATIO_MAX * self.received):
+            raise HTTPError(400, "The chunks are too small.")
         self._missing = size
         self._step = ChunkedDecoder._read_content if size else ChunkedDecoder._read_trailer
         return start

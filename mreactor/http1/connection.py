@@ -15,7 +15,7 @@ from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
 from .dispatch import call_handler, job_response, make_job
 from .encoded_response import encode_response
 from .encoder import CONTINUE
-from .error_pages import encode_refusal, failure_page
+from .error_pages import encode_refusal, failure_page, log_failure
 from .request_reader import CUT_OFF, RequestReader, borrow
 from .response_cache import BODY_METHODS_AFTER
 from .response_stream import Stream
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 # A client that sends more requests before it reads waits for the rest of a turn's responses.
 RESPONSE_BYTES_A_TURN_MAX = 256 * 1024
+# Parts of a stream that are computed in one turn without any byte to send.
+EMPTY_PARTS_A_TURN_MAX = 64
+# What may come before a request and does not begin one; the first may still become the second.
+EMPTY_LINES = (b"\r", b"\r\n")
 
 
 @hot(
@@ -41,7 +45,7 @@ class Connection(StateMachine):
     """One client; implements `protocol.Connection`. Reactor thread only."""
 
     __slots__ = (
-        "_buffer", "_cache_ticket", "_eof", "_keep_alive", "_linger_bytes", "_reader", "_refused", "_request",
+        "_buffer", "_cache_ticket", "_eof", "_keep_alive", "_reader", "_refused", "_request",
         "_writer", "peer",
     )  # fmt: skip
 
@@ -57,7 +61,6 @@ class Connection(StateMachine):
         self._refused = False  # the last response refuses a message whose end is unknown
         self._cache_ticket: CacheTicket | None = None  # of the response encoded last
         self._eof = False  # the peer has shut its write side
-        self._linger_bytes = 0
 
     # Events.
 
@@ -89,10 +92,11 @@ class Connection(StateMachine):
         if state == BODY:
             return self._receive_body(data)
         if state == LINGERING:
-            self._linger_bytes += len(data)
-            if self._linger_bytes > self._context.limits.linger_bytes_max:
-                self.abort()
+            self._discard_late(len(data))
         elif state == HEAD:
+            if self._holds_empty_line:
+                # The head begins now, and with it its time.
+                self.state = IDLE
             data, self._buffer = self._buffer + data, b""
             return self._take_turn(data)
         elif state != CLOSED and self._keep_alive:
@@ -150,29 +154,48 @@ class Connection(StateMachine):
         writer = self._ensure_writer()
         if not writer.take_back(job) or (request := self._request) is None:
             return
-        # The head of a stream has been sent already.
-        if self._context.draining and not self._buffer and job.stream is None:
-            self._keep_alive = False
-        self._begin_sending(writer)
-        if job.stream is None:
-            writer.add(self._encode(request, job_response(self._context, request, job)))
-        else:
+        if isinstance(writer.stream, Stream):
+            self._begin_sending(writer)
             self._take_part(writer, job)
+        else:
+            # A stream keeps its connection: its head has said so.
+            if self._context.draining and not self._buffer:
+                self._keep_alive = False
+            self._begin_sending(writer)
+            response = job_response(self._context, request, job)
+            writer.add(
+                self._encode(request, response, job.stream if isinstance(job.stream, Stream) else None)
+            )
         self._advance()
 
     def resume(self) -> None:
         """Take the next turn (READY)."""
         data, self._buffer = self._buffer, b""
-        self._take_turn(data)
+        if self._reader is not None:
+            self._receive_body(data)
+        elif self._writer is not None:
+            self._buffer = data
+            self._begin_sending(self._writer)
+            self._advance()
+        else:
+            self._take_turn(data)
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on a deadline that has passed. Does nothing before it."""
+        if self.state == LINGERING and (writer := self._writer) is not None:
+            # Closing alone would leave a peer that is still sending to wait for minutes.
+            writer.resets = now >= writer.linger_ends and writer.late_bytes > 0
+        StateMachine.handle_timeout(self, now)
 
     def abort(self) -> None:
         """End the connection, whatever it is doing. Idempotent."""
-        if self.state != CLOSED:
+        if (state := self.state) != CLOSED:
             self._enter(CLOSED)
             self._buffer = b""
             self._end_reading()
-            if self._writer is not None:
-                self._writer.abandon()
+            if (writer := self._writer) is not None:
+                writer.resets |= writer.ends_with_connection and state != LINGERING
+                writer.abandon()
 
     # What the driver acts on, besides `state`, `deadline` and `wants_read`.
 
@@ -184,6 +207,11 @@ class Connection(StateMachine):
     def more_follows(self) -> bool:
         """A file comes right behind `data_to_send`: the kernel may hold these bytes back for it (MSG_MORE)."""
         return self._writer is not None and isinstance(self._writer.stream, FileBody)
+
+    @property
+    def resets(self) -> bool:
+        """CLOSED: end by a reset, so that the peer cannot take what it has for the whole."""
+        return self._writer is not None and self._writer.resets
 
     def next_job(self) -> Job | None:
         """Return the job to run in the thread pool, once; None if there is none."""
@@ -235,8 +263,7 @@ class Connection(StateMachine):
         try:
             end = reader.read_body(data)
             if end < 0 or reader.request is None:
-                self.deadline = reader.body_deadline
-                return None
+                return self._wait_for_body(reader, data)
             if end == len(data) and self._context.draining:
                 self._keep_alive = False
             response = self._respond(reader.request, reader.take_body())
@@ -252,7 +279,7 @@ class Connection(StateMachine):
         self._eof = True
         if self.awaits_rest:
             return self._refuse(HTTPError(400, CUT_OFF))
-        if self.state in (IDLE, LINGERING):
+        if self.state in (IDLE, HEAD, LINGERING):
             self.abort()
         return None
 
@@ -266,13 +293,37 @@ class Connection(StateMachine):
             if reader.awaits_continue:
                 self._ensure_writer().add(CONTINUE)
             self._enter(BODY)
-            self.deadline = reader.body_deadline
+            return self._wait_for_body(reader, rest)
+        self._buffer = rest
+        reader.rebase()
+        self._wait_for_head()
+        return self._receive_eof() if self._eof else None
+
+    def _wait_for_body(self, reader: RequestReader, data: bytes) -> bytes | None:
+        """Wait for more of a body, or for this client's next turn. Returns as `receive_data`."""
+        if (end := reader.paused_at) >= 0:
+            self._buffer = data[end:]
+            if self.state != READY:
+                self._enter(READY)
+        elif self._eof:
+            return self._refuse(HTTPError(400, CUT_OFF))
         else:
-            self._buffer = rest
-            reader.rebase()
-            if self.state != HEAD:
-                self._enter(HEAD)
-        return self._refuse(HTTPError(400, CUT_OFF)) if self._eof else None
+            if self.state == READY:
+                self._enter(BODY)
+            self.deadline = reader.body_deadline
+        return None
+
+    def _wait_for_head(self) -> None:
+        """Wait for more of a head. An empty line alone does not begin one, so the connection counts as idle."""
+        if self.state != HEAD:
+            deadline = self.deadline if self.state == IDLE else self._context.idle_deadline
+            self._enter(HEAD)
+            if self._holds_empty_line:
+                self.deadline = deadline
+
+    @property
+    def _holds_empty_line(self) -> bool:
+        return self.state == HEAD and self._buffer in EMPTY_LINES
 
     def _end_turn(self, output: bytes, rest: bytes) -> bytes | None:
         """End a turn with its responses: the connection falls idle, or goes on from SENDING."""
@@ -311,7 +362,9 @@ class Connection(StateMachine):
         self._end_reading()
         return None
 
-    def _encode(self, request: RoutedRequest, response: Response) -> bytes:
+    def _encode(
+        self, request: RoutedRequest, response: Response, blocking_stream: Stream | None = None
+    ) -> bytes:
         context = self._context
         # The commonest response, at half the cost of the general way.
         _, content_type, _, _, content = response.parts
@@ -322,10 +375,10 @@ class Connection(StateMachine):
             return context.head_cache[content_type][len(content)] + content
         self._request = request
         output, stream, self._keep_alive, self._cache_ticket = encode_response(
-            context, self.peer, request, response, keep_alive=self._keep_alive
+            context, self.peer, request, response, blocking_stream, keep_alive=self._keep_alive
         )
         if stream is not None:
-            self._ensure_writer().stream = stream
+            self._ensure_writer().begin_stream(stream)
         return output
 
     def _refuse(self, error: HTTPError) -> bytes | None:
@@ -354,15 +407,29 @@ class Connection(StateMachine):
 
     def _advance(self) -> None:
         """Once the output is sent, compute what follows it, or enter the next state."""
-        writer = self._ensure_writer()
+        writer, parts = self._ensure_writer(), 0
         while self.state == SENDING and writer.needs_next:
             if isinstance(writer.stream, Stream):
-                self._begin_part(writer, writer.stream)
+                parts += 1
+                if parts > EMPTY_PARTS_A_TURN_MAX:
+                    self._enter(READY)
+                else:
+                    self._begin_part(writer, writer.stream)
             elif not self._keep_alive:
                 self._enter(LINGERING if self._must_linger(writer) else CLOSED)
+                writer.linger_ends = self._context.now + self._context.limits.linger_seconds
             else:
                 self._writer = None
                 self._enter(READY if self._buffer else CLOSED if self._eof else IDLE)
+
+    def _discard_late(self, count: int) -> None:
+        """Go on lingering while the peer sends, within the bounds in time and bytes."""
+        writer, limits = self._ensure_writer(), self._context.limits
+        writer.late_bytes += count
+        self.deadline = min(self._context.now + self._context.state_timeouts[LINGERING], writer.linger_ends)
+        if writer.late_bytes > limits.linger_bytes_max:
+            writer.resets = True
+            self.abort()
 
     def _must_linger(self, writer: ResponseWriter) -> bool:
         """Whether bytes may be on their way that would turn the closing into a reset (RFC 9112 section 9.6)."""
@@ -381,9 +448,10 @@ class Connection(StateMachine):
         """Send a stream's next part. A part that fails is the last, so that the peer sees the response cut off."""
         error = writer.take_part(job)
         if error is not None and self._request is not None:
-            failure_page(self._context, self._request.head, error)
+            log_failure(self._context, self._request.head, error)
             self._keep_alive = False
-            writer.end_stream()
+            if writer.ends_with_connection:
+                self.abort()
 
     def _wait_for(self, job: Job) -> None:
         writer = self._ensure_writer()

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import Request, Response, respond
-from ..protocol import Peer
+from ..http import Request, RequestHead, Response, has_body, respond
+from ..protocol import FileBody, Peer
 from .error_pages import failure_page
+from .response_stream import Stream, close_stream
 from .routed_request import RoutedRequest
 
 if TYPE_CHECKING:
@@ -21,20 +22,55 @@ def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, 
         return failure_page(context, head, error)
 
 
+class HandlerJob(Job):
+    """The call of a blocking handler. Its content is made in the pool as well: that may take time.
+
+    If the response is a stream, `stream` is set after the call: the parts follow in the same thread and context. A
+    stream that is not sent is closed at once.
+    """
+
+    __slots__ = ("_head",)
+
+    def __init__(self, request: RoutedRequest, argument: Request, since: float) -> None:
+        match = request.match
+        Job.__init__(
+            self, match.handler, argument, keywords=match.params, size=len(argument.body), since=since
+        )
+        self._head: RequestHead = request.head
+
+    def _call(self) -> Response:
+        response = respond(Job._call(self), self._function)
+        body, head = response.body, self._head
+        if not isinstance(body, bytes | FileBody):
+            stream = Stream(body, chunked=head.version == (1, 1), context=self.context, blocking=True)
+            if head.method == "HEAD" or not has_body(response.status):
+                close_stream(stream)
+            else:
+                self.stream, stream.worker = stream, self.worker
+        return response
+
+    def disposal(self) -> Job | None:
+        """Return the job that closes a response that nobody takes. Bytes, and a stream that is closed, need none."""
+        if self.stream is not None or isinstance(getattr(self.result, "body", None), FileBody):
+            return Job.disposal(self)
+        return None
+
+    def _close(self) -> None:
+        """Close the stream or the file."""
+        close_stream(self.result.body if self.stream is None else self.stream)
+
+
 def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: bytes) -> Job:
     """Make the job of a blocking handler. It reserves the body's bytes until it is done, and raises as that does."""
     context.reserve_body_bytes(len(body))
-    match, argument = request.match, Request(request.head, body, peer)
-    return Job(match.handler, argument, keywords=match.params, size=len(body), since=context.now)
+    return HandlerJob(request, Request(request.head, body, peer), context.now)
 
 
 def job_response(context: "ReactorContext", request: RoutedRequest, job: Job) -> Response:
     """Return the response of a handler that ran in another thread."""
     # The error's traceback leads back to the job. That cycle would keep the request alive.
     error, job.error = job.error, None
-    try:
-        if error is None:
-            return respond(job.result, request.match.handler)
+    if error is not None:
         return failure_page(context, request.head, error)
-    except BaseException as unfit:
-        return failure_page(context, request.head, unfit)
+    response: Response = job.result
+    return response

@@ -1,5 +1,6 @@
 """A response on its way from the handler to the peer: counted, logged and encoded."""
 
+from contextvars import copy_context
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..http import Response, has_body
@@ -30,9 +31,19 @@ class EncodedResponse(NamedTuple):
 
 
 def encode_response(
-    context: "ReactorContext", peer: Peer, request: RoutedRequest, response: Response, *, keep_alive: bool
+    context: "ReactorContext",
+    peer: Peer,
+    request: RoutedRequest,
+    response: Response,
+    blocking_stream: Stream | None,
+    *,
+    keep_alive: bool,
 ) -> EncodedResponse:
-    """Encode the response to a request, count it and log it."""
+    """Encode the response to a request, count it and log it.
+
+    Args:
+        blocking_stream: the body, if the thread pool has made a stream of it.
+    """
     # Read each once. The handler may still change the response from another thread, and Content-Length must match the
     # bytes sent.
     status, body = response.status, response.body
@@ -41,8 +52,11 @@ def encode_response(
     stream: FileBody | Stream | None = None
     if isinstance(body, FileBody):
         stream = body
+    elif blocking_stream is not None:
+        stream = blocking_stream
     elif not isinstance(body, bytes):
-        stream = Stream(body, chunked=is_11, blocking=match.blocking)
+        # The parts see what the handler has set, and share it with no other response.
+        stream = Stream(body, chunked=is_11, context=copy_context(), blocking=match.blocking)
     if not head.keep_alive or (isinstance(stream, Stream) and not is_11):
         keep_alive = False
     output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
@@ -51,7 +65,9 @@ def encode_response(
     if head.method == "HEAD" or not has_body(status):
         content_length = 0
     if stream is not None and content_length == 0:
-        close_stream(stream)
+        # The thread pool has closed a stream of its own.
+        if isinstance(stream, FileBody) or not stream.blocking:
+            close_stream(stream)
         stream = None
     counter = context.counters.counter(head.method, status)
     counter[0] += 1

@@ -90,6 +90,11 @@ class RequestReader:
         return self._body is not None
 
     @property
+    def paused_at(self) -> int:
+        """The offset at which the last call stopped in a body, because the turn is over; -1 if it did not."""
+        return -1 if self._body is None else self._body.paused_at
+
+    @property
     def body_deadline(self) -> float:
         """Monotonic seconds by which more of the body must come: soon after the last of it, and at a rate."""
         limits, now = self._context.limits, self._context.now

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Final
+from contextvars import Context
+from typing import Any, Final
 
-from ..concurrency import Job
+from ..concurrency import Closable, Job, Worker
 from ..http import encode_part
-from ..protocol import FileBody
 from .encoder import LAST_CHUNK, encode_chunk
 
 log = logging.getLogger("mreactor")
@@ -16,44 +16,62 @@ _NO_MORE: Final = object()
 
 
 class Stream:
-    """The content that follows a response's head.
+    """The content that follows a response's head. It closes its parts when it is over.
 
     Args:
         parts: what the handler returned.
         chunked: the content is sent in chunked coding; otherwise it ends with the connection (HTTP/1.0).
+        context: the context variables that the parts see, from the first to the closing.
         blocking: a part may take time, so the thread pool computes it.
+
+    Attributes:
+        is_over: the last part has been computed, or one has failed.
+        worker: the thread that computes the parts; None for the reactor's own.
     """
 
-    __slots__ = ("_chunked", "_parts", "blocking", "is_over")
+    __slots__ = ("_context", "_parts", "blocking", "chunked", "is_over", "worker")
 
-    def __init__(self, parts: Iterator[bytes | str], *, chunked: bool, blocking: bool) -> None:
+    def __init__(
+        self, parts: Iterator[bytes | str], *, chunked: bool, context: Context, blocking: bool
+    ) -> None:
         self._parts = parts
-        self._chunked = chunked
+        self._context = context
+        self.chunked = chunked
         self.blocking = blocking
         self.is_over = False
+        self.worker: Worker | None = None
 
     def next_part(self) -> Job:
-        """Make the job that computes the next part."""
-        job = Job(next, self._parts, _NO_MORE)
-        job.stream = self
+        """Make the job that computes and encodes the next part."""
+        job = PartJob(self._encode_next, context=self._context)
+        job.stream, job.worker, job.is_admitted = self, self.worker, True
         return job
 
-    def encode(self, job: Job) -> bytes:
-        """Encode the part that a job has computed; empty for an empty part.
+    def closing(self) -> Job:
+        """Make the job that closes the stream before its end."""
+        job = Job(close_stream, self, context=self._context)
+        job.worker, job.is_admitted = self.worker, True
+        return job
+
+    def _encode_next(self) -> bytes:
+        """Compute the next part and encode it; empty for an empty part.
 
         Raises:
             TypeError: the part is neither bytes nor str.
             BaseException: what the handler's iterator raised.
         """
-        # Taken off the job for the reason given in `dispatch.job_response`.
-        error, job.error = job.error, None
-        if error is not None:
-            raise error
-        if job.result is _NO_MORE:
+        try:
+            part = next(self._parts, _NO_MORE)
+            if part is _NO_MORE:
+                self.is_over = True
+                close_stream(self)
+                return LAST_CHUNK if self.chunked else b""
+            content = encode_part(part, self._parts)
+        except BaseException:
             self.is_over = True
-            return LAST_CHUNK if self._chunked else b""
-        part = encode_part(job.result, self._parts)
-        return encode_chunk(part) if self._chunked else part
+            close_stream(self)
+            raise
+        return encode_chunk(content) if self.chunked else content
 
     def close(self) -> None:
         """Close a generator, so that its `finally` runs. Other iterators have nothing to close."""
@@ -62,7 +80,22 @@ class Stream:
             close()
 
 
-def close_stream(stream: FileBody | Stream) -> None:
+class PartJob(Job):
+    """The job of a stream's part. Its thread is free after the last one."""
+
+    __slots__ = ()
+
+    def _call(self) -> Any:
+        stream = self.stream
+        assert isinstance(stream, Stream), "the job computes a part of it"
+        try:
+            return Job._call(self)
+        finally:
+            if stream.is_over:
+                self.stream = None
+
+
+def close_stream(stream: Closable) -> None:
     """Close a file, or a handler's generator, whose `finally` may fail."""
     try:
         stream.close()

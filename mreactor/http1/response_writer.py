@@ -21,9 +21,15 @@ class ResponseWriter:
         in_pieces: sending took more than one step, in which the peer may have sent more.
         awaited_job: the job whose result the connection waits for.
         next_job: the job that the reactor has not taken yet.
+        resets: the connection must end by a reset: what is sent looks whole and is not, or the peer sends on and on.
+        late_bytes, linger_ends: bytes discarded while lingering, and the monotonic seconds at which that ends.
+        ends_with_connection: the response has neither length nor chunks, so a peer takes any end for the whole.
     """
 
-    __slots__ = ("_since", "_taken", "awaited_job", "in_pieces", "next_job", "output", "stream")
+    __slots__ = (
+        "_since", "_taken", "awaited_job", "ends_with_connection", "in_pieces", "late_bytes", "linger_ends", "next_job",
+        "output", "resets", "stream",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.output: bytes | memoryview = b""
@@ -34,6 +40,10 @@ class ResponseWriter:
         self._since = 0.0
         self._taken = 0
         self.in_pieces = False
+        self.ends_with_connection = False
+        self.resets = False
+        self.late_bytes = 0
+        self.linger_ends = 0.0
 
     def begin(self, now: float) -> None:
         """Note that sending begins, or continues with a new part."""
@@ -71,7 +81,7 @@ class ResponseWriter:
         elif isinstance(self.stream, FileBody):
             self.stream.advance(count)
             if not self.stream.remaining:
-                self.drop_stream()
+                self.end_stream()
         if self.output or self.stream is not None:
             self.in_pieces = True
 
@@ -79,6 +89,11 @@ class ResponseWriter:
         """Return the job to start, once."""
         job, self.next_job = self.next_job, None
         return job
+
+    def begin_stream(self, stream: FileBody | Stream) -> None:
+        """Note what follows the output."""
+        self.stream = stream
+        self.ends_with_connection = isinstance(stream, Stream) and not stream.chunked
 
     def take_back(self, job: Job) -> bool:
         """Take a finished job back. Returns False if it is not awaited; another job then closes its result."""
@@ -91,34 +106,33 @@ class ResponseWriter:
     def take_part(self, job: Job) -> BaseException | None:
         """Put the part that a job has computed behind the output. Returns the error instead if there is one."""
         assert isinstance(self.stream, Stream), "the job computed a part of it"
-        try:
-            self.add(self.stream.encode(job))
-        except BaseException as error:
-            return error
         if self.stream.is_over:
-            self.drop_stream()
-        return None
+            # The job has closed it.
+            self.stream = None
+        # Taken off the job for the reason given in `dispatch.job_response`.
+        error, job.error = job.error, None
+        if error is None:
+            self.add(job.result)
+        return error
 
     def abandon(self) -> None:
-        """Drop everything. A part that another thread is computing is closed when its job comes back."""
+        """Drop everything. What another thread is computing is closed when its job comes back."""
         self.output = b""
+        job, self.awaited_job = self.awaited_job, None
+        if job is not None and job is not self.next_job:
+            # The pool has it.
+            job.is_cancelled = True
+            if isinstance(self.stream, Stream):
+                self.stream = None
         self.next_job = None
-        if self.awaited_job is not None and isinstance(self.stream, Stream):
-            self.stream = None
-        else:
-            self.end_stream()
-        self.awaited_job = None
+        self.end_stream()
 
     def end_stream(self) -> None:
         """Drop what follows the output. A job closes a blocking stream, because that may take time."""
-        if isinstance(self.stream, Stream) and self.stream.blocking:
-            self.next_job = Job(self.stream.close)
-            self.stream = None
-        else:
-            self.drop_stream()
-
-    def drop_stream(self) -> None:
-        """Close what follows the output, here and now."""
         stream, self.stream = self.stream, None
-        if stream is not None:
+        if isinstance(stream, Stream) and stream.blocking:
+            self.next_job = stream.closing()
+        elif isinstance(stream, Stream):
+            stream.closing().run()
+        elif stream is not None:
             close_stream(stream)

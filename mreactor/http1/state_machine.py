@@ -34,13 +34,20 @@ class StateMachine:
     @property
     def awaits_rest(self) -> bool:
         """A message has begun and its rest has not come."""
-        return self.state == HEAD or self.state == BODY
+        return self.state == BODY or (self.state == HEAD and not self._holds_empty_line)
+
+    @property
+    def _holds_empty_line(self) -> bool:
+        """All that is held is an empty line, or part of one. It is no part of a request (RFC 9112 section 2.2)."""
+        raise NotImplementedError
 
     def handle_timeout(self, now: float) -> None:
         """Act on a deadline that has passed. Does nothing before it."""
         if now < self.deadline or self.state == CLOSED:
             return
-        self._context.count_timeout(HEAD if self._is_new() else self.state)
+        self._context.count_timeout(
+            HEAD if self._is_new() else IDLE if self._holds_empty_line else self.state
+        )
         if self.awaits_rest:
             self._refuse(HTTPError(408, "The request took too long to arrive."))
         else:
@@ -49,7 +56,7 @@ class StateMachine:
     def drain(self) -> None:
         """Close if idle for long. Otherwise an idle connection gets a moment for a request that is on its way."""
         now, limits = self._context.now, self._context.limits
-        if self.state != IDLE or self.deadline <= now + DRAIN_GRACE_SECONDS:
+        if not (self.state == IDLE or self._holds_empty_line) or self.deadline <= now + DRAIN_GRACE_SECONDS:
             return
         idle_since = self.deadline - (limits.head_seconds if self._is_new() else limits.keepalive_seconds)
         self.deadline = min(self.deadline, now + DRAIN_GRACE_SECONDS)

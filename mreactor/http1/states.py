@@ -12,11 +12,11 @@ class State(IntEnum):
     """The names of the states. IDLE, READY, LINGERING and CLOSED are those that a reactor acts on."""
 
     IDLE = protocol.IDLE  # between requests; the buffers are empty and no response is due
-    HEAD = 1  # part of a request head has arrived
+    HEAD = 1  # part of a request head, or an empty line before one, has arrived
     BODY = 2  # a request's body is arriving
     WAITING = 3  # the thread pool runs a blocking handler, or computes the next part of a blocking stream
     SENDING = 4  # a response is being sent
-    READY = protocol.READY  # further requests are buffered, and the other clients' turn comes first
+    READY = protocol.READY  # there is more to read or to compute, and the other clients' turn comes first
     LINGERING = protocol.LINGERING  # late bytes are read, so that no reset destroys the last response
     CLOSED = protocol.CLOSED
 
@@ -34,7 +34,7 @@ CLOSED: Final = protocol.CLOSED
 NEXT_STATES: dict[int, frozenset[int]] = {
     IDLE: frozenset({HEAD, BODY, WAITING, SENDING, CLOSED}),
     HEAD: frozenset({IDLE, BODY, WAITING, SENDING, CLOSED}),
-    BODY: frozenset({IDLE, WAITING, SENDING, CLOSED}),
+    BODY: frozenset({IDLE, WAITING, SENDING, READY, CLOSED}),
     WAITING: frozenset({SENDING, CLOSED}),
     SENDING: frozenset({IDLE, READY, WAITING, LINGERING, CLOSED}),
     READY: frozenset({HEAD, BODY, WAITING, SENDING, CLOSED}),
@@ -49,6 +49,11 @@ TIMEOUT_KINDS = {IDLE: "keepalive", HEAD: "head", BODY: "body", SENDING: "write"
 DRAIN_GRACE_SECONDS = 1.0
 
 
+# A peer that is silent for this long while the connection lingers has nothing on its way. One that goes on sending is
+# read until `linger_seconds` are over, because many clients read the response only behind their whole request.
+LINGER_SILENCE_SECONDS = 2.0
+
+
 def state_timeouts(limits: Limits) -> dict[int, float]:
     """Return the seconds that each state may last, or may last without progress; infinite for no bound."""
     timeouts = dict.fromkeys(NEXT_STATES, inf)
@@ -56,5 +61,5 @@ def state_timeouts(limits: Limits) -> dict[int, float]:
     timeouts[HEAD] = limits.head_seconds
     timeouts[BODY] = limits.body_grace_seconds
     timeouts[SENDING] = limits.write_stall_seconds
-    timeouts[LINGERING] = limits.linger_seconds
+    timeouts[LINGERING] = min(limits.linger_seconds, LINGER_SILENCE_SECONDS)
     return timeouts

@@ -21,6 +21,7 @@ from ..net import (
     Command,
     Reactor,
     ReactorOptions,
+    Refusals,
     StartError,
     choose,
     listen,
@@ -166,7 +167,9 @@ class Server:
             self._access_log = AccessLog(self.config.access_log)
             self._access_log.open()
             self._access_log.start()
-        self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max)
+        self._pool = ThreadPool(
+            limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max
+        )
         self._app.freeze()
         log.debug("type cache collisions: %s", before_threads())
         options = self._reactor_options(fds_max, listener.family)
@@ -176,7 +179,7 @@ class Server:
             self._reactors,
             connections_max=limits.connections_max,
             fds_max=fds_max,
-            overload_response=options.overload_response,
+            refusals=options.refusals,
         )
         self._acceptor.start()
 
@@ -186,7 +189,7 @@ class Server:
             fds_max=fds_max,
             family=family,
             connection_limit=ConnectionLimit(per_address) if per_address else None,
-            overload_response=render_overload(),
+            refusals=Refusals(render_overload()),
             batch_scheduling=self.config.reactors > usable_cpus(),
         )
 

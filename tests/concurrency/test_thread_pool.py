@@ -153,7 +153,7 @@ def test_a_thread_that_has_taken_a_job_is_not_idle(pool: Pool, monkeypatch: pyte
     """It may be busy for long, so the next job needs another thread."""
     taken, go_on = threading.Event(), pool.gate()
 
-    class Slow(queue.Queue[Any]):
+    class Slow(queue.SimpleQueue[Any]):
         """A queue that delays the thread that takes the first entry."""
 
         def get(self, *args: Any, **keywords: Any) -> Any:
@@ -163,7 +163,7 @@ def test_a_thread_that_has_taken_a_job_is_not_idle(pool: Pool, monkeypatch: pyte
                 go_on.wait(SECONDS_MAX)
             return entry
 
-    monkeypatch.setattr(queue, "Queue", Slow)
+    monkeypatch.setattr(queue, "SimpleQueue", Slow)
     jobs = pool.make(2)
     assert jobs.submit(job(int), lambda: None)
     assert taken.wait(SECONDS_MAX)

@@ -14,6 +14,7 @@ from mreactor.config import Limits
 from mreactor.http.status import HTTPError
 from mreactor.http1.body_decoder import (
     CHUNK_LINE_BYTES_MAX,
+    CHUNKS_A_TURN_MAX,
     EXTENSION_BYTES_MAX,
     TRAILER_BYTES_MAX,
     ChunkedDecoder,
@@ -36,13 +37,20 @@ type Outcome = int | tuple[bytes, int] | None
 # --- Ways to feed. ---
 
 
+def feed_piece(body: Body, data: bytes, start: int = 0) -> int | None:
+    """Feed one piece, over as many turns as it takes."""
+    while (end := body.feed(data, start)) is None and body.paused_at >= 0:
+        start = body.paused_at
+    return end
+
+
 def feed(body: Body, pieces: Iterable[bytes], before: bytes = b"") -> Outcome:
     """As a connection does it: the first piece may come right behind the head, the others by themselves."""
     taken = 0
     for piece in pieces:
         start = len(before)
         try:
-            end = body.feed(before + piece, start)
+            end = feed_piece(body, before + piece, start)
         except HTTPError as error:
             return error.status
         if end is not None:
@@ -426,7 +434,7 @@ def peak_bytes(make: Make, pieces: Iterable[bytes]) -> tuple[int, int]:
     try:
         body = make()
         for piece in pieces:
-            body.feed(piece, 0)
+            feed_piece(body, piece)
         return body.received, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -448,6 +456,25 @@ def test_small_pieces_take_no_more_memory_than_their_content(name: str) -> None:
     received, peak = peak_bytes(make, pieces())
     assert received > 30_000
     assert peak < 4 * received
+
+
+def test_chunks_end_a_turn() -> None:
+    """Each costs the same time, however small it is."""
+    body = chunked()
+    assert body.feed(b"1\r\nx\r\n" * 1000, 0) is None
+    # The line of the next chunk has been read.
+    assert body.received == CHUNKS_A_TURN_MAX - 1
+    assert body.paused_at == 6 * (CHUNKS_A_TURN_MAX - 1) + 3
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 400), (16, None)])
+def test_a_long_body_that_is_mostly_framing_is_refused(size: int, expected: int | None) -> None:
+    chunk = b"%x\r\n%b\r\n" % (size, b"x" * size)
+    assert feed(chunked(), [chunk * 30_000]) == expected
+
+
+def test_a_short_body_may_be_mostly_framing() -> None:
+    assert feed(chunked(), [b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"]) == (b"x" * 1000, 6005)
 
 
 def seconds(*feeds: tuple[Make, list[bytes]]) -> list[float]:

@@ -13,6 +13,7 @@ from mreactor.http1.states import (
     CLOSED,
     HEAD,
     IDLE,
+    LINGER_SILENCE_SECONDS,
     LINGERING,
     NEXT_STATES,
     READY,
@@ -34,7 +35,7 @@ from tests.http1.states import (
     say_all,
     start,
 )
-from tests.support.vectors import LIMITS, VECTORS, Talk, get, make_context, post
+from tests.support.vectors import LIMITS, VECTORS, Talk, get, make_context, post, post_chunked
 
 # The table.
 
@@ -75,6 +76,8 @@ def go_out_of_the_way() -> None:
     turn = get("/") * LIMITS.pipelined_per_turn_max  # after which the connection is READY, if more follows
     for rest in (HALF_HEAD, HALF_BODY, get("/slow"), get("/hello/b")):
         Talk(make_context(TIMES), [turn + rest])
+    Talk(make_context(TIMES), [HALF_HEAD, post_chunked("/echo", b"1\r\nx\r\n" * 300)[20:], b"0\r\n\r\n"])
+    Talk(make_context(TIMES), [post_chunked("/echo", b""), b"1\r\nx\r\n" * 600 + b"0\r\n\r\n"])
     for state in WAYS:
         if state != CLOSED:
             connection = Recorder(make_context(TIMES), PEER)
@@ -283,10 +286,63 @@ def test_each_response_puts_off_the_idle_deadline() -> None:
 
 
 def test_late_bytes_do_not_put_off_the_end_of_lingering() -> None:
+    """The peer that still sends is reset: one that is only closed would wait for minutes."""
     context, connection = in_state(LINGERING)
     context.begin_round(NOW + 1)
     connection.receive_data(b"late")
     assert connection.deadline == NOW + 2
+    connection.handle_timeout(NOW + 2)
+    assert (connection.state, connection.resets) == (CLOSED, True)
+
+
+def test_lingering_goes_on_while_the_peer_sends() -> None:
+    context = make_context(replace(TIMES, linger_seconds=30.0, linger_bytes_max=1 << 40))
+    connection = Connection(context, PEER)
+    WAYS[LINGERING](connection)
+    for second in range(1, 29):
+        context.begin_round(NOW + second)
+        connection.receive_data(b"x" * 1_000_000)
+        assert connection.deadline == min(context.now + LINGER_SILENCE_SECONDS, NOW + 30)
+    connection.handle_timeout(connection.deadline)
+    assert connection.state == CLOSED
+
+
+def test_a_silent_peer_is_closed_without_a_reset() -> None:
+    """It may still read the response."""
+    _, connection = in_state(LINGERING)
+    connection.handle_timeout(connection.deadline)
+    assert (connection.state, connection.resets) == (CLOSED, False)
+
+
+@pytest.mark.parametrize("lines", [b"\r", b"\r\n"])
+def test_an_empty_line_does_not_begin_a_request(lines: bytes) -> None:
+    """Some clients send one behind a POST. The connection is idle: no 408, no 400, no time for a head."""
+    context, connection = in_state(IDLE)
+    deadline = connection.deadline
+    context.begin_round(NOW + 5)
+    assert connection.receive_data(lines) is None
+    assert (connection.deadline, connection.awaits_rest) == (deadline, False)
+    assert connection.receive_data(b"\r\nGET"[len(lines) :]) is None
+    assert (connection.deadline, connection.awaits_rest) == (NOW + 15, True), "the head begins now"
+
+
+@pytest.mark.parametrize("end", ["time", "eof", "drain"])
+def test_a_connection_with_an_empty_line_ends_as_an_idle_one(end: str) -> None:
+    context, connection = in_state(IDLE)
+    connection.receive_data(post("/echo", b"hi") + b"\r\n")
+    say_all(connection)
+    connection.resume()
+    assert connection.deadline == context.now + TIMES.keepalive_seconds
+    if end == "eof":
+        connection.receive_data(b"")
+    else:
+        context.begin_round(context.now + (TIMES.keepalive_seconds if end == "time" else 5))
+        if end == "drain":
+            context.drain()
+            connection.drain()
+        connection.handle_timeout(context.now)
+    assert connection.state == CLOSED
+    assert not connection.data_to_send()
 
 
 def test_lingering_is_bounded_in_bytes() -> None:

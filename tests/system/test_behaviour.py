@@ -497,7 +497,8 @@ def test_half_close_before_a_request_is_complete(driver: Driver, data: bytes) ->
     with driver.connect() as client:
         client.send(data)
         client.shutdown_write()
-        assert [response.status for response in client.receive_all()] == ([400] if data else [])
+        # An empty line does not begin a request.
+        assert [response.status for response in client.receive_all()] == ([400] if data.strip() else [])
 
 
 def test_a_silent_client_may_leave(driver: Driver) -> None:

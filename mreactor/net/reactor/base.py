@@ -22,9 +22,8 @@ from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
 from ...protocol import CLOSED, IDLE, LINGERING, READY, Context, Peer
 from ...runtime import every_tick, in_thread, private_int
-from ..overload import refuse
 from ..timer_wheel import TICK_SECONDS, TimerWheel
-from .client import Client
+from .client import Client, end
 from .options import Command, FinishedJob, Message, NewConnection, ReactorOptions
 
 log = logging.getLogger("mreactor")
@@ -224,10 +223,10 @@ class Reactor[C: Client](threading.Thread, ABC):
         except Exception as error:
             self._fail(client, error)
 
-    def _close_socket(self, sock: socket.SocketType) -> None:
+    def _close_socket(self, sock: socket.SocketType, *, resets: bool = False) -> None:
         """Close a socket. The peer sees the end even if a forked process holds a copy of the descriptor."""
         try:
-            sock.shutdown(socket.SHUT_RDWR)
+            end(sock, resets=resets)
         except OSError:
             pass  # the peer was faster
         sock.close()
@@ -246,7 +245,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         limit = self._options.connection_limit
         if limit is not None and not limit.acquire(peer):
             self.context.counters.error("address")
-            refuse(sock, self._options.overload_response)
+            self._options.refusals.refuse(sock)
             raise ConnectionRefusedError("this address has too many connections")
 
     def _release(self, peer: Peer) -> None:
@@ -473,7 +472,8 @@ class Reactor[C: Client](threading.Thread, ABC):
         """Cut off the clients that are left and give everything back."""
         for client in self._all_clients():
             client.connection.abort()
-            self._discard(client)
+            # Streams are closed, too.
+            self._apply_state(client)
         self._close()
         self.context.close()
         self._mailbox.close()

@@ -1,6 +1,7 @@
 """What reactors keep for each client: its connection, its socket, and what is in flight."""
 
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 
@@ -9,6 +10,18 @@ from ...runtime import hot
 
 # What a request from the cache takes: the socket's `recv` and `send`, and the connection.
 type FastPathClient = tuple[Callable[[int], bytes], Callable[..., int], Connection]
+
+
+# SO_LINGER on, for no time: closing drops what is unsent and sends a reset (socket(7)).
+_RESET = struct.pack("ii", 1, 0)
+
+
+def end(sock: socket.SocketType, *, resets: bool) -> None:
+    """Prepare a socket to be closed: shut both sides, or have the closing reset the connection. Raises OSError."""
+    if resets:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    else:
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 @hot("__init__", "shut")
@@ -61,12 +74,15 @@ class Client:
         finally:
             sock.detach()
 
-    def shut_quietly(self) -> None:
-        """Shut both sides. The peer sees the end even if a forked process holds a copy of the descriptor."""
+    def end_quietly(self) -> None:
+        """Prepare to close. The peer sees the end even if a forked process holds a copy of the descriptor."""
+        sock = self._borrow_socket()
         try:
-            self.shut(socket.SHUT_RDWR)
+            end(sock, resets=self.connection.resets)
         except OSError:
             pass  # the peer was faster
+        finally:
+            sock.detach()
 
     def _borrow_socket(self) -> socket.SocketType:
         """Wrap the descriptor for one call. The caller detaches it: otherwise its end closes the descriptor."""

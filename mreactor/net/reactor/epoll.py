@@ -212,13 +212,13 @@ class EpollReactor(Reactor[EpollClient]):
     def _close_discarded(self) -> None:
         for client in self._closing:
             self._remove_client(client)
-            self._close_socket(client.sock)
+            self._close_socket(client.sock, resets=client.connection.resets)
         self._closing.clear()
 
-    def _close_socket(self, sock: socket.SocketType) -> None:
+    def _close_socket(self, sock: socket.SocketType, *, resets: bool = False) -> None:
         # Not left to `close`: it takes a socket out of the epoll only if no forked process holds a copy.
         self._epoll.unregister(sock.fileno())
-        Reactor._close_socket(self, sock)
+        Reactor._close_socket(self, sock, resets=resets)
 
     def _look_once(self) -> bool:
         events = self._poll(0, self._events_max)

@@ -382,7 +382,7 @@ class UringReactor(Reactor[UringClient]):
             self._closing.append(client)
             return
         self._remove_client(client)
-        client.shut_quietly()
+        client.end_quietly()
         self._ring.prepare_close(client.fd, NO_CLIENT, SQE_CQE_SKIP_SUCCESS)
 
     def _close_discarded(self) -> None:
