@@ -211,7 +211,11 @@ class Reactor[C: Client](threading.Thread, ABC):
             if not isinstance(error, OSError):
                 log.exception("a connection could not be opened")
             self.context.counters.closed += 1
-            if sock is not None:
+            if isinstance(error, ConnectionRefusedError) and sock is not None:
+                # Not shut: the client may linger.
+                self._forget_socket(sock)
+                sock.close()
+            elif sock is not None:
                 self._close_socket(sock)
             return
         self._fd_highest = max(self._fd_highest, fd)
@@ -225,11 +229,15 @@ class Reactor[C: Client](threading.Thread, ABC):
 
     def _close_socket(self, sock: socket.SocketType, *, resets: bool = False) -> None:
         """Close a socket. The peer sees the end even if a forked process holds a copy of the descriptor."""
+        self._forget_socket(sock)
         try:
             end(sock, resets=resets)
         except OSError:
             pass  # the peer was faster
         sock.close()
+
+    def _forget_socket(self, sock: socket.SocketType) -> None:
+        """Stop waiting for a socket that is about to be closed. Rings need not."""
 
     def _make_client(self, sock: socket.SocketType) -> C:
         peer = sock.getpeername()

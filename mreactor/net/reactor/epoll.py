@@ -215,10 +215,9 @@ class EpollReactor(Reactor[EpollClient]):
             self._close_socket(client.sock, resets=client.connection.resets)
         self._closing.clear()
 
-    def _close_socket(self, sock: socket.SocketType, *, resets: bool = False) -> None:
+    def _forget_socket(self, sock: socket.SocketType) -> None:
         # Not left to `close`: it takes a socket out of the epoll only if no forked process holds a copy.
         self._epoll.unregister(sock.fileno())
-        Reactor._close_socket(self, sock, resets=resets)
 
     def _look_once(self) -> bool:
         events = self._poll(0, self._events_max)
