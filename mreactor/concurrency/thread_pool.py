@@ -123,27 +123,21 @@ class ThreadPool:
         with self._lock:
             if has_stream:
                 self._held.add(worker)
-                is_parked = worker.has_next or self._is_closed or len(self._held) <= self._streams_max
-                if not is_parked:
-                    worker.keeps_slot = True
+                worker.keeps_slot = not worker.has_next and len(self._held) > self._streams_max
+                if worker.keeps_slot:
                     return
             else:
                 self._held.discard(worker)
                 self._idle.append(worker)
             self._computing -= 1
             self._start_jobs()
-            is_surplus = self._is_closed or self._workers - len(self._held) > self._threads_max
-            if is_surplus and self._idle and self._idle[-1] is worker:
-                self._idle.pop()
-                self._end(worker)
+            self._end_surplus()
 
     def close(self) -> None:
         """Let the threads end once the queue is empty. Does not wait for them."""
         with self._lock:
             self._is_closed = True
-            for worker in self._idle:
-                self._end(worker)
-            self._idle.clear()
+            self._end_surplus()
 
     def _start_jobs(self) -> None:
         """Give waiting jobs to threads while fewer than `threads_max` compute."""
@@ -177,6 +171,13 @@ class ThreadPool:
         self._workers += 1
         return worker
 
-    def _end(self, worker: Worker) -> None:
-        self._workers -= 1
-        worker.inbox.put(None)
+    def _end_surplus(self) -> None:
+        """End idle threads beyond `threads_max`; in a closed pool all that have nothing to do."""
+        while self._idle and (self._is_closed or self._workers - len(self._held) > self._threads_max):
+            self._workers -= 1
+            self._idle.pop().inbox.put(None)
+        if self._is_closed:
+            # Their streams have ended with the server, unless a job is left that closes them.
+            for worker in [worker for worker in self._held if not worker.has_next]:
+                self._held.remove(worker)
+                worker.inbox.put(None)

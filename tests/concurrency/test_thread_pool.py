@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -25,8 +26,8 @@ class Pool:
         self.gates: list[threading.Event] = []
         self.pools: list[ThreadPool] = []
 
-    def make(self, threads_max: int, queue_max: int = 1000) -> ThreadPool:
-        self.pools.append(ThreadPool(threads_max, queue_max))
+    def make(self, threads_max: int, queue_max: int = 1000, streams_max: int = 256) -> ThreadPool:
+        self.pools.append(ThreadPool(threads_max, queue_max, streams_max))
         return self.pools[-1]
 
     def gate(self) -> threading.Event:
@@ -62,6 +63,14 @@ class Running:
         self.thread = threading.current_thread().name
         self.begun.set()
         self.gate.wait(SECONDS_MAX)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that a thread does right after a job."""
+    deadline = time.monotonic() + SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def run_to_the_end(jobs: ThreadPool, one: Job) -> None:
@@ -253,6 +262,111 @@ def test_threads_are_daemons(pool: Pool) -> None:
     assert one.begun.wait(SECONDS_MAX)
     (thread,) = [thread for thread in threading.enumerate() if thread.name == one.thread]
     assert thread.daemon
+
+
+# --- Jobs of one stream. ---
+
+
+class Parts:
+    """A stream: its jobs report the thread that they run in."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
+    def close(self) -> None:
+        pass
+
+    def begin(self) -> Job:
+        one = Job(self.record)
+        one.stream = self
+        return one
+
+    def part(self, before: Job, *, is_last: bool = False) -> Job:
+        one = Job(self.record)
+        one.worker = before.worker
+        if not is_last:
+            one.stream = self
+        return one
+
+    def record(self) -> None:
+        self.threads.append(threading.get_ident())
+
+
+def test_jobs_of_a_stream_share_a_thread(pool: Pool) -> None:
+    jobs = pool.make(2)
+    streams = [Parts() for _ in range(8)]
+    last = [parts.begin() for parts in streams]
+    for step in range(5):
+        for number, parts in enumerate(streams):
+            run_to_the_end(jobs, last[number])
+            last[number] = parts.part(last[number], is_last=step == 3)
+    assert all(len(set(parts.threads)) == 1 for parts in streams)
+    assert len({parts.threads[0] for parts in streams}) == 8
+
+
+def test_streams_that_wait_do_not_keep_other_jobs_waiting(pool: Pool) -> None:
+    jobs = pool.make(1)
+    for _ in range(5):
+        run_to_the_end(jobs, Parts().begin())
+    run_to_the_end(jobs, job(int))
+
+
+def test_threads_of_waiting_streams_are_bounded(pool: Pool) -> None:
+    """Past the bound a stream counts as a job that runs, also while it waits."""
+    jobs = pool.make(1, streams_max=2)
+    streams = [Parts() for _ in range(3)]
+    begun = [parts.begin() for parts in streams]
+    for one in begun:
+        run_to_the_end(jobs, one)
+    until(lambda: begun[2].worker is not None and begun[2].worker.keeps_slot)
+    waiting = Running(pool.gate())
+    assert jobs.submit(waiting.job, waiting.done.set)
+    assert not waiting.begun.is_set()
+    # The one that counts goes on and ends.
+    run_to_the_end(jobs, streams[2].part(begun[2]))
+    until(lambda: begun[2].worker is not None and begun[2].worker.keeps_slot)
+    assert not waiting.begun.is_set()
+    run_to_the_end(jobs, streams[2].part(begun[2], is_last=True))
+    assert waiting.begun.wait(SECONDS_MAX)
+
+
+def test_a_full_queue_refuses_no_part(pool: Pool) -> None:
+    jobs, gate = pool.make(1, 1), pool.gate()
+    parts = Parts()
+    first = parts.begin()
+    run_to_the_end(jobs, first)
+    running, waiting = Running(gate), Running(gate)
+    assert jobs.submit(running.job, running.done.set)
+    assert jobs.submit(waiting.job, waiting.done.set)
+    assert not jobs.submit(job(int), lambda: None)
+    done = threading.Event()
+    assert jobs.submit(parts.part(first, is_last=True), done.set)
+    gate.set()
+    assert done.wait(SECONDS_MAX)
+    assert waiting.done.wait(SECONDS_MAX)
+
+
+def test_a_job_that_is_cancelled_is_not_begun(pool: Pool) -> None:
+    jobs, gate = pool.make(1), pool.gate()
+    running, cancelled = Running(gate), Running(gate)
+    assert jobs.submit(running.job, running.done.set)
+    assert jobs.submit(cancelled.job, cancelled.done.set)
+    cancelled.job.is_cancelled = True
+    gate.set()
+    assert cancelled.done.wait(SECONDS_MAX)
+    assert not cancelled.begun.is_set()
+
+
+def test_threads_beyond_the_limit_end_with_their_streams(pool: Pool) -> None:
+    jobs = pool.make(1)
+    before = threading.active_count()
+    streams = [Parts() for _ in range(10)]
+    begun = [parts.begin() for parts in streams]
+    for one in begun:
+        run_to_the_end(jobs, one)
+    for parts, one in zip(streams, begun, strict=True):
+        run_to_the_end(jobs, parts.part(one, is_last=True))
+    until(lambda: threading.active_count() <= before + 1)
 
 
 # --- The disposal of a job. ---
