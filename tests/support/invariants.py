@@ -35,6 +35,8 @@ def check(connection: Connection, before: int) -> None:
         assert connection.wants_read, f"bytes are read in state {state}"
     if state == CLOSED:
         assert not connection.wants_read, "a closed connection reads nothing"
+    if connection.resets:
+        assert state == CLOSED, "only a closed connection is reset"
     if connection.awaits_rest:
         assert connection.wants_read, "the rest of a message is read"
         assert state not in (IDLE, READY, LINGERING, CLOSED), f"no message is coming in state {state}"
