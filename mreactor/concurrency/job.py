@@ -22,7 +22,7 @@ class Closable(Protocol):
 class Job:
     """One call of a function that may block. One thread uses it at a time.
 
-    Jobs of one response share a thread and a context: see docs/decisions/055.
+    Jobs of one response share a thread and a context: see docs/decisions/056.
 
     Args:
         function, args, keywords: the call.

@@ -1,4 +1,4 @@
-"""The thread pool that runs blocking handlers, so that reactors never wait. See docs/decisions/037 and 055.
+"""The thread pool that runs blocking handlers, so that reactors never wait. See docs/decisions/037 and 056.
 
 The pool starts threads on demand. They are daemons: a handler that never returns cannot keep the process alive.
 
