@@ -263,6 +263,8 @@ def test_wrong_usage_gives_one_line_and_exit_code_2(
 class Started:
     """Replaces the server. Records its arguments and returns or raises the outcome."""
 
+    drain_deadline = 0.0
+
     def __init__(self, outcome: int | Exception) -> None:
         self.outcome = outcome
         self.config = Config()

@@ -28,7 +28,7 @@ from ..net import (
 )  # fmt: skip
 from ..runtime import before_threads, usable_cpus
 from .report import count, has_gil, interpreter_warnings, render_report
-from .signals import SignalQueue
+from .signals import SignalQueue, sigpipe_blocked
 
 log = logging.getLogger("mreactor")
 
@@ -56,6 +56,7 @@ class Server:
         self._admin: AdminListener | None = None
         self._status = ServerStatus(config, self._reactors, has_gil)
         self._signals = SignalQueue()
+        self._drain_deadline = 0.0
 
     @property
     def address(self) -> tuple[str, int]:
@@ -77,6 +78,11 @@ class Server:
         """The acceptor, after `start`."""
         return self._acceptor
 
+    @property
+    def drain_deadline(self) -> float:
+        """When the drain ends, in monotonic seconds; 0 before it begins."""
+        return self._drain_deadline
+
     def start(self) -> None:
         """Listen and serve. Return when every thread runs.
 
@@ -89,7 +95,8 @@ class Server:
         listener = listen(self.config)
         self._status.backend, self._status.address = backend.description, listener.getsockname()[:2]
         try:
-            self._start_threads(backend, listener)
+            with sigpipe_blocked():
+                self._start_threads(backend, listener)
         except BaseException:
             self.abort()
             listener.close()
@@ -104,7 +111,7 @@ class Server:
     def stop(self) -> None:
         """Drain: accept no more connections, let requests in flight finish in time, then end every thread."""
         self._status.is_draining = True
-        deadline = time.monotonic() + self.config.limits.drain_seconds
+        self._drain_deadline = deadline = time.monotonic() + self.config.limits.drain_seconds
         if self._acceptor is not None:
             self._acceptor.stop()
             # If the acceptor takes longer than this, the reactors drain all the same.
@@ -141,6 +148,12 @@ class Server:
             StartError, ConfigError: see `start`.
         """
         self._signals.prepare_start()
+        try:
+            return self._run(announce)
+        finally:
+            self._signals.restore()
+
+    def _run(self, announce: Callable[[str, int], None] | None) -> int:
         self.start()
         self._signals.prepare_service()
         if announce is not None:
