@@ -8,7 +8,7 @@ import socket
 from ..concurrency import ThreadPool
 from ..config import Config, ConfigError, Limits
 from ..http1 import ReactorContext, render_overload
-from ..net import Accept4Acceptor, Acceptor, Command, EpollReactor, ReactorOptions, StartError
+from ..net import Accept4Acceptor, Acceptor, Command, EpollReactor, ReactorOptions, StartError, start_thread
 from .endpoints import make_app
 from .status import ServerStatus
 
@@ -75,20 +75,22 @@ class AdminListener:
         # No handler of this application blocks.
         pool = ThreadPool(1, 1)
         options = ReactorOptions(fds_max=self._fds_max, family=family)
-        self._reactor = EpollReactor(0, lambda: ReactorContext(LIMITS, routes), pool, options)
-        self._reactor.name = "admin"
-        self._reactor.start()
-        if not self._reactor.ready.wait(START_SECONDS_MAX) or self._reactor.failure is not None:
-            raise StartError(f"--admin: its reactor did not start: {self._reactor.failure or 'timed out'}")
-        self._acceptor = Accept4Acceptor(
+        reactor = EpollReactor(0, lambda: ReactorContext(LIMITS, routes), pool, options)
+        reactor.name = "admin"
+        start_thread(reactor.start, reactor.name)
+        self._reactor = reactor
+        if not reactor.ready.wait(START_SECONDS_MAX) or reactor.failure is not None:
+            raise StartError(f"--admin: its reactor did not start: {reactor.failure or 'timed out'}")
+        acceptor = Accept4Acceptor(
             listener,
-            [self._reactor],
+            [reactor],
             connections_max=LIMITS.connections_max,
             fds_max=self._fds_max,
             overload_response=render_overload(),
         )
-        self._acceptor.name = "admin-acceptor"
-        self._acceptor.start()
+        acceptor.name = "admin-acceptor"
+        start_thread(acceptor.start, acceptor.name)
+        self._acceptor = acceptor
 
 
 def resolve(config: Config) -> tuple[socket.AddressFamily, tuple[str, int]]:

@@ -3,12 +3,15 @@
 import logging
 import resource
 import socket
+from collections.abc import Callable
 
 from ..config import Config
 
 log = logging.getLogger("mreactor")
 
-# Descriptors beside the clients': libraries, files being sent, blocking handlers.
+# A connection, and the file that it is sending.
+FDS_PER_CONNECTION = 2
+# Descriptors beside those: libraries, blocking handlers.
 RESERVED_FDS = 512
 FD_TABLE_ENTRIES_MIN = 64 * 1024
 TIMEOUT_MS_MAX = 2**31 - 1
@@ -50,18 +53,37 @@ def listen(config: Config) -> socket.socket:
 
 
 def raise_fd_limit(connections_max: int) -> int:
-    """Raise the soft limit on open files to what the connections need, up to the hard limit.
+    """Raise the soft limit on open files to what the connections need, up to the hard limit. Warn if that is too low.
 
     Returns:
         the number of entries for a table that is indexed by file descriptor.
     """
-    wanted = connections_max + RESERVED_FDS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < wanted:
-            log.warning(
-                "the limit on open files, %d, is too low for --connections-max %d", allowed, connections_max
-            )
-    return max(FD_TABLE_ENTRIES_MIN, connections_max * 2)
+    wanted = connections_max * FDS_PER_CONNECTION + RESERVED_FDS
+    try:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+            # Not every connection sends a file, so a limit that leaves fewer for files is no reason to warn.
+            if allowed < connections_max + RESERVED_FDS:
+                log.warning(
+                    "the limit on open files, %d, is too low for --connections-max %d",
+                    allowed,
+                    connections_max,
+                )
+    except (OSError, ValueError) as error:
+        # A sandbox forbids it, or the hard limit is above what the kernel now allows (fs.nr_open).
+        log.warning("cannot raise the limit on open files to %d: %s", wanted, error)
+    return max(FD_TABLE_ENTRIES_MIN, wanted)
+
+
+def start_thread(start: Callable[[], None], name: str) -> None:
+    """Call a thread's `start`.
+
+    Raises:
+        StartError: the process may have no further thread.
+    """
+    try:
+        start()
+    except RuntimeError as error:
+        raise StartError(f"cannot start the thread {name}: {error}; raise the limit on processes") from None
