@@ -4,6 +4,7 @@ import gc
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from ..net import (
     choose,
     listen,
     raise_fd_limit,
+    start_thread,
 )  # fmt: skip
 from ..runtime import before_threads, usable_cpus
 from .report import count, has_gil, interpreter_warnings, render_report
@@ -36,6 +38,9 @@ START_SECONDS_MAX = 30.0
 ABORT_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 JOIN_SECONDS = 0.05
+# The interpreter bounds the nesting of JSON by a number of levels, which fit into this stack and not into the smaller
+# ones that an unlimited or small RLIMIT_STACK and musl give to threads. The kernel commits the memory as it is used.
+STACK_BYTES_MIN = 8 * 1024 * 1024
 
 
 class Server:
@@ -170,6 +175,7 @@ class Server:
 
     def _start_threads(self, backend: Backend, listener: socket.socket) -> None:
         limits = self.config.limits
+        threading.stack_size(max(threading.stack_size(), STACK_BYTES_MIN))
         fds_max = raise_fd_limit(limits.connections_max)
         if self.config.admin:
             self._admin = AdminListener(self._status, fds_max)
@@ -177,7 +183,7 @@ class Server:
         if self.config.access_log:
             self._access_log = AccessLog(self.config.access_log)
             self._access_log.open()
-            self._access_log.start()
+            start_thread(self._access_log.start, "access-log")
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max)
         self._app.freeze()
         log.debug("type cache collisions: %s", before_threads())
@@ -190,7 +196,7 @@ class Server:
             fds_max=fds_max,
             overload_response=options.overload_response,
         )
-        self._acceptor.start()
+        start_thread(self._acceptor.start, self._acceptor.name)
 
     def _reactor_options(self, fds_max: int, family: int) -> ReactorOptions:
         per_address = self.config.limits.connections_per_address_max

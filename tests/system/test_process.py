@@ -1,12 +1,15 @@
 """The server as a process: its output, its signals, its end, and a lack of descriptors."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 
@@ -533,6 +536,42 @@ def test_an_access_log_to_a_closed_standard_output_is_wrong_usage(tmp_path: Path
 
 
 # Trouble.
+
+
+@contextmanager
+def stack_limit(size: int) -> Iterator[None]:
+    """Set the limit that processes started meanwhile inherit; threads get stacks of this size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("size", "body", "statuses"),
+    [
+        # json.loads with 1 MiB; json.dumps with the 2 MiB that "unlimited" gives.
+        (1 << 20, b"[" * 100_000, {400}),
+        (resource.RLIM_INFINITY, b'{"a":' * 9500 + b"1" + b"}" * 9500, {200, 400, 500}),
+    ],
+)
+def test_deeply_nested_json_does_not_end_the_process(
+    backend: str, size: int, body: bytes, statuses: set[int], tmp_path: Path
+) -> None:
+    (tmp_path / "nest.py").write_text(
+        "from mreactor import App\napp = App()\necho = lambda request: request.json()\n"
+        "app.post('/here')(echo)\napp.post('/pool', blocking=True)(echo)\n"
+    )
+    with (
+        stack_limit(size),
+        start(tmp_path, "--backend", backend, "--threads", "1", "nest:app", cwd=tmp_path) as server,
+    ):
+        for path in ("/here", "/pool"):
+            assert ask(server, post(path, body))[0] in statuses
+        assert server.stop() == 0
+
 
 SIGPIPE_APP = """
 import os, signal
