@@ -1,9 +1,11 @@
 """The listening socket, and the process's limit on open files. Used by the server's thread, before others start."""
 
+import errno
 import logging
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..config import Config
 
@@ -15,6 +17,10 @@ FDS_PER_CONNECTION = 2
 RESERVED_FDS = 512
 FD_TABLE_ENTRIES_MIN = 64 * 1024
 TIMEOUT_MS_MAX = 2**31 - 1
+# The machine does not have this address, or not its family.
+NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+type AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
 
 class StartError(RuntimeError):
@@ -24,19 +30,38 @@ class StartError(RuntimeError):
 def listen(config: Config) -> socket.socket:
     """Open a listening socket on the configured address; `::` accepts IPv4 as well.
 
+    Of a name with several addresses, take the first that this machine has, IPv4 before IPv6.
+
     Raises:
         StartError: the address is unknown, taken or not permitted.
     """
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, proto)
+        addresses = preferred(
+            socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        )
     except OSError as error:
         raise StartError(f"cannot listen on {config.host or 'an empty host'}: {error.strerror}") from None
     except UnicodeError:
         # The codec for domain names raises it, with a text for programmers.
         raise StartError(f"cannot listen on {config.host}: not a valid host name") from None
+    for index, (family, *_, address) in enumerate(addresses, 1):
+        try:
+            return _listen_on(family, address, config)
+        except OSError as error:
+            if error.errno not in NOT_HERE or index == len(addresses):
+                raise StartError(
+                    f"cannot listen on {config.host} port {config.port}: {error.strerror}"
+                ) from None
+    raise AssertionError("a name has at least one address")
+
+
+def preferred(found: Sequence[AddressInfo]) -> list[AddressInfo]:
+    """Sort what `getaddrinfo` returns: IPv4 before IPv6, as most clients and probes expect of `localhost`."""
+    return sorted(found, key=lambda each: each[0] != socket.AF_INET)
+
+
+def _listen_on(family: int, address: tuple[Any, ...], config: Config) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and config.host == "::":
@@ -46,9 +71,9 @@ def listen(config: Config) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
         listener.bind(address)
         listener.listen(config.backlog)
-    except OSError as error:
+    except BaseException:
         listener.close()
-        raise StartError(f"cannot listen on {config.host} port {config.port}: {error.strerror}") from None
+        raise
     return listener
 
 

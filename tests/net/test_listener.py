@@ -36,6 +36,45 @@ def test_all_interfaces_accept_ipv4_as_well() -> None:
         socket.create_connection(("127.0.0.1", listener.getsockname()[1]), 60.0).close()
 
 
+def resolve_to(*addresses: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        (
+            socket.AF_INET6 if ":" in address[0] else socket.AF_INET,
+            socket.SOCK_STREAM,
+            socket.IPPROTO_TCP,
+            "",
+            (*address, 0, 0) if ":" in address[0] else address,
+        )
+        for address in addresses
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        # glibc puts ::1 first for localhost (RFC 6724).
+        (("::1", 0), ("127.0.0.1", 0)),
+        # TEST-NET-1: not of this machine.
+        (("192.0.2.1", 0), ("127.0.0.1", 0)),
+    ],
+)
+def test_of_several_addresses_the_first_of_this_machine_is_taken_ipv4_before_ipv6(
+    addresses: tuple[tuple[str, int], ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(*addresses, monkeypatch=monkeypatch)
+    with listen(Config(port=0, host="a-name")) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_taken_port_is_not_replaced_by_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        resolve_to(("127.0.0.1", port), ("127.0.0.2", port), monkeypatch=monkeypatch)
+        with pytest.raises(StartError, match=r"Address already in use$"):
+            listen(Config(port=port, host="a-name"))
+
+
 @pytest.mark.parametrize(
     ("host", "text"),
     [
