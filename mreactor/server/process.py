@@ -56,8 +56,11 @@ def _run(step: Callable[[], object]) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        try:
             stream.flush()
+        except (AttributeError, OSError, ValueError):
+            # It was closed at the start, its reader is gone, or the application has closed it.
+            pass
 
 
 def _exit_after(seconds: float, code: int) -> NoReturn:
