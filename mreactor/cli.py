@@ -142,12 +142,14 @@ def _report(error: str, code: int) -> Outcome:
     return Outcome(code)
 
 
-def _print(line: str, stream: TextIO | None) -> None:
+def _print(line: str, stream: TextIO) -> None:
+    """Print a line. If the stream is gone, replace it by /dev/null: the line must not fail again when Python exits."""
     try:
         print(line, file=stream, flush=True)
     except OSError:
-        # The reader is gone or the disk is full. The server can do without, and the exit code stays as documented.
-        pass
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

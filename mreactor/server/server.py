@@ -164,7 +164,10 @@ class Server:
         if announce is not None:
             announce(*self.address)
         self._log_report()
-        number = self._serve()
+        return self._end(self._serve())
+
+    def _end(self, number: int) -> int:
+        """Drain after a signal; return the exit code."""
         log.info("%s: draining for up to %g s", signal.Signals(number).name, self.config.limits.drain_seconds)
         self.stop()
         log.info("stopped")
