@@ -13,7 +13,7 @@ from . import __version__
 from .app import App
 from .config import Config, ConfigError, Limits, option, size
 from .demo import make_demo
-from .logs import configure
+from .logs import configure, flush, resolve_file
 from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, url
 
 START_ERROR = 1
@@ -108,6 +108,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     settings = _from_environment(environment) | given
     limit_names = {spec.name for spec in dataclasses.fields(Limits)}
     limits = Limits(**{name: settings.pop(name) for name in limit_names & settings.keys()})
+    if "access_log" in settings:
+        # Before the application is imported, which may change the directory.
+        settings["access_log"] = resolve_file(settings["access_log"])
     return Config(**settings, limits=limits), target
 
 
@@ -138,6 +141,7 @@ def load(target: str) -> App:
 
 def _report(error: str, code: int) -> Outcome:
     """Print an error; return the outcome."""
+    flush()
     _print(f"mreactor: {error}", sys.stderr)
     return Outcome(code)
 

@@ -29,7 +29,7 @@ def complaint(*arguments: str, **environment: str) -> str:
     return str(caught.value)
 
 
-TEXTS = {"host": "::1", "static": "docs", "access_log": "json:x.log", "admin": "127.0.0.1:9000"}
+TEXTS = {"host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000"}
 
 
 def other_value(spec: dataclasses.Field[Any]) -> Any:
@@ -161,8 +161,8 @@ def test_environment(environment: dict[str, str], config: Config) -> None:
 
 def test_options_override_the_environment() -> None:
     environment = {"WORKER_BACKEND": "io_uring", "HTTP_SERVER_LOG": "debug", "HTTP_SERVER_LOGS": "1"}
-    arguments = ["--backend", "auto", "--log-level", "error", "--access-log", "json:x.log"]
-    expected = Config(backend="auto", log_level="error", access_log="json:x.log")
+    arguments = ["--backend", "auto", "--log-level", "error", "--access-log", "json:/x.log"]
+    expected = Config(backend="auto", log_level="error", access_log="json:/x.log")
     assert parse(arguments, environment) == (expected, "")
 
 
@@ -259,6 +259,11 @@ def test_wrong_usage_gives_one_line_and_exit_code_2(
     assert printed.err.startswith("mreactor: ")
     assert printed.err.count("\n") == 1
     assert "--help" in printed.err
+
+
+def test_the_access_log_is_named_from_the_present_directory(here: Path) -> None:
+    config, _ = parse(["--access-log", "json:logs/x.log"], {})
+    assert config.access_log == f"json:{here}/logs/x.log"
 
 
 class Started:

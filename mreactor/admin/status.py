@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import __version__
 from ..config import Config
-from ..logs import AccessLog
+from ..logs import AccessLog, count_lost
 from ..metrics import Counters, ReactorSnapshot, Snapshot
 from ..net import Acceptor, Reactor
 from ..runtime import usable_cpus
@@ -94,6 +94,7 @@ class SnapshotCache:
             connections_max=status.config.limits.connections_max,
             refused=status.acceptor.refused if status.acceptor is not None else 0,
             lines_dropped=log.dropped + log.lost if log is not None else 0,
+            log_lines_dropped=count_lost(),
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),
             reactors=tuple(_snapshot(reactor, now) for reactor in status.reactors),

@@ -1,8 +1,9 @@
 """Applications: routes, handlers and static files."""
 
+from ..http import Handler
 from .application import App
 from .document_root import check_root
-from .router import Handler, Match, Route, RouteError, Router
+from .router import Match, Route, RouteError, Router
 from .static_files import StaticFiles
 
 __all__ = ["App", "Handler", "Match", "Route", "RouteError", "Router", "StaticFiles", "check_root"]

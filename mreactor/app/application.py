@@ -7,13 +7,14 @@
         return f"Hello, {name}!"
 
 A handler gets the request and its path parameters. It returns a `Response` or its content: `str`, `bytes`, a `dict` or
-`list` (JSON), an iterable (streamed) or None (no content). It runs in a reactor's thread, in parallel with the other
+`list` (JSON), an iterator (streamed) or None (no content). It runs in a reactor's thread, in parallel with the other
 reactors, and must not wait. A handler that waits is declared `blocking=True` and runs in the thread pool.
 """
 
 from collections.abc import Callable
 
-from .router import Endpoint, Handler, Route, RouteError, check_route, is_same
+from ..http import Handler
+from .router import Endpoint, Route, RouteError, check_route, is_same
 
 
 class App:
@@ -109,6 +110,9 @@ class App:
         if self._frozen:
             raise RouteError("the server has started; declare routes before that")
         check_route(route)
-        if any(is_same(route, known) for known in self._routes):
-            raise RouteError(f"{route.method} {route.pattern} is declared twice")
+        for known in self._routes:
+            if is_same(route, known):
+                raise RouteError(
+                    f"{route.method} {route.pattern} is declared twice; {known.pattern!r} takes the same requests"
+                )
         self._routes.append(route)

@@ -1,9 +1,9 @@
 """The directory that is served: opens the files inside it, and no others.
 
 Two checks keep requests inside. No name with a slash, a backslash or a NUL in it, or with a leading dot, reaches the
-file system. Then, before any byte is read, the opened file must really lie below the root. A symbolic link therefore
-cannot lead out of it, even if the link is swapped during the request. Hard links and bind mounts look like any other
-file.
+file system, except for `.well-known`. Then, before any byte is read, the opened file must really lie below the root. A
+symbolic link therefore cannot lead out of it, even if the link is swapped during the request. Hard links and bind
+mounts look like any other file.
 """
 
 import errno
@@ -24,6 +24,9 @@ INDEX = "index.html"
 
 # A decoded segment that may name a file: not empty, not hidden, neither `.` nor `..`, and still one segment.
 NAME = re.compile(rb"[^./\\\0][^/\\\0]*+")
+
+# The one directory with a leading dot that is meant to be served, at the root of a site (RFC 8615 section 3).
+WELL_KNOWN = b".well-known"
 
 # With O_NONBLOCK, opening a FIFO does not wait for a writer. With O_NOCTTY, a terminal does not become ours.
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -123,7 +126,7 @@ class DocumentRoot:
         return OpenFile(path, fd, status)
 
     def _locate(self, raw_path: str) -> bytes:
-        """Return the file name for a path, as bytes, because file names have no encoding.
+        """Return the file name for a path, as bytes: the parser has refused paths that are not UTF-8.
 
         Empty segments are refused, not skipped: a file has one address, and `//host` never becomes a redirect.
         """
@@ -131,7 +134,8 @@ class DocumentRoot:
         if segments and not segments[-1]:
             segments[-1] = INDEX
         names = [unquote_to_bytes(segment) for segment in segments]
-        for name in names:
+        is_well_known = self._prefix_segments == 0 and names[:1] == [WELL_KNOWN]
+        for name in names[1:] if is_well_known else names:
             if not NAME.fullmatch(name):
                 raise not_found()
         return self._base + b"/".join(names)

@@ -1,11 +1,12 @@
 """Small files in memory, and what is known of a version of a file: its validators and whether it is still current."""
 
+import hashlib
 import os
 import threading
 import time
 from typing import NamedTuple
 
-from ..http import Headers, Response, format_date, is_not_modified
+from ..http import Headers, HTTPError, Response, evaluate_conditions, format_date, noted_date
 from .content_types import guess_content_type
 from .document_root import OpenFile
 
@@ -17,21 +18,35 @@ SETTLE_SECONDS = 2
 OVERHEAD_BYTES = 1024
 
 
+# Tools that build images and archives set all files to one of the first seconds of 1970. Such a time says nothing.
+LAST_MEANINGLESS_SECOND = 1
+
+
 class FileVersion:
-    """A regular file as it was when opened. Immutable; any thread may use it."""
+    """A regular file as it was when opened. Immutable; any thread may use it.
+
+    Args:
+        content: the content, if it is in memory.
+    """
 
     __slots__ = ("_content_type", "_etag", "_fields", "_is_settled", "_modified", "_signature", "_validators")
 
-    def __init__(self, file: OpenFile) -> None:
+    def __init__(self, file: OpenFile, content: bytes | None = None) -> None:
         now = time.time()
         status = file.status
         self._signature = _signature(status)
         self._is_settled = now - status.st_ctime > SETTLE_SECONDS
         self._content_type = guess_content_type(file.path)
-        self._etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"'
-        # Last-Modified is never later than Date (RFC 9110 section 8.8.2.1). Few clients read dates before 1970.
-        self._modified = max(0, min(status.st_mtime_ns // 1_000_000_000, int(now)))
-        self._validators = (("ETag", self._etag), ("Last-Modified", format_date(self._modified)))
+        modified = status.st_mtime_ns // 1_000_000_000
+        self._modified = modified if modified > LAST_MEANINGLESS_SECOND else None
+        self._etag = _make_etag(status, content, self._modified)
+        self._validators: tuple[tuple[str, str], ...] = (("ETag", self._etag),) if self._etag else ()
+        if self._modified is not None:
+            # Last-Modified is never later than Date (RFC 9110 section 8.8.2.1), which may lag behind the clock. Threads
+            # of the pool do not know which Date their response will carry.
+            date = noted_date()
+            shown = min(self._modified, int(now) - SETTLE_SECONDS if date is None else date)
+            self._validators += (("Last-Modified", format_date(shown)),)
         self._fields = (*self._validators, ("X-Content-Type-Options", "nosniff"))
 
     def is_current(self, file: OpenFile) -> bool:
@@ -39,13 +54,31 @@ class FileVersion:
         return self._is_settled and self._signature == _signature(file.status)
 
     def respond(self, headers: Headers, content: bytes | OpenFile) -> Response:
-        """Make a new response: the content, or 304 if the client has this version. Detaches a file that it sends."""
-        if is_not_modified(headers, self._etag, self._modified):
+        """Make a new response: the content, or 304 if the client has this version. Detaches a file that it sends.
+
+        Raises:
+            HTTPError: 412, the client asks for another version only.
+        """
+        status = evaluate_conditions(headers, self._etag, self._modified)
+        if status == 304:
             return Response(None, 304, self._validators)
+        if status == 412:
+            raise HTTPError(412, "The file is not the version that the request asks for.")
         response = Response(content.detach() if isinstance(content, OpenFile) else content)
         response.headers = self._fields
         response.content_type = self._content_type
         return response
+
+
+def _make_etag(status: os.stat_result, content: bytes | None, modified: int | None) -> str:
+    """Make an entity tag that replicas of a file share and that changes with it (RFC 9110 section 8.8.1).
+
+    A digest of the content does. Files that are not in memory go by size and time; without a time they have no tag. An
+    inode would differ between replicas, and a file system soon gives the same one again.
+    """
+    if content is not None:
+        return f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+    return "" if modified is None else f'"{status.st_size:x}-{status.st_mtime_ns:x}"'
 
 
 class CachedFile(NamedTuple):

@@ -15,10 +15,16 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 from uuid import UUID
 
-from ..http import METHODS, HTTPError, Request, RequestHead, Response
+from ..http import (
+    METHODS,
+    Handler,
+    HTTPError,
+    Request,
+    RequestHead,
+    Response,
+    underlying_function,
+)
 from ..runtime import hot
-
-type Handler = Callable[..., Any]
 
 
 class Converter(NamedTuple):
@@ -48,7 +54,8 @@ class RouteError(ValueError):
     """An invalid route. Raised when the route is declared, not when it is requested."""
 
 
-@dataclass(frozen=True, slots=True)
+# Handlers may compare equal, or have no hash. An endpoint is therefore known by its identity.
+@dataclass(frozen=True, slots=True, eq=False)
 class Endpoint:
     """A handler and how to call it.
 
@@ -196,7 +203,7 @@ class Router:
         self._root = _Node()
         own: dict[Endpoint, Endpoint] = {}
         for route in routes:
-            endpoint = own.get(route.endpoint) or own.setdefault(route.endpoint, _localize(route.endpoint))
+            endpoint = own.get(route.endpoint) or own.setdefault(route.endpoint, _localize(route))
             # A mount handles its own path with and without a final slash.
             node = self._root.add(route.pattern.rstrip("/") if route.mount else route.pattern)
             names = tuple(name for name, _ in _parse_parameters(route.pattern))
@@ -251,19 +258,35 @@ def check_route(route: Route) -> None:
     names = [name for name, _ in _parse_parameters(route.pattern)]
     if len(set(names)) != len(names):
         raise RouteError(f"the pattern {route.pattern!r} names a parameter twice")
-    if not (route.endpoint.local or route.mount):
+    if route.endpoint.local:
+        _check_factory(route.endpoint.handler, route.pattern)
+    else:
         _check_handler(route.endpoint.handler, route.pattern, names)
 
 
+def _check_factory(factory: Callable[[], Any], pattern: str) -> None:
+    if not callable(factory):
+        raise RouteError(f"{factory!r}, mounted at {pattern!r}, is not a function that makes a handler")
+    if _is_async(factory):
+        raise RouteError(f"what makes the handler of {pattern!r} is async; use a plain function")
+
+
 def _check_handler(handler: Handler, pattern: str, names: list[str]) -> None:
-    if inspect.iscoroutinefunction(handler):
+    if isinstance(handler, type) and not issubclass(handler, Response):
+        raise RouteError(f"the handler of {pattern!r} is a class; use an instance with __call__, or a method")
+    if _is_async(handler):
         raise RouteError(
             f"the handler of {pattern!r} is async; use a plain function, with blocking=True if it waits"
         )
     try:
         inspect.signature(handler).bind(None, **dict.fromkeys(names))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise RouteError(f"the handler of {pattern!r} does not fit its parameters: {error}") from None
+
+
+def _is_async(handler: Handler) -> bool:
+    function = underlying_function(handler)
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def is_same(one: Route, other: Route) -> bool:
@@ -291,11 +314,14 @@ def _takes_by_position(handler: Handler, names: tuple[str, ...]) -> bool:
     return positions[first : first + 1] == names
 
 
-def _localize(endpoint: Endpoint) -> Endpoint:
+def _localize(route: Route) -> Endpoint:
     """Return the endpoint with this reactor's own handler."""
+    endpoint = route.endpoint
     if not endpoint.local:
         return endpoint
-    return dataclasses.replace(endpoint, handler=endpoint.handler(), local=False)
+    handler = endpoint.handler()
+    _check_handler(handler, route.pattern, [])
+    return dataclasses.replace(endpoint, handler=handler, local=False)
 
 
 def _parse_parameters(pattern: str) -> list[tuple[str, Converter]]:

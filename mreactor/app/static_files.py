@@ -26,6 +26,7 @@ class StaticFiles:
     """A handler for GET and HEAD that serves the files below a directory.
 
     A directory is served as its index.html, never as a listing. Hidden files, and files that are not regular, give 404.
+    Of names with a leading dot only `/.well-known/` is served (RFC 8615).
 
     Args:
         root: the directory. Its real path is determined once, here: later changes of links above it have no effect.
@@ -44,7 +45,8 @@ class StaticFiles:
         """Serve one request below the prefix.
 
         Raises:
-            HTTPError: 403, the file is not readable; 404; 503, no descriptor is free.
+            HTTPError: 403, the file is not readable; 404; 412, a condition of the request is false; 503, no descriptor
+                is free.
         """
         head = request.head
         cached = self._cache.get(head.raw_path)
@@ -66,7 +68,8 @@ class StaticFiles:
 def _refresh(cached: CachedFile | None, file: OpenFile) -> CachedFile:
     """Read the file again unless the cached version is current; either way, postpone the recheck."""
     if cached is None or not cached.version.is_current(file):
-        cached = CachedFile(FileVersion(file), file.read(), 0.0)
+        content = file.read()
+        cached = CachedFile(FileVersion(file, content), content, 0.0)
     return cached._replace(recheck_at=time.monotonic() + RECHECK_SECONDS)
 
 

@@ -1,8 +1,9 @@
 """HTTP semantics (RFC 9110): requests, responses, header fields, status codes, dates."""
 
-from .conditional import is_not_modified
-from .dates import MONTHS, format_date, parse_date
+from .conditional import evaluate_conditions
+from .dates import MONTHS, format_date, note_date, noted_date, parse_date
 from .grammar import TOKEN
+from .handler import Handler, describe_handler, underlying_function
 from .headers import Headers
 from .request import METHODS, Request, RequestHead
 from .response import (
@@ -11,12 +12,13 @@ from .response import (
     TEXT,
     Body,
     Response,
+    encode_part,
     respond,
 )
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
-    "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "HTTPError", "Headers",
-    "Request", "RequestHead", "Response", "format_date", "has_body", "is_not_modified", "parse_date",
-    "respond", "status_line",
+    "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "HTTPError", "Handler", "Headers",
+    "Request", "RequestHead", "Response", "describe_handler", "encode_part", "evaluate_conditions", "format_date",
+    "has_body", "note_date", "noted_date", "parse_date", "respond", "status_line", "underlying_function",
 ]  # fmt: skip

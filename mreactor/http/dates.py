@@ -2,6 +2,7 @@
 
 import calendar
 import re
+import threading
 import time
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -13,6 +14,20 @@ _IMF_FIXDATE = rf"[A-Z][a-z]{{2}}, (?P<day>\d\d) (?P<month>{_MONTH}) (?P<year>\d
 _RFC_850 = rf"[A-Z][a-z]{{5,8}}, (?P<day>\d\d)-(?P<month>{_MONTH})-(?P<year>\d\d) {_CLOCK} GMT"
 _ASCTIME = rf"[A-Z][a-z]{{2}} (?P<month>{_MONTH}) (?P<day>[ \d]\d) {_CLOCK} (?P<year>\d{{4}})"
 _FORMATS = tuple(re.compile(pattern, re.ASCII) for pattern in (_IMF_FIXDATE, _RFC_850, _ASCTIME))
+
+
+_rendered = threading.local()
+
+
+def note_date(seconds: float) -> None:
+    """Note the Date that the responses of this thread carry from now on, in Unix time."""
+    _rendered.second = int(seconds)
+
+
+def noted_date() -> int | None:
+    """Return what this thread has noted. None in a thread that renders no dates, such as one of the pool."""
+    second: int | None = getattr(_rendered, "second", None)
+    return second
 
 
 def format_date(seconds: float) -> str:

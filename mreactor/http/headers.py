@@ -5,10 +5,28 @@ from typing import Any
 
 from ..runtime import hot
 
+# Fields of requests that hold one value, which may have commas in it. If a client repeats one, the first counts.
+SINGLE_FIELDS = frozenset(
+    {
+        "authorization",
+        "content-type",
+        "date",
+        "from",
+        "host",
+        "if-modified-since",
+        "if-range",
+        "if-unmodified-since",
+    }
+    | {"max-forwards", "origin", "proxy-authorization", "range", "referer", "user-agent"}
+)
+
 
 @hot("__init__", "get")
 class Headers(Mapping[str, str]):
-    """Header fields by lower-case name; repeated fields are joined with `, ` (RFC 9110 section 5.3).
+    """Header fields by lower-case name.
+
+    Repeated fields are joined with `, ` (RFC 9110 section 5.3), Cookie with `; ` (RFC 9113 section 8.2.3). Of fields
+    that hold one value the first counts.
 
     Requests with equal header bytes share one instance, so it cannot be changed. Names and values are decoded as
     ISO-8859-1, one character a byte, so nothing is lost.
@@ -21,7 +39,10 @@ class Headers(Mapping[str, str]):
         self._joined: dict[str, str] = {}
         for name, value in fields:
             joined = self._joined.get(name)
-            self._joined[name] = value if joined is None else f"{joined}, {value}"
+            if joined is None:
+                self._joined[name] = value
+            elif name not in SINGLE_FIELDS:
+                self._joined[name] = f"{joined}{'; ' if name == 'cookie' else ', '}{value}"
 
     def __getitem__(self, name: str) -> str:
         """Return the value of a field; the case of the name does not matter.

@@ -1,14 +1,15 @@
 """Responses as handlers make them."""
 
-import json
 import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..protocol import FileBody
 from ..runtime import hot
 from .grammar import TOKEN
+from .handler import Handler, describe_handler
+from .json_content import encode_json
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -33,7 +34,7 @@ type Body = bytes | Iterator[bytes | str] | FileBody
 type Parts = tuple[Body, str, int, Fields, bytes | None]
 
 type Content = (
-    bytes | bytearray | str | Mapping[str, Any] | list[Any] | Iterable[bytes | str] | FileBody | None
+    bytes | bytearray | str | Mapping[str, Any] | list[Any] | Iterator[bytes | str] | FileBody | None
 )
 
 
@@ -42,8 +43,8 @@ class Response:
     """A response: a status, header fields and content.
 
     Args:
-        content: `bytes`; `str`, sent as UTF-8; a `dict` or `list`, sent as JSON; any other iterable of `bytes` or
-            `str`, streamed in chunks as it yields; None for no content.
+        content: `bytes`; `str`, sent as UTF-8; a `dict` or another mapping, or a `list`, sent as JSON; an iterator of
+            `bytes` or `str`, such as a generator, streamed in chunks as it yields; None for no content.
         status: the status code, 200 to 599.
         headers: further header fields. Framing fields (Content-Length, Connection, ...) are the server's to set.
         content_type: the media type; by default it follows from the content's type.
@@ -57,7 +58,7 @@ class Response:
 
     Raises:
         ValueError: a field name or value that cannot be sent, a status out of range, or JSON that is none (NaN).
-        TypeError: content of another type, or a status that is no integer.
+        TypeError: content of another type, a status that is no integer, or a field that is no `str`.
     """
 
     __slots__ = ("parts",)
@@ -144,9 +145,14 @@ def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Fiel
 
     Raises:
         ValueError: a name that is no token, a value with control characters or beyond ISO-8859-1, or a framing field.
+        TypeError: a name or value that is no `str`.
     """
     fields = tuple(headers.items() if isinstance(headers, Mapping) else headers)
     for name, value in fields:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a header field must be a str, not {_name_type(name)}: {name!r}")
+        if not isinstance(value, str):
+            raise TypeError(f"the value of {name} must be a str, not {_name_type(value)}: {value!r}")
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not the name of a header field")
         if name.lower() in FRAMING_FIELDS:
@@ -175,9 +181,39 @@ def _has_content_type(fields: Fields) -> bool:
     return any(name.lower() == "content-type" for name, _ in fields)
 
 
-def respond(result: Any) -> Response:
-    """Return the response that a handler's return value stands for: itself, or its content with status 200."""
-    return result if isinstance(result, Response) else Response(result)
+def respond(result: Any, handler: Handler | None = None) -> Response:
+    """Return the response that a handler's return value stands for: itself, or its content with status 200.
+
+    If the value cannot be sent, a note on the error names the handler, whose frame is gone.
+    """
+    try:
+        return result if isinstance(result, Response) else Response(result)
+    except BaseException as error:
+        if handler is not None:
+            error.add_note(f"It was returned by the handler {describe_handler(handler)}.")
+        raise
+
+
+def encode_part(part: Any, parts: Iterator[Any]) -> bytes:
+    """Encode one part of a stream.
+
+    Raises:
+        TypeError: it is neither str nor bytes. The text leads to the code of the generator, whose frame is gone.
+    """
+    if isinstance(part, str):
+        return part.encode()
+    try:
+        return bytes(memoryview(part))
+    except TypeError:
+        code = getattr(parts, "gi_code", None)
+    source = (
+        repr(parts)
+        if code is None
+        else f"{code.co_qualname} ({code.co_filename}, line {code.co_firstlineno})"
+    )
+    raise TypeError(
+        f"a part of a stream must be a str or bytes, not {_name_type(part)}; it comes from {source}"
+    )
 
 
 def _encode_content(content: Content) -> tuple[Body, str]:
@@ -190,11 +226,32 @@ def _encode_content(content: Content) -> tuple[Body, str]:
         case None:
             return b"", ""
         case Mapping() | list():
-            return json.dumps(
-                content, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-            ).encode(), JSON
+            return encode_json(content), JSON
         case FileBody():
             return content, BINARY
+        case Iterator():
+            return content, BINARY
+    raise TypeError(f"a handler cannot return {_name_type(content)}; {_advise(content)}")
+
+
+def _advise(content: Any) -> str:
+    """Return what to write instead of content that cannot be sent."""
+    match content:
+        case tuple():
+            return "for a status or header fields write Response(content, status, headers), for JSON a list"
+        case Awaitable() | AsyncIterable():
+            # A coroutine that is never awaited would warn when it is freed, far from here.
+            close = getattr(content, "close", None)
+            if close is not None:
+                close()
+            return "write a plain function, with blocking=True if it waits"
+        case type():
+            return "return an instance"
         case Iterable():
-            return iter(content), BINARY
-    raise TypeError(f"a handler cannot return {type(content).__name__}")
+            return "write list(...) to send it as JSON, or iter(...) to stream its parts"
+    return "it returns str, bytes, a dict or list, an iterator of str or bytes, None or a Response"
+
+
+def _name_type(value: Any) -> str:
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"

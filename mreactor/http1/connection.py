@@ -111,7 +111,7 @@ class Connection(StateMachine):
             else:
                 result = handler(request, **keyword_params) if keyword_params else handler(request)
             if (kind := type(result)) is not str:
-                response = result if kind is Response else respond(result)
+                response = result if kind is Response else respond(result, handler)
                 _, content_type, _, _, content = response.parts
                 if content is None:
                     return self._end_turn(self._encode(routed, response), b"")

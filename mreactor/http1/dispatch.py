@@ -16,7 +16,7 @@ def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, 
     """Call a request's handler here and now."""
     match, head = request.match, request.head
     try:
-        return respond(match.handler(Request(head, body, peer), **match.params))
+        return respond(match.handler(Request(head, body, peer), **match.params), match.handler)
     except BaseException as error:
         return failure_page(context, head, error)
 
@@ -33,6 +33,8 @@ def job_response(context: "ReactorContext", request: RoutedRequest, job: Job) ->
     # The error's traceback leads back to the job. That cycle would keep the request alive.
     error, job.error = job.error, None
     try:
-        return respond(job.result) if error is None else failure_page(context, request.head, error)
+        if error is None:
+            return respond(job.result, request.match.handler)
+        return failure_page(context, request.head, error)
     except BaseException as unfit:
         return failure_page(context, request.head, unfit)

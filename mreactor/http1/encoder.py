@@ -1,6 +1,6 @@
 """Responses as bytes: status line, header fields, framing (RFC 9112 sections 4 to 7)."""
 
-from ..http import REASONS, Body, RequestHead, Response, format_date, has_body, status_line
+from ..http import REASONS, Body, RequestHead, Response, format_date, has_body, note_date, status_line
 from ..protocol import FileBody
 from ..runtime import hot
 
@@ -25,6 +25,7 @@ class Encoder:
 
     def begin_second(self, wall: float) -> bytes:
         """Render what changes with the second `wall` (Unix time). Returns the start of a head with status 200."""
+        note_date(wall)
         self.common_fields = _SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
         return self._status_lines[200] + self.common_fields
 

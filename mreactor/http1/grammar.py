@@ -15,10 +15,11 @@ FIELD_LINE = re.compile(rb"(%b):[\t ]*+([\t\x20-\x7e\x80-\xff]*+)" % TOKEN)
 REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])" % TOKEN)
 
 # pchar = unreserved / pct-encoded / sub-delims / ":" / "@" (RFC 3986 section 3.3). Browsers do not encode some further
-# characters (the URL standard's percent-encode sets): [ ] | in paths, and also { } \ ^ ` in queries. They can neither
-# split a line nor leave the target, so they are accepted.
+# characters (the URL standard's percent-encode sets): [ ] | in paths, and also { } \ ^ ` in queries, and a % that
+# encodes nothing, as in `?q=100%`. They can neither split a line nor leave the target, so they are accepted. In a path
+# such a % is refused: two programs could decode it to two paths.
 _PATH = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]|]|%[0-9A-Fa-f]{2})*+"
-_QUERY = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]|{}\\^`]|%[0-9A-Fa-f]{2})*+"
+_QUERY = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]|{}\\^`%]*+"
 
 # uri-host = IP-literal / IPv4address / reg-name; port = *DIGIT (RFC 3986 section 3.2)
 _IP_LITERAL = rb"\[(?:[0-9A-Fa-f:.]++|v[0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+,;=:]++)\]"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..concurrency import Job
+from ..http import encode_part
 from ..protocol import FileBody
 from .encoder import LAST_CHUNK, encode_chunk
 
@@ -51,7 +52,7 @@ class Stream:
         if job.result is _NO_MORE:
             self.is_over = True
             return LAST_CHUNK if self._chunked else b""
-        part = job.result.encode() if isinstance(job.result, str) else bytes(memoryview(job.result))
+        part = encode_part(job.result, self._parts)
         return encode_chunk(part) if self._chunked else part
 
     def close(self) -> None:

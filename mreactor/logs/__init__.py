@@ -1,6 +1,14 @@
 """Log lines and the access log."""
 
-from .access import AccessBuffer, AccessLog
-from .handlers import configure, suppress_failures
+from .access import AccessBuffer, AccessLog, resolve_file
+from .handlers import configure, count_lost, flush, suppress_failures
 
-__all__ = ["AccessBuffer", "AccessLog", "configure", "suppress_failures"]
+__all__ = [
+    "AccessBuffer",
+    "AccessLog",
+    "configure",
+    "count_lost",
+    "flush",
+    "resolve_file",
+    "suppress_failures",
+]

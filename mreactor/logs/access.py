@@ -8,6 +8,7 @@ the lines of that reactor are dropped and counted.
 """
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -42,6 +43,12 @@ REPORT_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 5.0
 
 NO_HEADERS: Final = Headers()
+
+
+def resolve_file(spec: str) -> str:
+    """Return the specification of an access log with the file's absolute path, which no later chdir changes."""
+    line_format, _, path = spec.partition(":")
+    return f"{line_format}:{os.path.abspath(path)}" if path and line_format in FORMATS else spec
 
 
 class Batch(NamedTuple):
@@ -194,7 +201,7 @@ class AccessLog:
     """
 
     def __init__(self, spec: str) -> None:
-        self._format, colon, path = spec.partition(":")
+        self._format, colon, path = resolve_file(spec).partition(":")
         if self._format not in FORMATS or (colon and not path):
             raise ConfigError(
                 f"--access-log: {spec!r} is not FORMAT or FORMAT:FILE, FORMAT one of {', '.join(FORMATS)}"

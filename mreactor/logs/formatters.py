@@ -1,4 +1,8 @@
-"""The formats of log lines: plain for people, JSON for machines. No peer can forge a line."""
+"""The formats of log lines: plain for people, JSON for machines. No peer can forge a line, or make a long one.
+
+What a peer sent may stand in the message of an exception, and be as long as a body. So texts are cut before they are
+escaped, and escaped at the speed of C.
+"""
 
 import json
 import logging
@@ -9,6 +13,12 @@ _COLOURS = {logging.ERROR: "\x1b[31m", logging.WARNING: "\x1b[33m"}
 _COLOUR_END = "\x1b[m"
 # A line of the log begins with a digit, so no line of a traceback can look like one.
 _INDENT = "\n    "
+
+# Longer texts lose their middle: a traceback begins with the handler and ends with the error.
+MESSAGE_CHARS_MAX = 8 * 1024
+TRACEBACK_CHARS_MAX = 16 * 1024
+# Of a plain line after escaping, its traceback included.
+LINE_CHARS_MAX = 32 * 1024
 
 
 class PlainFormatter(logging.Formatter):
@@ -26,7 +36,7 @@ class PlainFormatter(logging.Formatter):
         thread, message = escape(str(record.threadName)), escape(render_message(record))
         lines = [f"{render_time(record)} {label} {thread} {message}"]
         lines += map(escape, render_traceback(self, record).splitlines())
-        return _INDENT.join(lines)
+        return shorten(_INDENT.join(lines), LINE_CHARS_MAX)
 
 
 class JsonFormatter(logging.Formatter):
@@ -49,7 +59,16 @@ def escape(text: str) -> str:
     """Write unprintable characters as `\\n`, `\\x1b` or `\\u202e`, so that the text keeps its line and its order."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    # `repr` escapes the same characters. It also doubles backslashes, and escapes a quote if the text has both kinds.
+    return "'".join(repr(part)[1:-1] for part in text.split("'")).replace("\\\\", "\\")
+
+
+def shorten(text: str, chars_max: int) -> str:
+    """Replace the middle of a long text by a remark."""
+    if len(text) <= chars_max:
+        return text
+    half = chars_max // 2
+    return f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"
 
 
 def render_time(record: logging.LogRecord) -> str:
@@ -58,15 +77,16 @@ def render_time(record: logging.LogRecord) -> str:
 
 
 def render_message(record: logging.LogRecord) -> str:
-    """Return the message with its arguments; the bare template and a remark if they do not match."""
+    """Return the message with its arguments; the bare template and a remark if they do not match. Shortened."""
     try:
-        return record.getMessage()
+        message = record.getMessage()
     except Exception as error:
-        return f"{record.msg} (arguments {record.args!r} do not match: {error})"
+        message = f"{record.msg} (arguments {record.args!r} do not match: {error})"
+    return shorten(message, MESSAGE_CHARS_MAX)
 
 
 def render_traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    """Return the traceback of a record; empty if it has none."""
+    """Return the traceback of a record, shortened; empty if it has none."""
     if not record.exc_info or record.exc_info[0] is None:
         return ""
-    return formatter.formatException(record.exc_info)
+    return shorten(formatter.formatException(record.exc_info), TRACEBACK_CHARS_MAX)

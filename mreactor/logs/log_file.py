@@ -43,7 +43,7 @@ class LogFile:
         done = 0
         try:
             while done < len(text):
-                done += self._write_some(text[done:] if done else text)
+                done += write_some(self._fd, text[done:] if done else text)
         except OSError as error:
             if done:
                 self._is_torn = not text.endswith(b"\n", 0, done)
@@ -85,12 +85,25 @@ class LogFile:
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
 
-    def _write_some(self, text: bytes) -> int:
-        try:
-            return os.write(self._fd, text)
-        except BlockingIOError:
-            # Standard output may be a pipe or terminal that another process has made nonblocking.
-            writable = select.poll()
-            writable.register(self._fd, select.POLLOUT)
-            writable.poll(1000)
-            return 0
+
+def write_all(fd: int, text: bytes) -> None:
+    """Write a text, and wait for the file if necessary.
+
+    Raises:
+        OSError: the file takes no more.
+    """
+    done = 0
+    while done < len(text):
+        done += write_some(fd, text[done:] if done else text)
+
+
+def write_some(fd: int, text: bytes) -> int:
+    """Write the beginning of a text. Return its length, 0 if the file had no room for a second."""
+    try:
+        return os.write(fd, text)
+    except BlockingIOError:
+        # A standard stream may be a pipe or terminal that another process has made nonblocking.
+        writable = select.poll()
+        writable.register(fd, select.POLLOUT)
+        writable.poll(1000)
+        return 0

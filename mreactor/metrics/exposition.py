@@ -89,6 +89,7 @@ def stats(snapshot: Snapshot) -> dict[str, Any]:
         "connections_max": snapshot.connections_max,
         "refused": snapshot.refused,
         "access_log_dropped": snapshot.lines_dropped,
+        "log_dropped": snapshot.log_lines_dropped,
         "process": {"cpu_seconds": snapshot.cpu_seconds, "resident_bytes": snapshot.resident_bytes},
         "total": _describe_counters(snapshot.total()),
         "reactors": [

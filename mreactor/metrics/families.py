@@ -66,6 +66,7 @@ SERVER_METRICS: tuple[Metric[Snapshot], ...] = (
     Metric("mreactor_connections_limit", GAUGE, attrgetter("connections_max"), "Maximum number of open connections."),
     Metric("mreactor_connections_refused", COUNTER, attrgetter("refused"), "Connections refused for lack of room."),
     Metric("mreactor_access_log_dropped", COUNTER, attrgetter("lines_dropped"), "Lines missing from the access log."),
+    Metric("mreactor_log_dropped", COUNTER, attrgetter("log_lines_dropped"), "Lines missing from the log."),
     Metric("process_cpu_seconds", COUNTER, attrgetter("cpu_seconds"), "User and system CPU time used.", "seconds"),
     Metric("process_resident_memory_bytes", GAUGE, attrgetter("resident_bytes"), "Physical memory in use.", "bytes"),
 )

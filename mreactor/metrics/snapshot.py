@@ -35,6 +35,7 @@ class Snapshot:
         reasons: why the server is not ready; empty if it is.
         refused: connections that the acceptor refused, which no reactor saw.
         lines_dropped: lines missing from the access log.
+        log_lines_dropped: lines missing from the log.
         cpu_seconds: of the process.
         resident_bytes: of the process; None if it cannot be had.
     """
@@ -50,6 +51,7 @@ class Snapshot:
     connections_max: int
     refused: int
     lines_dropped: int
+    log_lines_dropped: int
     cpu_seconds: float
     resident_bytes: int | None
     reactors: tuple[ReactorSnapshot, ...]

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from ..logs import flush
+
 log = logging.getLogger("mreactor")
 
 # What the application's threads and exit handlers get at least, and the flushing of standard output.
@@ -55,6 +57,7 @@ def _run(step: Callable[[], object]) -> None:
 
 
 def _flush() -> None:
+    flush()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -15,7 +15,7 @@ from ..app import App
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config
 from ..http1 import ReactorContext, render_overload
-from ..logs import AccessLog, suppress_failures
+from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
     Backend,
@@ -171,6 +171,7 @@ class Server:
         log.info("%s: draining for up to %g s", signal.Signals(number).name, self.config.limits.drain_seconds)
         self.stop()
         log.info("stopped")
+        flush()
         second = self._signals.second()
         return 128 + second if second else 0
 

@@ -90,7 +90,7 @@ CASES: tuple[Case, ...] = (
     *each(refused, "9112-3.2", "no form of a target", target, (b"a/b", b"?x", b"#", b".", b"./a", b"../a", b"\\",
         b"~", b"%2f", b";", b"x=y", b"@/")),
     *each(refused, "3986-2.1", "percent-encoding", target, (
-        b"/%", b"/%4", b"/%zz", b"/%%", b"/%4x", b"/%x4", b"/a%", b"/?%", b"/?a=%2", b"/?%gg", b"/%u0041", b"/%+1",
+        b"/%", b"/%4", b"/%zz", b"/%%", b"/%4x", b"/%x4", b"/a%", b"/%u0041", b"/%+1",
         b"/% 1", b"/%-1", b"/%\xc3",
     )),
     *each(refused, "3986-3.3", "path is not UTF-8", target, (b"/%ff", b"/%c3", b"/%c3%28", b"/%e2%82",

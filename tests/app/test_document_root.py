@@ -127,6 +127,25 @@ def test_nul_is_refused_without_the_parser_too(site: Site) -> None:
         site.handler(Request(head, b"", ("127.0.0.1", 1)))
 
 
+def test_well_known_is_served_at_the_root_of_a_site(site: Site, tmp_path: Path) -> None:
+    """RFC 8615: certificates are issued, and security contacts found, by files below it."""
+    site.write(".well-known/acme-challenge/token", "key")
+    site.write(".well-known/.hidden", "x")
+    site.write("docs/.well-known/security.txt", "x")
+    assert site.get("/.well-known/acme-challenge/token").body == b"key"
+    assert site.get("/%2ewell-known/acme-challenge/token").body == b"key"
+    for target in (
+        "/.well-known/.hidden",
+        "/docs/.well-known/security.txt",
+        "/.well-known.",
+        "/.well-knownx",
+        "/.well-known/",
+    ):
+        assert site.refusal(target).status == 404
+    below = Site(site.root, prefix="/assets/")
+    assert below.refusal("/assets/.well-known/acme-challenge/token").status == 404
+
+
 @pytest.mark.parametrize(
     "target", ["/.env", "/%2eenv", "/.git/config", "/docs/.hidden", "/.git/", "/.git", "/..env"]
 )

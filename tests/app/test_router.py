@@ -2,13 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from mreactor import App, Config, Response, Server, StartError
 from mreactor.app.router import Endpoint, Match, Route, RouteError, Router, check_route
 from mreactor.config import Limits
 from mreactor.http.request import METHODS, Request, RequestHead
@@ -561,3 +563,137 @@ def test_an_unsupported_method(method: str) -> None:
 def test_an_invalid_mount(pattern: str) -> None:
     with pytest.raises(RouteError):
         check_route(Route("GET", pattern, Endpoint(lambda: plain, local=True), mount=True))
+
+
+# --- Handlers of the wrong kind. ---
+
+
+async def numbers(request: Request) -> AsyncIterator[str]:
+    yield "1"
+
+
+async def slow(request: Request) -> str:
+    return "slow"
+
+
+class Shop:
+    async def __call__(self, request: Request) -> str:
+        return "shop"
+
+    async def show(self, request: Request) -> str:
+        return "shown"
+
+
+class Stall:
+    async def __call__(self, request: Request) -> AsyncIterator[str]:
+        yield "stall"
+
+
+def decorated(handler: Any) -> Any:
+    @wraps(handler)
+    def call(request: Request) -> str:
+        return str(handler(request))
+
+    return call
+
+
+UNFIT = [
+    (slow, "is async"),
+    (numbers, "is async"),
+    (partial(numbers), "is async"),
+    (partial(partial(slow)), "is async"),
+    (Shop(), "is async"),
+    (partial(Shop()), "is async"),
+    (Shop().show, "is async"),
+    (Stall(), "is async"),
+    (Shop, "is a class"),
+    (dict, "is a class"),
+    (max, "does not fit its parameters: no signature"),
+    (None, "does not fit"),
+    ((part for part in "ab"), "does not fit"),
+]
+
+
+@pytest.mark.parametrize(("handler", "message"), UNFIT, ids=lambda value: str(value)[:30])
+def test_a_handler_of_the_wrong_kind_is_refused_when_it_is_declared(handler: Any, message: str) -> None:
+    with pytest.raises(RouteError, match=message):
+        App().get("/")(handler)
+
+
+@pytest.mark.parametrize(("handler", "message"), UNFIT, ids=lambda value: str(value)[:30])
+def test_what_a_factory_makes_is_refused_when_the_server_starts(handler: Any, message: str) -> None:
+    app = App()
+    app.mount("/m/", lambda: handler)
+    with pytest.raises(StartError, match=f"the handler of '/m/' .*{message}"):
+        Server(Config(port=0, threads=1), app).start()
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"), [(slow, "is async"), (Shop(), "is async"), (7, "is not a function")]
+)
+def test_a_factory_of_the_wrong_kind_is_refused_when_it_is_declared(factory: Any, message: str) -> None:
+    with pytest.raises(RouteError, match=message):
+        App().mount("/m/", factory)
+
+
+class Greeting(Response):
+    def __init__(self, request: Request) -> None:
+        super().__init__("hello")
+
+
+@pytest.mark.parametrize(
+    "handler", [Greeting, decorated(slow), partial(handler_named("a")), handler_named("a").__call__]
+)
+def test_other_callables_are_handlers(handler: Any) -> None:
+    app = App()
+    app.get("/")(handler)
+    assert Router(app.routes).match(head("/")).handler is handler
+
+
+# --- Handlers that compare equal, and such as have no hash. ---
+
+
+@dataclass(frozen=True)
+class Page:
+    title: str
+    body: str = field(compare=False)
+
+    def __call__(self, request: Request) -> str:
+        return self.body
+
+
+@dataclass
+class Unhashable:
+    body: str
+
+    def __call__(self, request: Request) -> str:
+        return self.body
+
+
+@pytest.mark.parametrize("make", [lambda body: Page("x", body), lambda body: Unhashable(body)])
+def test_each_route_has_its_own_handler(make: Callable[[str], Any]) -> None:
+    app = App()
+    app.get("/a")(make("A"))
+    app.get("/b")(make("B"))
+    app.mount("/m/", lambda: make("C"))
+    router = Router(app.routes)
+    request: Any = None
+    assert [router.match(head(target)).handler(request) for target in ("/a", "/b", "/m/x")] == ["A", "B", "C"]
+
+
+def test_each_mount_has_a_handler_of_its_own() -> None:
+    """Also if one factory makes both."""
+    app = App()
+    app.mount("/one/", lambda: Unhashable("x"))
+    factory = app.routes[0].endpoint.handler
+    app.mount("/two/", factory)
+    router = Router(app.routes)
+    one, two = (router.match(head(target)).handler for target in ("/one/x", "/two/x"))
+    assert one is not two
+
+
+def test_the_methods_of_one_declaration_share_a_handler() -> None:
+    app = App()
+    app.route("/a", ("GET", "POST"))(Unhashable("x"))
+    router = Router(app.routes)
+    assert router.match(head("/a")).handler is router.match(head("/a", "POST")).handler

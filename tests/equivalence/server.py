@@ -1,5 +1,6 @@
 """One checkout as a server process: started, asked for its metrics, ended, and its access log read."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -125,7 +126,7 @@ def read_metrics(text: str) -> Metrics:
 
 
 def make_files(folder: Path) -> Path:
-    """Make the files that both servers serve: a file's ETag holds its inode."""
+    """Make the files that both servers serve: a large file's ETag holds its time."""
     folder.mkdir()
     for name, content in FILES.items():
         (folder / name).write_bytes(content)
@@ -134,9 +135,10 @@ def make_files(folder: Path) -> Path:
 
 
 def read_etags(folder: Path) -> tuple[bytes, ...]:
-    """Return the ETags that the served files are known to have: size, time and inode."""
-    stats = [(folder / name).stat() for name in FILES]
-    return tuple(b'"%x-%x-%x"' % (one.st_size, one.st_mtime_ns, one.st_ino) for one in stats)
+    """Return the ETags that the served files are known to have: a small one's digest, a large one's size and time."""
+    digest = hashlib.blake2b(FILES["small.txt"], digest_size=12).hexdigest().encode()
+    status = (folder / "large.bin").stat()
+    return b'"%b"' % digest, b'"%x-%x"' % (status.st_size, status.st_mtime_ns)
 
 
 @contextmanager

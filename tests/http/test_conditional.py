@@ -6,11 +6,18 @@ from itertools import chain
 
 import pytest
 
-from mreactor.http.conditional import is_not_modified, opaque_tags
+from mreactor.http.conditional import evaluate_conditions, opaque_tags, strong_tags
 from mreactor.http.dates import format_date
 from mreactor.http.headers import Headers
 
 MODIFIED = 784_111_777  # Sun, 06 Nov 1994 08:49:37 GMT
+
+
+def is_not_modified(headers: Headers, etag: str, modified: int | None) -> bool:
+    """Whether the status is 304; 200 otherwise."""
+    status = evaluate_conditions(headers, etag, modified)
+    assert status in (200, 304)
+    return status == 304
 
 
 def conditions(**fields: str) -> Headers:
@@ -127,3 +134,83 @@ def test_if_none_match_takes_precedence(tag: str, shift: int, expected: bool) ->
 
 def test_an_unconditional_request_is_modified() -> None:
     assert not is_not_modified(conditions(), '"x"', MODIFIED)
+
+
+# --- If-Match and If-Unmodified-Since. ---
+
+
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        ("*", 200),
+        ('"x"', 200),
+        ('"a", "x"', 200),
+        ('W/"a", "x"', 200),
+        ('W/"x"', 412),  # the comparison is strong (section 13.1.1)
+        ('W/"x", "a"', 412),
+        ('"X"', 412),
+        ('"no"', 412),
+        ("x", 412),
+        ("", 412),
+        ('"*"', 412),
+    ],
+)
+def test_if_match(field: str, status: int) -> None:
+    assert evaluate_conditions(conditions(if_match=field), '"x"', MODIFIED) == status
+
+
+def test_strong_tags_of_a_list() -> None:
+    assert strong_tags('W/"a", "b",W/"c" , "W/"') == ['"b"', '"W/"']
+
+
+@pytest.mark.parametrize(
+    ("date", "status"),
+    [
+        (format_date(MODIFIED), 200),
+        (format_date(MODIFIED + 1), 200),
+        (format_date(MODIFIED - 1), 412),
+        ("Mon, 01 Jan 2001 00:00:00 GMT", 200),
+        ("yesterday", 200),
+        ("", 200),
+    ],
+)
+def test_if_unmodified_since(date: str, status: int) -> None:
+    assert evaluate_conditions(conditions(if_unmodified_since=date), '"x"', MODIFIED) == status
+
+
+OLD, NOW = format_date(MODIFIED - 1), format_date(MODIFIED)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"if_match": '"no"', "if_none_match": "*"}, 412),
+        ({"if_match": '"x"', "if_none_match": "*"}, 304),
+        ({"if_match": '"x"', "if_none_match": '"a"'}, 200),
+        ({"if_match": '"x"', "if_unmodified_since": OLD}, 200),  # If-Match makes it ignored
+        ({"if_match": '"no"', "if_unmodified_since": NOW}, 412),
+        ({"if_unmodified_since": OLD, "if_none_match": '"x"'}, 412),
+        ({"if_unmodified_since": NOW, "if_none_match": '"x"'}, 304),
+        ({"if_unmodified_since": OLD, "if_modified_since": NOW}, 412),
+        ({"if_unmodified_since": NOW, "if_modified_since": NOW}, 304),
+        ({"if_match": "*", "if_modified_since": OLD}, 200),
+    ],
+)
+def test_conditions_count_in_the_order_of_the_standard(fields: dict[str, str], status: int) -> None:
+    assert evaluate_conditions(conditions(**fields), '"x"', MODIFIED) == status
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"if_match": "*"}, 200),
+        ({"if_match": '""'}, 412),
+        ({"if_none_match": ""}, 200),
+        ({"if_none_match": '""'}, 200),
+        ({"if_none_match": "*"}, 304),
+        ({"if_modified_since": NOW}, 200),
+        ({"if_unmodified_since": OLD}, 200),
+    ],
+)
+def test_without_validators_only_the_star_matches(fields: dict[str, str], status: int) -> None:
+    assert evaluate_conditions(conditions(**fields), "", None) == status

@@ -1,10 +1,11 @@
 """Header fields as handlers see them."""
 
 from collections.abc import Mapping
+from http.cookies import SimpleCookie
 
 import pytest
 
-from mreactor.http.headers import Headers
+from mreactor.http.headers import SINGLE_FIELDS, Headers
 
 HEADERS = Headers((("host", "a"), ("x", "b"), ("accept", "c"), ("x", "d, e"), ("x", "")))
 
@@ -20,6 +21,23 @@ def test_names_are_found_in_any_case(name: str) -> None:
 def test_repeated_fields_are_joined() -> None:
     assert HEADERS["x"] == "b, d, e, "
     assert HEADERS.get_all("X") == ["b", "d, e", ""]
+
+
+def test_cookies_are_joined_as_one_cookie_field_would_hold_them() -> None:
+    """Proxies unpack a cookie that HTTP/2 has split into one line for each part."""
+    headers = Headers((("cookie", "a=1; s=xyz"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")))
+    assert headers["Cookie"] == "a=1; s=xyz; b=2; c=3"
+    assert {name: morsel.value for name, morsel in SimpleCookie(headers["cookie"]).items()} == {
+        "a": "1", "s": "xyz", "b": "2", "c": "3",
+    }  # fmt: skip
+    assert headers.get_all("cookie") == ["a=1; s=xyz", "b=2", "c=3"]
+
+
+@pytest.mark.parametrize("name", sorted(SINGLE_FIELDS))
+def test_of_a_field_that_holds_one_value_the_first_counts(name: str) -> None:
+    headers = Headers(((name, "Basic YTpi"), ("x", "y"), (name, "Bearer zzz")))
+    assert headers[name] == headers.get(name) == "Basic YTpi"
+    assert headers.get_all(name) == ["Basic YTpi", "Bearer zzz"]
 
 
 def test_a_missing_field() -> None:

@@ -1,7 +1,10 @@
 """Responses: what handlers may return, what is refused, and the bytes that come of it."""
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from http import HTTPStatus
 from pathlib import Path
@@ -17,6 +20,7 @@ from mreactor.http.response import (
     TEXT,
     Response,
     check_fields,
+    encode_part,
     respond,
 )
 from mreactor.http.status import REASONS, HTTPError, has_body, status_line
@@ -57,7 +61,7 @@ def test_a_buffer_is_copied() -> None:
     assert response.body == b"ab"
 
 
-def test_an_iterable_is_streamed() -> None:
+def test_an_iterator_is_streamed() -> None:
     def parts() -> Iterator[bytes | str]:
         yield b"a"
         yield "b"
@@ -66,7 +70,30 @@ def test_an_iterable_is_streamed() -> None:
     assert isinstance(response.body, Iterator)
     assert list(response.body) == [b"a", "b"]
     assert response.content_type == BINARY
-    assert isinstance(Response((b"a", b"b")).body, Iterator)
+    assert isinstance(Response(map(str, (1, 2))).body, Iterator)
+
+
+@pytest.mark.parametrize(
+    ("part", "encoded"),
+    [("\xe9", b"\xc3\xa9"), (b"a", b"a"), (bytearray(b"b"), b"b"), (memoryview(b"c"), b"c")],
+)
+def test_encode_part(part: Any, encoded: bytes) -> None:
+    assert encode_part(part, iter([part])) == encoded
+
+
+def test_a_part_that_cannot_be_sent_leads_to_its_generator() -> None:
+    def rows() -> Iterator[Any]:
+        yield {"a": 1}
+
+    parts = rows()
+    name = re.escape(f"{rows.__qualname__} ({__file__}, line {rows.__code__.co_firstlineno})")
+    with pytest.raises(
+        TypeError, match=f"^a part of a stream must be a str or bytes, not a dict; it comes from {name}$"
+    ):
+        encode_part(next(parts), parts)
+    for part in (1, None, True, [b"a"], ("a",)):
+        with pytest.raises(TypeError, match=f"not an? {type(part).__name__}; it comes from <map object"):
+            encode_part(part, map(int, ()))
 
 
 def test_a_file_stays_a_file() -> None:
@@ -76,11 +103,55 @@ def test_a_file_stays_a_file() -> None:
 
 @pytest.mark.parametrize("content", [5, 2.5, True, object(), len])
 def test_other_content_is_refused(content: Any) -> None:
-    with pytest.raises(TypeError, match=type(content).__name__):
+    with pytest.raises(TypeError, match=f"{type(content).__name__}; it returns str, bytes, a dict or list"):
         Response(content)
 
 
-@pytest.mark.parametrize("content", [{"a": float("nan")}, [float("inf")], "\ud800", ["\ud800"]])
+async def coroutine() -> str:
+    return "x"
+
+
+async def async_generator() -> Any:
+    yield "x"
+
+
+@pytest.mark.parametrize(
+    ("make", "advice"),
+    [
+        (lambda: ("there is no such thing", 404), r"a tuple; .* Response\(content, status, headers\)"),
+        (lambda: ({"id": 1}, 201), r"a tuple; .* Response\(content, status, headers\)"),
+        (lambda: {1, 2}, r"a set; write list\(...\)"),
+        (lambda: {"a": 1}.keys(), r"a dict_keys; write list\(...\)"),
+        (lambda: {"a": 1}.values(), r"a dict_values; write list\(...\)"),
+        (lambda: range(3), r"a range; write list\(...\)"),
+        (lambda: array("b"), r"an array; write list\(...\)"),
+        (lambda: deque([b"a"]), r"a deque; .* or iter\(...\) to stream"),
+        (coroutine, "a coroutine; write a plain function"),
+        (async_generator, "an async_generator; write a plain function"),
+        (lambda: HTTPStatus, "an EnumType; return an instance"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_type_that_cannot_be_sent_is_refused_with_advice(make: Callable[[], Any], advice: str) -> None:
+    """A tuple would be a stream of its items, with status 200: what users of Flask return for a 404."""
+    with pytest.raises(TypeError, match=f"^a handler cannot return {advice}"):
+        respond(make())
+
+
+def test_a_value_that_cannot_be_sent_leads_to_its_handler() -> None:
+    def report(request: object) -> object:
+        return ("x", 404)
+
+    for result in (("x", 404), {"a": object()}, "\ud800"):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            respond(result, report)
+        assert caught.value.__notes__ == [
+            f"It was returned by the handler {report.__qualname__} "
+            f"({__file__}, line {report.__code__.co_firstlineno})."
+        ]
+
+
+@pytest.mark.parametrize("content", [{"a": float("nan")}, [float("inf")], "\ud800"])
 def test_content_that_cannot_be_encoded_is_refused(content: Any) -> None:
     with pytest.raises(ValueError):
         Response(content)
@@ -211,6 +282,20 @@ def test_a_value_that_could_end_its_line_is_refused(value: str) -> None:
         Response(None, headers=[("X", "a"), ("Y", value)])
     with pytest.raises(ValueError, match="cannot be sent"):
         Response(None, content_type=value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"X-Count": 3}, "the value of X-Count must be a str, not an int: 3"),
+        ([("X-A", "b"), ("X-B", b"c")], "the value of X-B must be a str, not a bytes: b'c'"),
+        ({"X-None": None}, "the value of X-None must be a str, not a NoneType: None"),
+        ({b"X-A": "b"}, "the name of a header field must be a str, not a bytes: b'X-A'"),
+    ],
+)
+def test_a_field_of_another_type_is_refused_by_name(headers: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        Response(None, headers=headers)
 
 
 def test_each_control_character_is_refused() -> None:

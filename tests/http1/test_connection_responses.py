@@ -94,12 +94,11 @@ def test_a_part_is_fetched_when_the_one_before_is_gone() -> None:
         assert len(fetched) == count
 
 
-@pytest.mark.parametrize("how", ["iterator", "list iterator", "tuple", "bytearrays", "memoryviews"])
+@pytest.mark.parametrize("how", ["iterator", "list iterator", "bytearrays", "memoryviews"])
 def test_streams_of_each_type(how: str) -> None:
     content = {
         "iterator": lambda: map(str, range(3)),
         "list iterator": lambda: iter(["0", b"1", "2"]),
-        "tuple": lambda: ("0", "1", "2"),
         "bytearrays": lambda: iter([bytearray(b"0"), bytearray(b"12")]),
         "memoryviews": lambda: iter([memoryview(b"01"), memoryview(b"2")]),
     }[how]
@@ -323,6 +322,21 @@ def test_the_reason_of_an_error_is_text_and_no_html() -> None:
     (response,) = Talk(serve(handler), [get("/")]).responses()
     assert b"<script>" not in response.body
     assert response.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("repeated", [False, True], ids=["first", "cached route"])
+@pytest.mark.parametrize("blocking", [False, True], ids=["", "blocking"])
+def test_a_tuple_is_a_failure_whose_log_line_names_the_handler(
+    blocking: bool, repeated: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(request: Request) -> tuple[str, int]:
+        return "there is no such thing", 404
+
+    talk = Talk(serve(missing, blocking=blocking), [get("/")] * (2 if repeated else 1))
+    assert [response.status for response in talk.responses()] == [500] * (2 if repeated else 1)
+    assert "write Response(content, status, headers)" in caplog.text
+    name = f"{missing.__qualname__} ({__file__}, line {missing.__code__.co_firstlineno})"
+    assert caplog.text.count(name) == (2 if repeated else 1)
 
 
 def test_a_failure_is_logged_and_not_sent(caplog: pytest.LogCaptureFixture) -> None:

@@ -143,7 +143,7 @@ def test_a_malformed_request_line_is_refused(line: bytes) -> None:
 UNRESERVED = set(string.ascii_letters.encode() + string.digits.encode() + b"-._~")
 PCHAR = UNRESERVED | set(b"!$&'()*+,;=:@")
 LEFT_BY_BROWSERS = set(b"[]|")
-LEFT_IN_QUERIES = set(b"{}\\^`")
+LEFT_IN_QUERIES = set(b"{}\\^`%")
 
 
 def test_a_path_holds_pchar_slashes_and_what_browsers_leave() -> None:
@@ -173,11 +173,20 @@ def test_origin_form(target: bytes, path: bytes, query: bytes | None) -> None:
     assert match.groups() == (path, query)
 
 
-@pytest.mark.parametrize("form", [b"/%b", b"/a%b", b"/?%b", b"http://a/%b", b"http://a/?%b", b"http://%b/"])
+@pytest.mark.parametrize("form", [b"/%b", b"/a%b", b"http://a/%b", b"http://%b/"])
 @pytest.mark.parametrize("encoding", [b"%", b"%a", b"%g0", b"%0g", b"%%", b"%-1", b"%0x", b"% 0", b"%u0041"])
 def test_malformed_percent_encoding_is_refused(form: bytes, encoding: bytes) -> None:
     assert not ORIGIN_FORM.fullmatch(form % encoding)
     assert not ABSOLUTE_FORM.fullmatch(form % encoding)
+
+
+@pytest.mark.parametrize("query", [b"%", b"q=100%", b"%a", b"%zz=1", b"%%", b"q=%u00e9&b", b"%C3%"])
+def test_a_percent_sign_in_a_query_need_not_encode(query: bytes) -> None:
+    """Browsers send `?q=100%` as it is typed."""
+    for form, pattern in ((b"/a?", ORIGIN_FORM), (b"http://a/?", ABSOLUTE_FORM)):
+        match = pattern.fullmatch(form + query)
+        assert match
+        assert match.groups()[-1] == query
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_mutated_heads_lead_to_the_same_however_they_come() -> None:
 
 def test_generated_heads_come_out_as_they_were_made() -> None:
     rng = random.Random(7230)
-    names = ["Accept", "X-A", "x-b", "Cookie", "User-Agent", "If-None-Match"]
+    names = ["Accept", "X-A", "x-b", "Cookie", "Accept-Language", "If-None-Match"]
     parser = Parser(LIMITS)
     for _ in range(500):
         path = "/" + "".join(rng.choice("abc/%.-_~") for _ in range(rng.randrange(20))).replace("%", "%41")
@@ -153,7 +153,7 @@ def test_generated_heads_come_out_as_they_were_made() -> None:
         for name, _ in fields:
             values = [value.decode("latin-1").strip(" \t") for other, value in fields if other == name]
             assert head.headers.get_all(name) == values
-            assert head.headers[name] == ", ".join(values)
+            assert head.headers[name] == ("; " if name.lower() == "cookie" else ", ").join(values)
 
 
 def random_value(rng: random.Random) -> bytes:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mreactor.logs import AccessBuffer
+from mreactor.logs import AccessBuffer, flush
 from tests.logs.access_lines import MemoryWriter, a_buffer
+from tests.logs.lines import Lines
+from tests.support.drivers import PATIENCE_SECONDS
 
 log = logging.getLogger("mreactor")
 
@@ -19,6 +21,7 @@ def _restore_logger() -> Iterator[None]:
     protection = vars(log).pop("handle", None)
     log.handlers[:], log.propagate = [], True
     yield
+    flush(PATIENCE_SECONDS)
     log.handlers[:], log.propagate = handlers, propagate
     log.setLevel(level)
     vars(log).pop("handle", None)
@@ -28,7 +31,7 @@ def _restore_logger() -> Iterator[None]:
 
 @pytest.fixture
 def stream() -> io.StringIO:
-    return io.StringIO()
+    return Lines()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from mreactor.http.headers import Headers
 from mreactor.http.request import RequestHead
 from mreactor.logs.access import AccessBuffer
-from mreactor.logs.access_formats import FORMATS, quote
+from mreactor.logs.access_formats import FORMATS, TEXT_CHARS_MAX, quote
 from tests.logs.access_lines import BARE, CLF, HEAD, PEER, MemoryWriter, a_buffer, a_head
 
 JSON = '{"time":"2026-11-22T21:39:15Z","peer":"192.0.2.1",'
@@ -187,6 +187,24 @@ def test_bytes_from_a_peer_stay_in_their_json_string(writer: MemoryWriter) -> No
     assert fields["target"] == "/?q=\\"
     assert fields["referer"] == 'x" "forged" \\" 1\ttab'
     assert fields["user_agent"].encode("latin-1") == b"caf\xc3\xa9 \xff\x85\xe2\x80\xa8"
+
+
+@pytest.mark.parametrize(("form", "escaped"), [("combined", "\\xFF"), ("json", "\\u00ff")])
+def test_long_texts_are_cut_before_they_are_escaped(writer: MemoryWriter, form: str, escaped: str) -> None:
+    """So a byte costs at most as much as six, and a request no more than some kilobytes."""
+    field = b"\xff" * 4 * TEXT_CHARS_MAX
+    target = "/?" + "\\" * 2 * TEXT_CHARS_MAX
+    buffer = a_buffer(writer, form)
+    buffer.log_request(PEER, a_head(target, b"Referer: " + field, b"User-Agent: " + field), 200, 1)
+    line = writer.take(buffer)
+    assert line.count(f'"{escaped * TEXT_CHARS_MAX}..."') == 2
+    assert len(line) < 3 * len(escaped) * TEXT_CHARS_MAX + 1000
+    assert line.count("\n") == 1
+
+
+def test_texts_of_the_greatest_length_are_not_cut() -> None:
+    assert quote("x" * TEXT_CHARS_MAX) == "x" * TEXT_CHARS_MAX
+    assert quote("x" * (TEXT_CHARS_MAX + 1)) == "x" * TEXT_CHARS_MAX + "..."
 
 
 @pytest.mark.parametrize("form", ["combined", "json"])

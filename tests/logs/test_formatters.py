@@ -6,7 +6,15 @@ import logging
 
 import pytest
 
-from mreactor.logs.formatters import JsonFormatter, PlainFormatter, escape
+from mreactor.logs.formatters import (
+    LINE_CHARS_MAX,
+    MESSAGE_CHARS_MAX,
+    TRACEBACK_CHARS_MAX,
+    JsonFormatter,
+    PlainFormatter,
+    escape,
+    shorten,
+)
 from mreactor.logs.handlers import configure
 
 log = logging.getLogger("mreactor")
@@ -89,6 +97,8 @@ def test_json_exceptions_stay_on_the_line() -> None:
         ("\u2028\u202e\u200b", "\\u2028\\u202e\\u200b"),
         ("\ud800\U000e0001", "\\ud800\\U000e0001"),
         ("", ""),
+        ("C:\\new\\\n\\", "C:\\new\\\\n\\"),
+        ("'\"\n'\"\\'", "'\"\\n'\"\\'"),
     ],
 )
 def test_escape(text: str, expected: str) -> None:
@@ -107,3 +117,35 @@ def test_wrong_arguments_do_not_hide_the_message(stream: io.StringIO) -> None:
     configure("info", "plain", stream)
     log.info("%d requests", "many")
     assert "%d requests (arguments ('many',) do not match: %d format" in stream.getvalue()
+
+
+# A peer cannot make a long line.
+
+
+@pytest.mark.parametrize(
+    ("text", "shortened"),
+    [
+        ("0123456789", "0123456789"),
+        ("0123456789a", "01234 ... 1 characters left out ... 6789a"),
+        ("0123456789" * 10, "01234 ... 90 characters left out ... 56789"),
+    ],
+)
+def test_shorten(text: str, shortened: str) -> None:
+    assert shorten(text, 10) == shortened
+
+
+@pytest.mark.parametrize("filling", ["x", "\n", "\x01", "\U000e0001", "'\"\x01", "\\"])
+def test_the_length_of_a_line_does_not_depend_on_what_a_peer_sent(filling: str) -> None:
+    """An exception may quote a whole body. Megabytes take milliseconds: they are cut first and escaped then."""
+    text = filling * 1_000_000
+    record = a_record(f"the handler of {text} failed", exc_info=exc_info(failure(f"unknown command {text}")))
+    line = PlainFormatter().format(record)
+    assert len(line) < LINE_CHARS_MAX + 100
+    assert line.startswith("2026-11-22T21:39:15.123Z INFO  reactor-3 the handler of ")
+    assert " characters left out ... " in line
+    assert all(each.startswith("    ") for each in line.split("\n")[1:])
+    fields = json.loads(JsonFormatter().format(record))
+    assert len(fields["message"]) < MESSAGE_CHARS_MAX + 100
+    assert len(fields["exception"]) < TRACEBACK_CHARS_MAX + 100
+    assert fields["exception"].startswith("Traceback (most recent call last):\n")
+    assert "ValueError: unknown command " in fields["exception"]

@@ -16,7 +16,8 @@ import pytest
 
 from mreactor import App, Config, Request, Response, Server
 from mreactor.config import LOG_LEVELS
-from mreactor.logs.handlers import LEVELS, LineHandler, configure, suppress_failures
+from mreactor.logs.handlers import LEVELS, LineHandler, configure, flush, suppress_failures
+from tests.logs.lines import Lines
 from tests.support.drivers import PATIENCE_SECONDS
 
 log = logging.getLogger("mreactor")
@@ -24,7 +25,7 @@ log = logging.getLogger("mreactor")
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (ERROR|WARN |INFO |DEBUG) \S+ .*")
 
 
-class Terminal(io.StringIO):
+class Terminal(Lines):
     def isatty(self) -> bool:
         return True
 
@@ -78,6 +79,7 @@ def test_the_root_logger_does_not_repeat_lines(stream: io.StringIO, caplog: pyte
 def test_standard_error_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     configure("info", "plain")
     log.info("ready")
+    flush(PATIENCE_SECONDS)
     assert capsys.readouterr().err.endswith(" ready\n")
 
 
@@ -113,6 +115,7 @@ def test_a_closed_stream_only_loses_lines(stream: io.StringIO) -> None:
     configure("info", "plain", stream)
     log.error("lost", exc_info=ValueError("lost as well"))
     log.error("also lost")
+    flush(PATIENCE_SECONDS)
     assert [handler.lost for handler in log.handlers if isinstance(handler, LineHandler)] == [2]
 
 
@@ -120,6 +123,7 @@ def test_a_missing_standard_error_only_loses_lines(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "stderr", None)
     configure("info", "plain")
     log.error("lost")
+    flush(PATIENCE_SECONDS)
     assert [handler.lost for handler in log.handlers if isinstance(handler, LineHandler)] == [1]
 
 
@@ -186,6 +190,27 @@ def test_a_started_server_is_protected_without_configuration(caplog: pytest.LogC
     assert len(handler.heard) >= 2
 
 
+@pytest.mark.slow
+def test_an_application_that_configures_logging_does_not_silence_the_server(stream: io.StringIO) -> None:
+    """`logging.config` closes all handlers and disables the loggers that it is not told about."""
+    configure("info", "plain", stream)
+    log.info("before")
+    close_and_disable()
+    server = Server(Config(port=0, threads=1), App())
+    server.start()
+    log.error("after")
+    server.stop()
+    assert stream.getvalue().count(" before\n") == 1
+    assert stream.getvalue().count(" after\n") == 1
+
+
+def close_and_disable() -> None:
+    """Do what `logging.config.dictConfig` does to a logger that it is not told about, but to this one alone."""
+    for handler in log.handlers:
+        handler.close()
+    log.disabled = True
+
+
 def test_importing_the_package_does_not_touch_the_logger() -> None:
     """The logger may be set up by the application already, and be of a class of its own."""
     program = """
@@ -207,6 +232,7 @@ def test_a_full_disk_only_loses_lines() -> None:
     try:
         configure("info", "plain", full)
         log.error("no room")
+        flush(PATIENCE_SECONDS)
         assert [handler.lost for handler in log.handlers if isinstance(handler, LineHandler)] == [1]
     finally:
         with contextlib.suppress(OSError):
@@ -221,5 +247,6 @@ def test_arguments_without_a_representation_only_lose_their_line(stream: io.Stri
     configure("info", "plain", stream)
     log.info("%s", Broken())
     log.info("still here")
-    assert stream.getvalue().count("\n") == 1
-    assert stream.getvalue().endswith("still here\n")
+    here, loss = stream.getvalue().splitlines()
+    assert here.endswith(" still here")
+    assert loss.endswith(" log lines lost before this one, because they could not be written: 1")

@@ -4,6 +4,7 @@ import functools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mreactor.app.application import App
 from mreactor.app.static_files import StaticFiles
@@ -27,6 +28,7 @@ def make_behaviour_app(root: Path) -> App:
     add_sizes(app)
     add_streams(app, Calls())
     add_blocking(app, Calls())
+    add_values(app)
 
     @app.get("/wait", blocking=True)
     def wait(request: Request) -> str:
@@ -41,6 +43,28 @@ def make_behaviour_app(root: Path) -> App:
 
     app.mount("/", functools.partial(StaticFiles, root), constant=True)
     return app
+
+
+def add_values(app: App) -> None:
+    @app.get("/query")
+    def query(request: Request) -> Any:
+        return request.query
+
+    @app.get("/cookie")
+    def cookie(request: Request) -> str:
+        return str(request.headers["Cookie"])
+
+    @app.post("/json")
+    def json(request: Request) -> Any:
+        return request.json()
+
+    @app.get("/tuple")
+    def a_tuple(request: Request) -> Any:
+        return "there is no such thing", 404
+
+    @app.get("/set", blocking=True)
+    def a_set(request: Request) -> Any:
+        return {1, 2}
 
 
 def add_content(app: App) -> None:

@@ -372,6 +372,33 @@ def test_a_stream_that_fails_is_cut_off(driver: Driver, target: str) -> None:
     assert ask(driver, get("/")).text == "Welcome"
 
 
+# Values.
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "body"),
+    [
+        (get("/query?q=100%&u=%u00e9"), 200, b'{"q":"100%","u":"%u00e9"}'),
+        (get("/cookie", "Cookie: a=1; s=xyz", "Cookie: b=2"), 200, b"a=1; s=xyz; b=2"),
+        (post("/json", b'{"a":' * 200 + b"[]" + b"}" * 200), 200, b'{"a":' * 200 + b"[]" + b"}" * 200),
+        (post("/json", b'{"a":' * 9500 + b"1" + b"}" * 9500), 400, b""),
+        (post("/json", b"[" * 100_000), 400, b""),
+        (post("/json", rb'["half an emoji: \ud83d"]'), 400, b""),
+        (post("/json", b"[1e999]"), 400, b""),
+        (get("/tuple"), 500, b""),
+        (get("/set"), 500, b""),
+    ],
+    ids=["percent", "cookies", "deep", "deeper", "deepest", "surrogate", "infinity", "tuple", "set"],
+)
+def test_odd_values_are_taken_or_refused_alike(
+    client: Client, request_: bytes, status: int, body: bytes
+) -> None:
+    for _ in range(2):
+        response = client.ask(request_)
+        assert (response.status, response.body if body else b"") == (status, body)
+    assert goes_on(client)
+
+
 # Static files.
 
 
@@ -389,6 +416,19 @@ def test_static_files(client: Client, target: str, content_type: str, body: byte
         assert (response.status, response.headers["content-type"], response.body) == (200, content_type, body)
         etag = response.headers["etag"]
         assert client.ask(get(target, f"If-None-Match: {etag}")).status == 304
+    assert goes_on(client)
+
+
+@pytest.mark.parametrize("target", ["/small.txt", "/large.bin"])
+def test_a_static_file_of_another_version_is_412(client: Client, target: str) -> None:
+    etag = client.ask(get(target)).headers["etag"]
+    for condition in (
+        'If-Match: "no"',
+        f"If-Match: W/{etag}",
+        "If-Unmodified-Since: Mon, 01 Jan 2001 00:00:00 GMT",
+    ):
+        assert client.ask(get(target, condition, "If-None-Match: *")).status == 412
+    assert client.ask(get(target, f"If-Match: {etag}")).status == 200
     assert goes_on(client)
 
 

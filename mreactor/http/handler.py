@@ -1,0 +1,36 @@
+"""Handlers as Python functions: which code a callable runs, and how a message names it."""
+
+from collections.abc import Callable
+from functools import partial
+from inspect import unwrap
+from types import FunctionType, MethodType
+from typing import Any
+
+type Handler = Callable[..., Any]
+
+
+def underlying_function(handler: Handler) -> FunctionType | None:
+    """Return the Python function that a call of the handler runs; None if there is none, as for a class.
+
+    It looks through partials, decorators that keep what they wrap, methods, and objects with `__call__`.
+    """
+    # Each step leads to a simpler callable.
+    while not isinstance(handler, FunctionType):
+        if isinstance(handler, partial):
+            handler = handler.func
+        elif isinstance(handler, MethodType):
+            handler = handler.__func__
+        elif not isinstance(handler, type) and isinstance(call := type(handler).__call__, FunctionType):
+            handler = call
+        else:
+            return None
+    return handler
+
+
+def describe_handler(handler: Handler) -> str:
+    """Return the handler's name, and the file and line of its code."""
+    function = underlying_function(handler)
+    if function is None:
+        return repr(handler)
+    code = unwrap(function).__code__
+    return f"{code.co_qualname} ({code.co_filename}, line {code.co_firstlineno})"

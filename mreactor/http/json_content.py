@@ -1,0 +1,136 @@
+"""JSON as content (RFC 8259): encoding what handlers return, decoding what clients send. Pure functions. See
+docs/decisions/055.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import Any
+
+# The C code of `json` calls itself for each level, so deeper values would overflow a thread's stack. 256 levels take
+# some 60 KiB of it.
+NESTING_MAX = 256
+
+# Commas, opening brackets and quotes of a body: each value costs far more memory than its bytes.
+MARKS_MAX = 1_000_000
+
+# Types of values that hold no others, and that no thread can change.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+_ALL_BUT_BRACKETS_AND_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
+_STRING = re.compile(rb'"[^"]*+"?')
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+# All up to the first escaped surrogate that is not half of a pair.
+_PAIRED_SURROGATES = re.compile(
+    rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F])[\s\S]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*+"
+)
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def encode_json(content: Any) -> bytes:
+    """Encode a value as JSON in UTF-8. Mappings become objects; lists and tuples become arrays.
+
+    Other threads may change the value meanwhile: each container is copied under its own lock, as it is at that moment.
+
+    Raises:
+        TypeError: a value that JSON does not have.
+        ValueError: NaN, an infinity, or more than `NESTING_MAX` levels, which is also how a cycle ends.
+    """
+    copied = _copy(content, NESTING_MAX)
+    try:
+        return _Encoder().encode(copied).encode()
+    except UnicodeEncodeError:
+        # UTF-8 has no lone surrogates. JSON can escape them.
+        return _AsciiEncoder().encode(copied).encode()
+
+
+class _Encoder(json.JSONEncoder):
+    """Encodes copies, which have no cycles. With its options at the class, making one for each value is cheap."""
+
+    ensure_ascii = check_circular = allow_nan = skipkeys = sort_keys = False
+    indent: Any = None
+    item_separator, key_separator = ",", ":"
+
+    def __init__(self) -> None:
+        """Set nothing."""
+
+
+class _AsciiEncoder(_Encoder):
+    ensure_ascii = True
+
+
+def _copy(value: Any, levels: int) -> Any:
+    """Copy the containers in a value, because `json` reads lists and dicts without their locks."""
+    kind = type(value)
+    is_object = kind is dict
+    if not is_object and kind is not list:
+        if kind in _PLAIN:
+            return value
+        is_object = isinstance(value, Mapping)
+        if not is_object and not isinstance(value, list | tuple):
+            return value
+    if levels == 0:
+        raise ValueError(f"a value that is nested more than {NESTING_MAX} levels deep cannot be sent as JSON")
+    plain = _PLAIN
+    if is_object:
+        copied: dict[Any, Any] = value.copy() if kind is dict else dict(value)
+        for key, item in copied.items():
+            if type(item) not in plain:
+                copied[key] = _copy(item, levels - 1)
+        return copied
+    items = list(value)
+    if plain.issuperset(map(type, items)):
+        return items
+    return [item if type(item) in plain else _copy(item, levels - 1) for item in items]
+
+
+def decode_json(body: bytes) -> Any:
+    """Decode JSON that `encode_json` could send: in UTF-8, without NaN, infinities and lone surrogates.
+
+    Raises:
+        ValueError: the body is not such JSON, is nested too deeply or holds too many values.
+    """
+    text = body.decode()
+    _check_size(body)
+    value = json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_float)
+    if _ESCAPED_SURROGATE.search(body):
+        paired = _PAIRED_SURROGATES.match(body)
+        if paired is not None and paired.end() < len(body):
+            raise ValueError("a surrogate is not half of a pair")
+    return value
+
+
+def _check_size(body: bytes) -> None:
+    """Refuse a body that would need too much memory or stack, at little cost beside that of decoding it."""
+    if len(body) <= NESTING_MAX:
+        return
+    opening = body.count(b"[") + body.count(b"{")
+    if len(body) > MARKS_MAX and opening + body.count(b",") + body.count(b'"') > MARKS_MAX:
+        raise ValueError(f"more than {MARKS_MAX:,} commas, brackets and quotes")
+    if opening > NESTING_MAX and _nesting(body) > NESTING_MAX:
+        raise ValueError(f"nested more than {NESTING_MAX} levels deep")
+
+
+def _nesting(body: bytes) -> int:
+    """Return the depth of nesting. Brackets inside strings do not count."""
+    if b"\\" in body:
+        # Without escaped quotes each quote begins or ends a string.
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks = body.translate(None, _ALL_BUT_BRACKETS_AND_QUOTES)
+    # Most strings hold no bracket. Two quotes that are left side by side leave the same brackets inside strings.
+    brackets = _STRING.sub(b"", marks.replace(b'""', b""))
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text:.40} is too large")
+    return number
