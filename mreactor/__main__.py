@@ -1,8 +1,6 @@
 """Run the command line: `python -m mreactor`."""
 
-import sys
-
-from .cli import main
+from .cli import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

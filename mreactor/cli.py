@@ -7,14 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
 from .app import App
 from .config import Config, ConfigError, Limits, option, size
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
-from .server import Server, StartError, url
+from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, url
 
 START_ERROR = 1
 USAGE_ERROR = 2
@@ -39,25 +39,56 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(message.removeprefix("argument "))
 
 
+class Outcome(NamedTuple):
+    """The exit code, and the time until which the application's own threads may finish, in monotonic seconds."""
+
+    code: int
+    deadline: float = 0.0
+
+
+def command() -> NoReturn:
+    """Run the command line and end the process, whatever threads and exit handlers the application has."""
+    open_standard_descriptors()
+    end_at_once()
+    try:
+        outcome = _serve(sys.argv[1:])
+    except SystemExit as error:
+        # --help, --version, or a mount's factory.
+        outcome = Outcome(error.code if isinstance(error.code, int) else int(error.code is not None))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        outcome = Outcome(START_ERROR)
+    end_process(*outcome)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
         the exit code: 0 stopped, 1 could not start, 2 wrong usage, 128 plus the number of a second signal.
     """
+    return _serve(sys.argv[1:] if arguments is None else arguments).code
+
+
+def _serve(arguments: Sequence[str]) -> Outcome:
     try:
-        config, target = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+        config, target = parse(arguments, os.environ)
+        if config.access_log and ":" not in config.access_log and sys.stdout is None:
+            raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
         app = load(target) if target else make_demo(config)
     except ConfigError as error:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
+    server = Server(config, app)
     try:
-        return Server(config, app).run(announce if config.port == 0 else None)
+        code = server.run(announce if config.port == 0 else None)
     except ConfigError as error:
         # This error is about the machine, so the help does not explain it.
         return _report(str(error), USAGE_ERROR)
     except StartError as error:
         return _report(str(error), START_ERROR)
+    # A second signal leaves no time.
+    return Outcome(code, 0.0 if code else server.drain_deadline)
 
 
 def announce(host: str, port: int) -> None:
@@ -108,11 +139,11 @@ def load(target: str) -> App:
     return found
 
 
-def _report(error: str, code: int) -> int:
-    """Print an error and return the exit code."""
+def _report(error: str, code: int) -> Outcome:
+    """Print an error; return the outcome."""
     flush()
     _print(f"mreactor: {error}", sys.stderr)
-    return code
+    return Outcome(code)
 
 
 def _print(line: str, stream: TextIO) -> None:

@@ -1,11 +1,12 @@
 """The command line: options, environment, precedence, and finding the application."""
 
+import contextlib
 import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -268,6 +269,8 @@ def test_the_access_log_is_named_from_the_present_directory(here: Path) -> None:
 class Started:
     """Replaces the server. Records its arguments and returns or raises the outcome."""
 
+    drain_deadline = 0.0
+
     def __init__(self, outcome: int | Exception) -> None:
         self.outcome = outcome
         self.config = Config()
@@ -342,3 +345,25 @@ def test_a_port_that_the_kernel_chose_is_printed(
 ) -> None:
     start(*arguments)
     assert capsys.readouterr() == (printed, "")
+
+
+@contextlib.contextmanager
+def full_stream() -> Iterator[TextIO]:
+    """A stream that takes no line."""
+    with contextlib.suppress(OSError), open("/dev/full", "w") as stream:
+        yield stream
+
+
+def test_an_address_that_cannot_be_printed_does_not_end_the_server(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the log as well."""
+    with full_stream() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert start("--port", "0")[0] == 0
+
+
+def test_a_usage_error_that_cannot_be_printed_keeps_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    with full_stream() as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert main(["--port", "x"]) == 2

@@ -1,9 +1,11 @@
 """The application of the admin listener. Its handlers only read, and run in the admin reactor's thread."""
 
+import ipaddress
 import time
+from collections.abc import Callable, Collection
 
 from ..app import App
-from ..http import HTML, TEXT, Request, Response
+from ..http import HTML, TEXT, HTTPError, Request, Response
 from ..metrics import choose_format, render_text, stats
 from .page import load_page
 from .status import ServerStatus, SnapshotCache
@@ -17,31 +19,51 @@ FIELDS = (
 )
 
 
-def make_app(status: ServerStatus) -> App:
-    """Create the application that reports on a server."""
+def make_app(status: ServerStatus, names: Collection[str] | None = None) -> App:
+    """Create the application that reports on a server.
+
+    Args:
+        names: host names that requests may be addressed to, in lower case; None for all. See `is_addressed_to`.
+    """
     app = App()
     snapshots = SnapshotCache(status)
     page, policy = load_page()
+
+    def guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
+        def handle(request: Request) -> Response:
+            if names is not None and not is_addressed_to(request.headers.get("host", ""), names):
+                raise HTTPError(
+                    421, "Open this page by an address, by localhost, or by the name in --admin.", FIELDS
+                )
+            return handler(request)
+
+        return handle
+
     page_fields = (*FIELDS, ("Content-Security-Policy", policy))
 
     @app.get("/", constant=True)
+    @guarded
     def live_page(request: Request) -> Response:
         return Response(page, headers=page_fields, content_type=HTML)
 
     @app.get("/metrics")
+    @guarded
     def metrics(request: Request) -> Response:
         content_type = choose_format(request.headers.get("accept", ""))
         return Response(render_text(snapshots.get(), content_type), headers=FIELDS, content_type=content_type)
 
     @app.get("/stats.json")
+    @guarded
     def json_stats(request: Request) -> Response:
         return Response(stats(snapshots.get()), headers=FIELDS)
 
     @app.get("/healthz")
+    @guarded
     def health(request: Request) -> Response:
         return Response("ok\n", headers=FIELDS)
 
     @app.get("/readyz")
+    @guarded
     def readiness(request: Request) -> Response:
         reasons = status.unready_reasons(time.monotonic())
         if not reasons:
@@ -49,3 +71,20 @@ def make_app(status: ServerStatus) -> App:
         return Response("".join(f"{reason}\n" for reason in reasons), 503, FIELDS, content_type=TEXT)
 
     return app
+
+
+def is_addressed_to(host: str, names: Collection[str]) -> bool:
+    """Return whether a Host field holds an IP address, one of `names`, or nothing.
+
+    Another site may let its own name point to this machine. A browser then takes this listener for that site and lets
+    its scripts read the metrics (DNS rebinding). That takes a name. Clients that send no Host are no browsers.
+    """
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    name = name.lower().removesuffix(".")
+    if not name or name in names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -4,16 +4,29 @@ import ipaddress
 import os
 import re
 import socket
+from typing import Any
 
 from ..concurrency import ThreadPool
 from ..config import Config, ConfigError, Limits
 from ..http1 import ReactorContext, render_overload
-from ..net import Accept4Acceptor, Acceptor, Command, EpollReactor, ReactorOptions, Refusals, StartError
+from ..net import (
+    Accept4Acceptor,
+    Acceptor,
+    Command,
+    ReactorOptions,
+    Refusals,
+    StartError,
+    preferred,
+    start_thread,
+)
 from .endpoints import make_app
+from .reactor import CONNECTIONS_MAX, AdminReactor
 from .status import ServerStatus
 
 BACKLOG = 64
-LIMITS = Limits(connections_max=256, body_bytes_max=0)
+LIMITS = Limits(body_bytes_max=0)
+# The reactor makes room for more connections than it keeps. The acceptor refuses a burst that leaves it no time to.
+ACCEPTED_MAX = 2 * CONNECTIONS_MAX
 JOIN_SECONDS = 2.0
 START_SECONDS_MAX = 10.0
 
@@ -29,7 +42,7 @@ class AdminListener:
     def __init__(self, status: ServerStatus, fds_max: int) -> None:
         self._status = status
         self._fds_max = fds_max
-        self._reactor: EpollReactor | None = None
+        self._reactor: AdminReactor | None = None
         self._acceptor: Acceptor | None = None
 
     @property
@@ -71,46 +84,54 @@ class AdminListener:
         self._acceptor = self._reactor = None
 
     def _start_threads(self, listener: socket.socket, family: int) -> None:
-        routes = make_app(self._status).freeze()
+        config = self._status.config
+        names = None if config.admin_public else frozenset({"localhost", split(config.admin)[0].lower()})
+        routes = make_app(self._status, names).freeze()
         # No handler of this application blocks.
         pool = ThreadPool(1, 1)
         options = ReactorOptions(fds_max=self._fds_max, family=family)
-        self._reactor = EpollReactor(0, lambda: ReactorContext(LIMITS, routes), pool, options)
-        self._reactor.name = "admin"
-        self._reactor.start()
-        if not self._reactor.ready.wait(START_SECONDS_MAX) or self._reactor.failure is not None:
-            raise StartError(f"--admin: its reactor did not start: {self._reactor.failure or 'timed out'}")
-        self._acceptor = Accept4Acceptor(
+        reactor = AdminReactor(0, lambda: ReactorContext(LIMITS, routes), pool, options)
+        reactor.name = "admin"
+        start_thread(reactor.start, reactor.name)
+        self._reactor = reactor
+        if not reactor.ready.wait(START_SECONDS_MAX) or reactor.failure is not None:
+            raise StartError(f"--admin: its reactor did not start: {reactor.failure or 'timed out'}")
+        acceptor = Accept4Acceptor(
             listener,
-            [self._reactor],
-            connections_max=LIMITS.connections_max,
+            [reactor],
+            connections_max=ACCEPTED_MAX,
             fds_max=self._fds_max,
             refusals=Refusals(render_overload()),
         )
-        self._acceptor.name = "admin-acceptor"
-        self._acceptor.start()
+        acceptor.name = "admin-acceptor"
+        start_thread(acceptor.start, acceptor.name)
+        self._acceptor = acceptor
 
 
-def resolve(config: Config) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    """Return the family and the numeric address of `Config.admin`.
+def split(address: str) -> tuple[str, str]:
+    """Split HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), port
+
+
+def resolve(config: Config) -> tuple[int, tuple[Any, ...]]:
+    """Return the family and the address of `Config.admin`, as `bind` takes it.
 
     Raises:
         ConfigError: the text is not HOST:PORT, or not a loopback address while `admin_public` is off.
     """
-    host, _, port = config.admin.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
+    host, port = split(config.admin)
     if not host or not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or int(port) > 65535:
         raise ConfigError(f"--admin: {config.admin!r} is not HOST:PORT, such as 127.0.0.1:9100 or [::1]:9100")
     try:
-        family, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        family, *_, address = preferred(socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM))[0]
     except OSError as error:
         raise ConfigError(f"--admin: cannot resolve {host!r}: {error.strerror}") from None
     except UnicodeError:
         # The codec for domain names raises it, with a text for programmers.
         raise ConfigError(f"--admin: {host!r} is not a valid host name") from None
-    numeric = str(address[0])
-    if not config.admin_public and not ipaddress.ip_address(numeric).is_loopback:
+    if not config.admin_public and not ipaddress.ip_address(address[0]).is_loopback:
         raise ConfigError(
             f"--admin: {config.admin} would expose metrics to the network; pass --admin-public to allow it"
         )
-    return family, (numeric, int(port))
+    return family, address

@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from .. import __version__
@@ -65,6 +66,9 @@ class SnapshotCache:
     def __init__(self, status: ServerStatus) -> None:
         self._status = status
         self._started = time.time()
+        self._begun = time.monotonic()
+        # Now, since later the process may have run out of descriptors.
+        _open_statm()
         self._taken = 0.0
         self._latest: Snapshot | None = None
 
@@ -80,6 +84,7 @@ class SnapshotCache:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return Snapshot(
             time=time.time(),
+            uptime=now - self._begun,
             started=self._started,
             info=_describe(status),
             report=tuple(status.report),
@@ -119,10 +124,18 @@ def _snapshot(reactor: Reactor[Any], now: float) -> ReactorSnapshot:
     return ReactorSnapshot(reactor.index, reactor_state(reactor, now), age, counters)
 
 
-def _resident_bytes() -> int:
-    # Not `open`: CPython 3.13t takes tens of milliseconds to close a buffered file while other threads are busy.
-    fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+def _resident_bytes() -> int | None:
     try:
-        return int(os.read(fd, 128).split()[1]) * resource.getpagesize()
-    finally:
-        os.close(fd)
+        return int(os.pread(_open_statm(), 128, 0).split()[1]) * resource.getpagesize()
+    except OSError:
+        # There is no /proc.
+        return None
+
+
+@cache
+def _open_statm() -> int:
+    """Return the descriptor of the process's memory counts, which stays open; -1 if it cannot be opened."""
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1

@@ -19,6 +19,8 @@ log = logging.getLogger("mreactor")
 
 # A reactor's heart beats four times a second, even when idle. A round of a few hundred slow handlers may take a second.
 STUCK_SECONDS = 5.0
+# A check comes once a second.
+LATE_SECONDS = 2.0
 
 # Few programs use this signal. This one has no handler for it until the first stack is read.
 STACK_SIGNAL = signal.SIGRTMIN + 7
@@ -95,11 +97,14 @@ class Watchdog:
         Args:
             now: monotonic seconds.
         """
-        # If this thread has not run for long either, the whole process was stopped or suspended. The reactors get time
-        # until the next check.
-        was_suspended = 0 < self._checked < now - STUCK_SECONDS
+        # If this thread has not run either, the whole process stood still. The reactors get time until the next check.
+        late = now - self._checked if self._checked else 0.0
         self._checked = now
-        if was_suspended:
+        if late > LATE_SECONDS:
+            if late > STUCK_SECONDS:
+                log.warning(
+                    "all threads stood still for %.1f s: suspended, or held up by one call into C", late
+                )
             return []
         unhealthy = {health.name: health for health in unhealthy_reactors(self._reactors, now)}
         for reactor in self._reactors:

@@ -234,8 +234,9 @@ class AccessLog:
 
     def start(self) -> None:
         """Start the writer."""
-        self._writer = threading.Thread(target=self._run, name="access-log", daemon=True)
-        self._writer.start()
+        writer = threading.Thread(target=self._run, name="access-log", daemon=True)
+        writer.start()
+        self._writer = writer
 
     def buffer(self) -> AccessBuffer:
         """Make a buffer for the calling thread."""

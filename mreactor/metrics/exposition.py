@@ -78,6 +78,7 @@ def stats(snapshot: Snapshot) -> dict[str, Any]:
     """Return all metrics as one JSON object for `/stats.json`, per reactor and in total."""
     return {
         "time": snapshot.time,
+        "uptime": snapshot.uptime,
         "started": snapshot.started,
         "info": dict(snapshot.info),
         "report": list(snapshot.report),

@@ -45,14 +45,15 @@ class Metric[T](NamedTuple):
 
     name: str
     kind: str
-    read: Callable[[T], float]
+    read: Callable[[T], float | None]
     text: str
     unit: str = ""
 
     def family(self, *sources: tuple[Labels, T]) -> Family:
         """Return the family of these sources."""
         suffix = "_total" if self.kind == COUNTER else ""
-        samples = [Sample(suffix, labels, self.read(source)) for labels, source in sources]
+        values = ((labels, self.read(source)) for labels, source in sources)
+        samples = [Sample(suffix, labels, value) for labels, value in values if value is not None]
         return Family(self.name, self.kind, self.text, samples, self.unit)
 
 

@@ -28,6 +28,7 @@ class Snapshot:
 
     Attributes:
         time: the time of the snapshot in Unix time.
+        uptime: seconds since the start, by a clock that nobody sets.
         started: the start time of the server in Unix time. It differs between two servers.
         info: version, python, gil, backend and the like.
         report: the lines of the start-up report.
@@ -35,10 +36,12 @@ class Snapshot:
         refused: connections that the acceptor refused, which no reactor saw.
         lines_dropped: lines missing from the access log.
         log_lines_dropped: lines missing from the log.
-        cpu_seconds, resident_bytes: of the process.
+        cpu_seconds: of the process.
+        resident_bytes: of the process; None if it cannot be had.
     """
 
     time: float
+    uptime: float
     started: float
     info: Mapping[str, str]
     report: tuple[str, ...]
@@ -50,7 +53,7 @@ class Snapshot:
     lines_dropped: int
     log_lines_dropped: int
     cpu_seconds: float
-    resident_bytes: int
+    resident_bytes: int | None
     reactors: tuple[ReactorSnapshot, ...]
 
     def total(self) -> Counters:

@@ -3,7 +3,7 @@
 from .acceptor.accept4 import Accept4Acceptor
 from .acceptor.base import Acceptor
 from .backends import Backend, choose
-from .listener import StartError, listen, raise_fd_limit
+from .listener import StartError, listen, preferred, raise_fd_limit, start_thread
 from .overload import Refusals
 from .reactor.base import Reactor
 from .reactor.epoll import EpollReactor
@@ -12,5 +12,5 @@ from .reactor.options import Command, ReactorOptions
 
 __all__ = [
     "Accept4Acceptor", "Acceptor", "Backend", "Command", "EpollReactor", "Reactor", "ReactorOptions",
-    "Refusals",     "StartError", "UringReactor", "choose", "listen", "raise_fd_limit",
+    "Refusals", "StartError", "UringReactor", "choose", "listen", "preferred", "raise_fd_limit", "start_thread",
 ]  # fmt: skip

@@ -5,11 +5,11 @@ This must be the first import of the package: it interns the package's attribute
 
 from .adaptations import at_import, before_threads, every_tick, in_thread
 from .hot_path import HOT, hot
-from .scheduling import usable_cpus
+from .scheduling import cpu_quota, usable_cpus
 from .unshared import private_bytes, private_int
 
 __all__ = [
-    "HOT", "at_import", "before_threads", "every_tick", "hot", "in_thread", "private_bytes", "private_int",
+    "HOT", "at_import", "before_threads", "cpu_quota", "every_tick", "hot", "in_thread", "private_bytes", "private_int",
     "usable_cpus",
 ]  # fmt: skip
 

@@ -1,11 +1,12 @@
 """The start-up report: what runs, where, and what to change about it."""
 
+import math
 import platform
 import sys
 
 from .. import __version__
 from ..config import Config, size
-from ..runtime import usable_cpus
+from ..runtime import cpu_quota, usable_cpus
 
 type Address = tuple[str, int]
 
@@ -18,11 +19,12 @@ def render_report(config: Config, backend: str, address: Address, admin: Address
         admin: the address of the admin listener, if there is one.
     """
     limits = config.limits
+    quota = f", CPU quota {cpu_quota():g}" if cpu_quota() < math.inf else ""
     return [
         f"mreactor {__version__} on {platform.python_implementation()} {platform.python_version()},"
         f" GIL {'on' if has_gil() else 'off'}",
         f"backend {backend}",
-        f"{count(config.reactors, 'reactor thread')} on {count(usable_cpus(), 'usable CPU')}",
+        f"{count(config.reactors, 'reactor thread')} on {count(usable_cpus(), 'usable CPU')}{quota}",
         f"limits: {count(limits.connections_max, 'connection')}, body {size(limits.body_bytes_max)},"
         f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
         *([f"metrics and live page on {url(*admin)}"] if admin else []),

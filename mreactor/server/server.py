@@ -4,6 +4,7 @@ import gc
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,10 +27,11 @@ from ..net import (
     choose,
     listen,
     raise_fd_limit,
+    start_thread,
 )  # fmt: skip
 from ..runtime import before_threads, usable_cpus
 from .report import count, has_gil, interpreter_warnings, render_report
-from .signals import SignalQueue
+from .signals import SignalQueue, sigpipe_blocked
 
 log = logging.getLogger("mreactor")
 
@@ -37,6 +39,9 @@ START_SECONDS_MAX = 30.0
 ABORT_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 JOIN_SECONDS = 0.05
+# The interpreter bounds the nesting of JSON by a number of levels, which fit into this stack and not into the smaller
+# ones that an unlimited or small RLIMIT_STACK and musl give to threads. The kernel commits the memory as it is used.
+STACK_BYTES_MIN = 8 * 1024 * 1024
 
 
 class Server:
@@ -57,6 +62,7 @@ class Server:
         self._admin: AdminListener | None = None
         self._status = ServerStatus(config, self._reactors, has_gil)
         self._signals = SignalQueue()
+        self._drain_deadline = 0.0
 
     @property
     def address(self) -> tuple[str, int]:
@@ -78,6 +84,11 @@ class Server:
         """The acceptor, after `start`."""
         return self._acceptor
 
+    @property
+    def drain_deadline(self) -> float:
+        """When the drain ends, in monotonic seconds; 0 before it begins."""
+        return self._drain_deadline
+
     def start(self) -> None:
         """Listen and serve. Return when every thread runs.
 
@@ -90,7 +101,8 @@ class Server:
         listener = listen(self.config)
         self._status.backend, self._status.address = backend.description, listener.getsockname()[:2]
         try:
-            self._start_threads(backend, listener)
+            with sigpipe_blocked():
+                self._start_threads(backend, listener)
         except BaseException:
             self.abort()
             listener.close()
@@ -105,7 +117,7 @@ class Server:
     def stop(self) -> None:
         """Drain: accept no more connections, let requests in flight finish in time, then end every thread."""
         self._status.is_draining = True
-        deadline = time.monotonic() + self.config.limits.drain_seconds
+        self._drain_deadline = deadline = time.monotonic() + self.config.limits.drain_seconds
         if self._acceptor is not None:
             self._acceptor.stop()
             # If the acceptor takes longer than this, the reactors drain all the same.
@@ -142,12 +154,21 @@ class Server:
             StartError, ConfigError: see `start`.
         """
         self._signals.prepare_start()
+        try:
+            return self._run(announce)
+        finally:
+            self._signals.restore()
+
+    def _run(self, announce: Callable[[str, int], None] | None) -> int:
         self.start()
         self._signals.prepare_service()
         if announce is not None:
             announce(*self.address)
         self._log_report()
-        number = self._serve()
+        return self._end(self._serve())
+
+    def _end(self, number: int) -> int:
+        """Drain after a signal; return the exit code."""
         log.info("%s: draining for up to %g s", signal.Signals(number).name, self.config.limits.drain_seconds)
         self.stop()
         log.info("stopped")
@@ -159,6 +180,7 @@ class Server:
 
     def _start_threads(self, backend: Backend, listener: socket.socket) -> None:
         limits = self.config.limits
+        threading.stack_size(max(threading.stack_size(), STACK_BYTES_MIN))
         fds_max = raise_fd_limit(limits.connections_max)
         if self.config.admin:
             self._admin = AdminListener(self._status, fds_max)
@@ -166,7 +188,7 @@ class Server:
         if self.config.access_log:
             self._access_log = AccessLog(self.config.access_log)
             self._access_log.open()
-            self._access_log.start()
+            start_thread(self._access_log.start, "access-log")
         self._pool = ThreadPool(
             limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max
         )
@@ -181,7 +203,7 @@ class Server:
             fds_max=fds_max,
             refusals=options.refusals,
         )
-        self._acceptor.start()
+        start_thread(self._acceptor.start, self._acceptor.name)
 
     def _reactor_options(self, fds_max: int, family: int) -> ReactorOptions:
         per_address = self.config.limits.connections_per_address_max

@@ -4,10 +4,12 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from mreactor import App, Limits, Request, Server
+from mreactor.admin.reactor import CONNECTIONS_MAX
 from mreactor.net import Command
 from tests.admin.serving import BACKENDS, SECONDS_MAX, ask, connect, serving, stats, wait_for
 
@@ -62,6 +64,55 @@ def test_stats_describe_the_server(server: Server) -> None:
     assert info["reactors"] == "2"
     report = stats(server)["report"]
     assert "metrics and live page on http://{}:{}".format(*(server.admin_address or ())) in report
+
+
+# --- Who may read. ---
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/stats.json", "/healthz", "/readyz"])
+def test_a_name_that_another_site_points_here_is_refused(path: str) -> None:
+    """DNS rebinding: a browser takes the listener for that site, and its scripts read the answer."""
+    with serving() as server:
+        for host in ("evil.example:9305", "evil.example", "127.0.0.1.nip.io:9305", "localhost.evil.example"):
+            assert ask(server, path, host=host)[0].status == 421
+        for host in ("127.0.0.1", "LOCALHOST:9305", "localhost.", "[::1]:9305", "10.0.0.1:80"):
+            assert ask(server, path, host=host)[0].status == 200
+
+
+def test_the_name_of_the_option_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **named: real("127.0.0.1", *rest, **named))
+    with serving(admin="Box.example:0") as server:
+        assert ask(server, "/healthz", host="box.example:9305")[0].status == 200
+        assert ask(server, "/healthz", host="example:9305")[0].status == 421
+
+
+def test_a_public_listener_accepts_any_name() -> None:
+    with serving(admin="127.0.0.1:0", admin_public=True) as server:
+        assert ask(server, "/healthz", host="metrics.example")[0].status == 200
+
+
+def test_a_client_without_a_host_is_accepted() -> None:
+    with serving() as server:
+        assert server.admin_address is not None
+        with socket.create_connection(server.admin_address, SECONDS_MAX) as client:
+            client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_idle_connections_do_not_keep_health_checks_out() -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving(threads=1) as server, ExitStack() as stack:
+        assert server.admin_address is not None
+        idle = []
+        for _ in range(CONNECTIONS_MAX + 10):
+            idle.append(stack.enter_context(socket.create_connection(server.admin_address, SECONDS_MAX)))
+            idle[-1].sendall(request)
+            assert idle[-1].recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert ask(server, "/healthz")[0].status == 200
+        assert idle[0].recv(1) == b"", "the one that is idle for longest is closed"
+        idle[-1].sendall(request)
+        assert idle[-1].recv(1000).startswith(b"HTTP/1.1 200 "), "the latest one lives"
 
 
 # --- The counts. ---

@@ -44,8 +44,8 @@ def test_its_threads_end_with_the_server() -> None:
 
 @pytest.mark.parametrize("admin", ["127.0.0.1:0", "127.9.9.9:9100", "localhost:0", "[::1]:0", "::1:0"])
 def test_loopback_addresses_are_accepted(admin: str) -> None:
-    _, (host, _) = resolve(Config(admin=admin))
-    assert host in ("127.0.0.1", "127.9.9.9", "::1")
+    _, address = resolve(Config(admin=admin))
+    assert address[0] in ("127.0.0.1", "127.9.9.9", "::1")
 
 
 @pytest.mark.parametrize("admin", ["0.0.0.0:0", "[::]:0", "192.0.2.1:9100", "[2001:db8::1]:0"])

@@ -1,5 +1,7 @@
 """Why a server is not ready, and how often a snapshot is taken."""
 
+import os
+import resource
 import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -8,7 +10,9 @@ from typing import Any
 import pytest
 
 from mreactor import Config
+from mreactor.admin import status as status_module
 from mreactor.admin.status import SNAPSHOT_SECONDS, ServerStatus, SnapshotCache
+from mreactor.metrics import render_text, stats
 
 NOW = 100.0
 
@@ -64,3 +68,37 @@ def test_requests_at_one_time_share_a_snapshot(monkeypatch: pytest.MonkeyPatch) 
     assert first.reasons == ("the server is starting",)
     now += SNAPSHOT_SECONDS
     assert snapshots.get().time > first.time
+
+
+def test_a_snapshot_needs_no_free_descriptor() -> None:
+    snapshots = SnapshotCache(ServerStatus(Config(), [], lambda: False))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    # The next descriptor would be `free` or a larger one.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.open(os.devnull, os.O_RDONLY)
+        resident = snapshots.get().resident_bytes
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resident is not None
+    assert resident > 1 << 20
+
+
+def test_without_proc_only_the_memory_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_module, "_open_statm", lambda: -1)
+    snapshot = SnapshotCache(ServerStatus(Config(), [], lambda: False)).get()
+    assert stats(snapshot)["process"]["resident_bytes"] is None
+    text = render_text(snapshot, "")
+    assert "\nprocess_cpu_seconds_total " in text
+    assert "\nprocess_resident_memory_bytes " not in text
+
+
+def test_the_uptime_does_not_follow_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 50.0, time=lambda: 5000.0)
+    monkeypatch.setattr("mreactor.admin.status.time", clock)
+    snapshots = SnapshotCache(ServerStatus(Config(), [], lambda: False))
+    clock.monotonic, clock.time = (lambda: 60.0), (lambda: 1400.0)
+    assert stats(snapshots.get())["uptime"] == 10.0

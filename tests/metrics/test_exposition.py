@@ -46,6 +46,7 @@ def snapshot(*made: Counters, reasons: tuple[str, ...] = ()) -> Snapshot:
     states = ("running", "stuck", "dead", "starting")
     return Snapshot(
         time=1000.5,
+        uptime=500.25,
         started=900.25,
         info=INFO,
         report=("one line", "another"),

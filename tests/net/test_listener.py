@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from mreactor import Config, Limits, StartError
-from mreactor.net import listen, raise_fd_limit
+from mreactor.net import listen, raise_fd_limit, start_thread
 from mreactor.net.listener import FD_TABLE_ENTRIES_MIN, RESERVED_FDS
 
 UNLIMITED = resource.RLIM_INFINITY
@@ -36,6 +36,45 @@ def test_all_interfaces_accept_ipv4_as_well() -> None:
         socket.create_connection(("127.0.0.1", listener.getsockname()[1]), 60.0).close()
 
 
+def resolve_to(*addresses: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        (
+            socket.AF_INET6 if ":" in address[0] else socket.AF_INET,
+            socket.SOCK_STREAM,
+            socket.IPPROTO_TCP,
+            "",
+            (*address, 0, 0) if ":" in address[0] else address,
+        )
+        for address in addresses
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        # glibc puts ::1 first for localhost (RFC 6724).
+        (("::1", 0), ("127.0.0.1", 0)),
+        # TEST-NET-1: not of this machine.
+        (("192.0.2.1", 0), ("127.0.0.1", 0)),
+    ],
+)
+def test_of_several_addresses_the_first_of_this_machine_is_taken_ipv4_before_ipv6(
+    addresses: tuple[tuple[str, int], ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(*addresses, monkeypatch=monkeypatch)
+    with listen(Config(port=0, host="a-name")) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_taken_port_is_not_replaced_by_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        resolve_to(("127.0.0.1", port), ("127.0.0.2", port), monkeypatch=monkeypatch)
+        with pytest.raises(StartError, match=r"Address already in use$"):
+            listen(Config(port=port, host="a-name"))
+
+
 @pytest.mark.parametrize(
     ("host", "text"),
     [
@@ -53,9 +92,10 @@ def test_an_unusable_host_is_named(host: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("soft", "hard", "raised"),
     [
-        (1024, UNLIMITED, 5000 + RESERVED_FDS),
-        (1024, 20_000, 5000 + RESERVED_FDS),
+        (1024, UNLIMITED, 2 * 5000 + RESERVED_FDS),
+        (1024, 20_000, 2 * 5000 + RESERVED_FDS),
         (1024, 4096, 4096),
+        (1024, 6000, 6000),
         (20_000, 20_000, None),
         (UNLIMITED, UNLIMITED, None),
     ],
@@ -78,4 +118,28 @@ def test_the_soft_limit_is_raised_as_far_as_the_hard_limit_allows(
 
 def test_tables_grow_with_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (UNLIMITED, UNLIMITED))
-    assert raise_fd_limit(FD_TABLE_ENTRIES_MIN) == 2 * FD_TABLE_ENTRIES_MIN
+    assert raise_fd_limit(FD_TABLE_ENTRIES_MIN) == 2 * FD_TABLE_ENTRIES_MIN + RESERVED_FDS
+
+
+@pytest.mark.parametrize("name", ["getrlimit", "setrlimit"])
+@pytest.mark.parametrize("error", [PermissionError(1, "Operation not permitted"), ValueError("not allowed")])
+def test_a_limit_that_cannot_be_raised_is_a_warning(
+    name: str, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> tuple[int, int]:
+        raise error
+
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, UNLIMITED))
+    monkeypatch.setattr(resource, name, fail)
+    assert raise_fd_limit(5000) == FD_TABLE_ENTRIES_MIN
+    assert caplog.messages == [f"cannot raise the limit on open files to {10_000 + RESERVED_FDS}: {error}"]
+
+
+def test_a_thread_that_cannot_start_is_named() -> None:
+    def start() -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(
+        StartError, match=r"^cannot start the thread x: can't start new thread; raise the limit on processes$"
+    ):
+        start_thread(start, "x")

@@ -1,15 +1,17 @@
 """The face of the runtime package: what each call does, and that other interpreters are left alone."""
 
+import math
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from mreactor import runtime
-from mreactor.runtime import allocator, private_bytes, private_int, unshared
+from mreactor.runtime import allocator, private_bytes, private_int, scheduling, unshared
 from mreactor.runtime.type_cache import is_known
 
 IS_FREE_THREADED = not getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -54,7 +56,8 @@ def test_a_sandbox_that_forbids_the_policy_is_tolerated(monkeypatch: pytest.Monk
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
-def test_usable_cpus_follow_the_affinity() -> None:
+def test_usable_cpus_follow_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "cpu_quota", lambda: math.inf)
     before = os.sched_getaffinity(0)
 
     def work() -> int:
@@ -63,6 +66,62 @@ def test_usable_cpus_follow_the_affinity() -> None:
 
     assert run_in_thread(work) == 1
     assert runtime.usable_cpus() == len(before)
+
+
+@pytest.mark.parametrize(("quota", "cpus"), [(0.01, 1), (1.0, 1), (1.5, 2), (3.0, 3), (math.inf, 4)])
+def test_usable_cpus_follow_the_quota(quota: float, cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))
+    monkeypatch.setattr(scheduling, "cpu_quota", lambda: quota)
+    assert runtime.usable_cpus() == cpus
+
+
+def test_without_the_affinity_all_cpus_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(pid: int) -> set[int]:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_getaffinity", forbid)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(scheduling, "cpu_quota", lambda: math.inf)
+    assert runtime.usable_cpus() == 3
+
+
+@pytest.mark.parametrize(
+    ("memberships", "files", "quota"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "50000 100000"}, 0.5),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 200000"}, 1.5),
+        ("0::/\n", {"cpu.max": "400000 100000"}, 4.0),
+        ("0::/outside\n", {"cpu.max": "400000 100000"}, 4.0),
+        ("0::/\n", {}, math.inf),
+        ("0::/\n", {"cpu.max": "nonsense"}, math.inf),
+        (
+            "3:cpu,cpuacct:/docker/x\n0::/\n",
+            {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            0.5,
+        ),
+        (
+            "1:cpu:/x\n",
+            {"cpu/x/cpu.cfs_quota_us": "-1\n", "cpu/x/cpu.cfs_period_us": "100000\n"},
+            math.inf,
+        ),
+        ("2:cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+    ],
+)
+def test_the_quota_is_the_smallest_of_the_groups(
+    memberships: str, files: dict[str, str], quota: float, tmp_path: Path
+) -> None:
+    listed, mounted = tmp_path / "cgroup", tmp_path / "mounted"
+    listed.write_text(memberships)
+    for name, text in files.items():
+        (mounted / name).parent.mkdir(parents=True, exist_ok=True)
+        (mounted / name).write_text(text)
+    # A file above the mount point is not a quota.
+    (tmp_path / "cpu.max").write_text("1 100000")
+    assert scheduling.read_quota(listed, mounted) == quota
+
+
+def test_without_proc_there_is_no_quota(tmp_path: Path) -> None:
+    assert scheduling.read_quota(tmp_path / "nothing", tmp_path) == math.inf
 
 
 def test_each_tick_releases_pages_on_the_free_threaded_build_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from mreactor.server.report import count, interpreter_warnings, render_report, u
 def test_the_report_says_what_runs_and_ends_with_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "has_gil", lambda: False)
     monkeypatch.setattr(report, "usable_cpus", lambda: 1)
+    monkeypatch.setattr(report, "cpu_quota", lambda: 0.5)
     limits = Limits(connections_max=1, body_bytes_max=1000, drain_seconds=0.5)
     lines = render_report(
         Config(threads=2, limits=limits), "epoll, accepting by accept4", ("127.0.0.1", 80), None
@@ -20,7 +21,7 @@ def test_the_report_says_what_runs_and_ends_with_the_url(monkeypatch: pytest.Mon
     assert lines[0].endswith(", GIL off")
     assert lines[1:] == [
         "backend epoll, accepting by accept4",
-        "2 reactor threads on 1 usable CPU",
+        "2 reactor threads on 1 usable CPU, CPU quota 0.5",
         "limits: 1 connection, body 1000 bytes, head 10 s, keep-alive 75 s, drain 0.5 s",
         "listening on http://127.0.0.1:80",
     ]

@@ -125,6 +125,23 @@ def test_threads_that_cannot_start_are_reported(monkeypatch: pytest.MonkeyPatch)
         make_server().start()
 
 
+@pytest.mark.parametrize("name", ["acceptor", "access-log", "admin", "admin-acceptor"])
+def test_any_other_thread_that_cannot_start_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    server = make_server(admin="127.0.0.1:0", access_log=f"common:{tmp_path / 'log'}")
+    with pytest.raises(StartError, match=f"^cannot start the thread {name}: can't start new thread; "):
+        server.start()
+
+
 def test_an_access_log_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(str(tmp_path))):
         make_server(access_log=f"common:{tmp_path}").start()

@@ -2,11 +2,12 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from mreactor.server.signals import ENDING, SignalQueue
+from mreactor.server.signals import ENDING, SignalQueue, sigpipe_blocked
 
 pytestmark = pytest.mark.slow
 
@@ -62,3 +63,41 @@ def test_during_the_start_only_sighup_is_queued(signals: SignalQueue) -> None:
     assert [signal.getsignal(number) for number in ENDING] == [signal.SIG_DFL, signal.SIG_DFL]
     send(signal.SIGHUP)
     assert signals.wait(60.0) == signal.SIGHUP
+
+
+@pytest.mark.parametrize(("disposition", "is_blocked"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_threads_block_a_sigpipe_that_the_process_does_not_ignore(
+    disposition: signal.Handlers, is_blocked: bool
+) -> None:
+    """The threads of those threads, too: the pool starts its own later."""
+    seen: list[bool] = []
+
+    def look() -> None:
+        seen.append(signal.SIGPIPE in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    def begin() -> None:
+        inner = threading.Thread(target=look)
+        inner.start()
+        inner.join()
+
+    before = signal.signal(signal.SIGPIPE, disposition)
+    try:
+        with sigpipe_blocked():
+            outer = threading.Thread(target=begin)
+            outer.start()
+            outer.join()
+        look()
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+    assert seen == [is_blocked, False]
+
+
+def test_former_handlers_can_be_put_back() -> None:
+    numbers = (*ENDING, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    received = SignalQueue()
+    received.prepare_start()
+    received.prepare_service()
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
+    received.restore()
+    assert [signal.getsignal(number) for number in numbers] == before

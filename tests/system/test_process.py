@@ -1,12 +1,15 @@
 """The server as a process: its output, its signals, its end, and a lack of descriptors."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from mreactor import __version__
 from mreactor.http1.context import DRAIN_GRACE_SECONDS
 from mreactor.net.acceptor.base import BURST_SECONDS
 from tests.support.drivers import PATIENCE_SECONDS, SOCKET_KINDS, SocketClient, missing
-from tests.support.processes import LISTENING, ROOT, ServerProcess, ask, environment, start
+from tests.support.processes import LISTENING, ROOT, ServerProcess, ask, environment, run, start
 from tests.support.responses import Malformed
 from tests.support.vectors import get, post
 
@@ -335,7 +338,274 @@ app.mount("/", factory)
             process.kill()
 
 
+BUSY = """
+import atexit, os, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+
+from mreactor import App
+
+app, executor = App(), ThreadPoolExecutor()
+
+def forever():
+    time.sleep(600)
+
+def job(path):
+    time.sleep(1.5)
+    open(path, "w").close()
+
+@app.get("/{kind}")
+def begin(request, kind):
+    if kind == "executor":
+        executor.submit(forever)
+    elif kind == "process":
+        get_context("fork").Process(target=time.sleep, args=(20,)).start()
+    elif kind == "atexit":
+        atexit.register(forever)
+    elif kind == "job":
+        executor.submit(job, request.query["path"])
+    return "begun"
+
+@app.get("/noise", blocking=True)
+def noise(request):
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.write(2, b"noise begins\\n")
+    while True:
+        print("x" * 2000, flush=True)
+
+if "TEST_THREAD" in os.environ:
+    threading.Thread(target=forever).start()
+"""
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Path:
+    """The directory of an application that leaves something running."""
+    (tmp_path / "busy.py").write_text(BUSY)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["executor", "process", "atexit"])
+def test_what_the_application_leaves_running_does_not_keep_the_process(
+    backend: str, kind: str, busy: Path
+) -> None:
+    with start(busy, "--backend", backend, "--drain-seconds", "0.5", "busy:app", cwd=busy) as server:
+        assert ask(server, get(f"/{kind}"))[2] == "begun"
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 15
+        assert server.stderr.rstrip().endswith("stopped")
+
+
+def test_a_job_that_ends_within_the_drain_is_waited_for(backend: str, busy: Path) -> None:
+    written = busy / "written"
+    with start(busy, "--backend", backend, "--drain-seconds", "60", "busy:app", cwd=busy) as server:
+        assert ask(server, get(f"/job?path={written}"))[2] == "begun"
+        assert server.stop() == 0
+        assert written.exists()
+
+
+def test_a_second_signal_ends_it_whatever_the_application_leaves_running(backend: str, busy: Path) -> None:
+    with start(busy, "--backend", backend, "--drain-seconds", "600", "busy:app", cwd=busy) as server:
+        assert ask(server, get("/executor"))[2] == "begun"
+        server.send_signal(signal.SIGTERM)
+        server.wait_until_said("stopped")
+        begun = time.monotonic()
+        assert server.stop() in (128 + signal.SIGTERM, -signal.SIGTERM)
+        assert time.monotonic() - begun < 15
+
+
+def test_handlers_that_print_at_the_end_do_not_abort_the_process(backend: str, busy: Path) -> None:
+    """The interpreter aborts at its end if a thread holds the buffer of standard output."""
+    with start(busy, "--backend", backend, "--drain-seconds", "0.5", "busy:app", cwd=busy) as server:
+        clients = [server.connect() for _ in range(4)]
+        for client in clients:
+            client.send(get("/noise"))
+        server.wait_until_said("(noise begins(.|\n)*){4}")
+        assert server.stop() == 0
+        assert "Fatal" not in server.stderr
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("--host", "192.0.2.1", "busy:app"), 1), (("busy:nothing",), 2)],
+    ids=["it cannot listen", "there is no such application"],
+)
+def test_a_start_that_fails_ends_whatever_the_application_has_started(
+    arguments: tuple[str, ...], code: int, busy: Path
+) -> None:
+    ended = run("--port", "0", *arguments, cwd=busy, TEST_THREAD="1")
+    assert ended.returncode == code
+    assert ended.stderr.startswith("mreactor: ")
+    assert ended.stderr.count("\n") == 1
+
+
+SLOW_START = """
+import os, time
+from mreactor import App
+
+def dawdle(where):
+    if os.environ["TEST_SLOW"] == where:
+        os.write(1, b"begun\\n")
+        time.sleep(600)
+
+def factory():
+    dawdle("factory")
+
+dawdle("import")
+app = App()
+app.mount("/", factory)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("where", ["import", "factory"])
+def test_a_signal_ends_a_slow_start_of_process_1(where: str, number: int, tmp_path: Path) -> None:
+    """The kernel drops signals of process 1 that have no handler."""
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("namespaces: this user may not create them")
+    (tmp_path / "slow.py").write_text(SLOW_START)
+    # The process tells its number outside the namespace, so that it can be signalled from there.
+    command = [*unshare, sys.executable, "-m", "mreactor", "--port", "0", "--threads", "1", "slow:app"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(TEST_SLOW=where), stdout=subprocess.PIPE
+    ) as process:
+        inner = 0
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            inner = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+            os.kill(inner, number)
+            assert process.wait(PATIENCE_SECONDS) == 128 + number
+        finally:
+            if inner and process.poll() is None:
+                os.kill(inner, signal.SIGKILL)
+            process.kill()
+
+
+def test_sighup_does_not_end_an_import(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_START)
+    command = [sys.executable, "-m", "mreactor", "--port", "0", "slow:app"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(TEST_SLOW="import"), stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
+        finally:
+            process.kill()
+
+
+# Standard descriptors.
+
+
+def test_closed_standard_descriptors_are_opened_to_dev_null(tmp_path: Path) -> None:
+    """Otherwise the listener is standard output, and a library that writes to it breaks a connection."""
+    shown = tmp_path / "shown"
+    (tmp_path / "show.py").write_text(
+        "import os, sys\nfrom mreactor import App\nlinks = map('/proc/self/fd/{}'.format, range(3))\n"
+        f"open({str(shown)!r}, 'w').write(' '.join(map(os.readlink, links)))\nsys.exit(5)\n"
+    )
+    command = f"exec {sys.executable} -m mreactor --port 0 show:app <&- >&- 2>&-"
+    ended = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=environment(), timeout=PATIENCE_SECONDS, check=False
+    )
+    assert ended.returncode == 2
+    assert shown.read_text() == "/dev/null /dev/null /dev/null"
+
+
+def test_an_access_log_to_a_closed_standard_output_is_wrong_usage(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m mreactor --port 0 --access-log combined >&-"
+    ended = subprocess.run(
+        ["sh", "-c", command],
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "mreactor: --access-log: standard output is closed (see mreactor --help)\n"
+
+
 # Trouble.
+
+
+@contextmanager
+def stack_limit(size: int) -> Iterator[None]:
+    """Set the limit that processes started meanwhile inherit; threads get stacks of this size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("size", "body", "statuses"),
+    [
+        # json.loads with 1 MiB; json.dumps with the 2 MiB that "unlimited" gives.
+        (1 << 20, b"[" * 100_000, {400}),
+        (resource.RLIM_INFINITY, b'{"a":' * 9500 + b"1" + b"}" * 9500, {200, 400, 500}),
+    ],
+)
+def test_deeply_nested_json_does_not_end_the_process(
+    backend: str, size: int, body: bytes, statuses: set[int], tmp_path: Path
+) -> None:
+    (tmp_path / "nest.py").write_text(
+        "from mreactor import App\napp = App()\necho = lambda request: request.json()\n"
+        "app.post('/here')(echo)\napp.post('/pool', blocking=True)(echo)\n"
+    )
+    with (
+        stack_limit(size),
+        start(tmp_path, "--backend", backend, "--threads", "1", "nest:app", cwd=tmp_path) as server,
+    ):
+        for path in ("/here", "/pool"):
+            assert ask(server, post(path, body))[0] in statuses
+        assert server.stop() == 0
+
+
+SIGPIPE_APP = """
+import os, signal
+from mreactor import App
+from mreactor.app import StaticFiles
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+app = App()
+
+root = os.path.dirname(os.path.realpath(__file__))
+app.mount("/files/", lambda: StaticFiles(root, prefix="/files/"))
+
+@app.get("/stream")
+def stream(request):
+    return (b"x" * 100_000 for _ in range(100))
+
+@app.get("/")
+def show(request):
+    return "alive"
+"""
+
+
+def test_clients_that_hang_up_do_not_end_an_application_that_resets_sigpipe(
+    backend: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pipe.py").write_text(SIGPIPE_APP)
+    (tmp_path / "big").write_bytes(bytes(20_000_000))
+    with start(tmp_path, "--backend", backend, "--threads", "1", "pipe:app", cwd=tmp_path) as server:
+        for path in ("/stream", "/files/big"):
+            for _ in range(5):
+                with server.connect() as client:
+                    client.send(get(path) * 20)
+            assert ask(server, get("/"))[2] == "alive"
+        assert server.stop() == 0
 
 
 def test_it_survives_a_flood_that_takes_all_descriptors(backend: str, tmp_path: Path) -> None:
