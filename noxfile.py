@@ -189,9 +189,7 @@ def tests(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Branch coverage of the package, child processes included; on an ordinary Python if there is one."""
     if MEASURER is None:
-        session.warn(
-            "no ordinary Python 3.13 found: coverage has no C tracer on 3.13t and is some five times slower"
-        )
+        session.warn("no ordinary Python 3.13 found: coverage has no C tracer on 3.13t and is some five times slower")
     install(session, "coverage")
     session.run("coverage", "erase")
     try:

@@ -52,10 +52,7 @@ def wsgi(environ: Environment, start_response: StartResponse) -> Iterable[bytes]
 
 def wsgi_large(environ: Environment, start_response: StartResponse) -> Iterable[bytes]:
     """The large file by the server's own file wrapper (sendfile, where it has that), or in one piece."""
-    headers = [
-        ("Content-Type", "application/octet-stream"),
-        ("Content-Length", str(LARGE_PATH.stat().st_size)),
-    ]
+    headers = [("Content-Type", "application/octet-stream"), ("Content-Length", str(LARGE_PATH.stat().st_size))]
     start_response("200 OK", headers)
     wrapper = environ.get("wsgi.file_wrapper")
     if wrapper is None:

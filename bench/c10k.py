@@ -84,9 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench.c10k: {error}", file=sys.stderr)
         return 2
     trials = [Trial(name) for name in options.servers]
-    result = Result(
-        describe("bench.c10k"), options.connections, options.seconds, options.idle_seconds, trials
-    )
+    result = Result(describe("bench.c10k"), options.connections, options.seconds, options.idle_seconds, trials)
     whole = run(result)
     words = markdown(result)
     print(words)
@@ -97,18 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    own = argparse.ArgumentParser(
-        prog="python -m bench.c10k", description="Ten thousand connections at once."
-    )
+    own = argparse.ArgumentParser(prog="python -m bench.c10k", description="Ten thousand connections at once.")
     names = [EPOLL, IO_URING, "nginx"]
     own.add_argument("--servers", nargs="+", choices=servers.BY_NAME, default=names, metavar="SERVER")
     own.add_argument("--connections", type=positive_int, default=CONNECTIONS, help="default: 10000")
-    own.add_argument(
-        "--seconds", type=positive, default=60.0, help="of load on all connections (default: 60)"
-    )
-    own.add_argument(
-        "--idle-seconds", type=positive, default=10.0, help="of load beside the idle ones (default: 10)"
-    )
+    own.add_argument("--seconds", type=positive, default=60.0, help="of load on all connections (default: 60)")
+    own.add_argument("--idle-seconds", type=positive, default=10.0, help="of load beside the idle ones (default: 10)")
     add_outputs(own, svg=False)
     return own
 
@@ -191,19 +183,13 @@ def settled(process: Process, before: State) -> State:
 
 def rate_words(sample: Sample | None) -> str:
     """A sample for the progress line."""
-    return (
-        f"{sample.outcome.requests_per_second:,.0f} requests/s, errors: {sample.errors}"
-        if sample
-        else "failed"
-    )
+    return f"{sample.outcome.requests_per_second:,.0f} requests/s, errors: {sample.errors}" if sample else "failed"
 
 
 def markdown(result: Result) -> str:
     """The report: a line about the machine, a table a phase, what the server held, the verdicts."""
     machine = result.machine
-    parts = [
-        f"{machine}\n\n`{machine.command}`: {SERVER_THREADS} threads or workers, all cores for both sides.\n"
-    ]
+    parts = [f"{machine}\n\n`{machine.command}`: {SERVER_THREADS} threads or workers, all cores for both sides.\n"]
     if machine.warning:
         parts.append(f"**{machine.warning}**\n")
     parts.append(f"### {result.connections} connections, all busy, {result.seconds:g} s\n")
@@ -237,9 +223,7 @@ def holdings_table(trials: Sequence[Trial]) -> str:
     for trial in trials:
         states = (trial.before, trial.after_crowd, trial.idle_state, trial.after_idle)
         fresh = f"{trial.fresh_ms:.1f} ms" if trial.idle else "-"
-        rows.append(
-            [trial.server, *map(state_words, states), str(trial.idle_lost) if trial.idle else "-", fresh]
-        )
+        rows.append([trial.server, *map(state_words, states), str(trial.idle_lost) if trial.idle else "-", fresh])
     return table.markdown(header, rows)
 
 
@@ -252,18 +236,14 @@ def verdict(trial: Trial, result: Result) -> str:
     assert trial.crowd is not None
     words = [f"busy errors: {trial.crowd.errors}"]
     if trial.before and trial.after_idle:
-        words.append(
-            f"descriptors left open: {max(0, trial.after_idle.descriptors - trial.before.descriptors)}"
-        )
+        words.append(f"descriptors left open: {max(0, trial.after_idle.descriptors - trial.before.descriptors)}")
     nginx = next((other.crowd for other in result.trials if other.server == "nginx"), None)
     own, base = p99(trial.crowd), p99(nginx)
     if trial.server != "nginx" and own and base:
         words.append(f"p99 {own / base:.2f}x nginx's (goal: at most 1, {'met' if own <= base else 'missed'})")
     if trial.idle:
         fresh = "met" if trial.fresh_ms <= FRESH_GOAL_MS else "missed"
-        words.append(
-            f"fresh client beside idle ones {trial.fresh_ms:.1f} ms (goal: {FRESH_GOAL_MS:g} ms, {fresh})"
-        )
+        words.append(f"fresh client beside idle ones {trial.fresh_ms:.1f} ms (goal: {FRESH_GOAL_MS:g} ms, {fresh})")
     return f"{trial.server}: " + "; ".join(words)
 
 

@@ -84,9 +84,7 @@ def drawn(panel: Panel, top: int) -> str:
     longest = max((bar.value for bar in panel.bars), default=0.0) or 1.0
     zero = MARGIN + LABEL_WIDTH
     bottom = top + PANEL_HEAD + BAR_STEP * len(panel.bars)
-    head = text(MARGIN, top + 28, panel.title, "panel") + text(
-        WIDTH - MARGIN, top + 28, panel.unit, "quiet label"
-    )
+    head = text(MARGIN, top + 28, panel.title, "panel") + text(WIDTH - MARGIN, top + 28, panel.unit, "quiet label")
     rows = [row(bar, top + PANEL_HEAD + BAR_STEP * place, longest) for place, bar in enumerate(panel.bars)]
     axis = f'<path d="M{zero} {top + PANEL_HEAD - 4}V{bottom - 3}" stroke="#d5dbe1"/>\n'
     return f"<g>\n{head}{''.join(rows)}{axis}</g>\n"

@@ -15,9 +15,7 @@ PAGE_NAME = "hello.html"
 LARGE_NAME = "large.bin"
 LARGE_BYTES = 1 << 20
 WELCOME = b"Welcome to mreactor"
-FALLBACK_PAGE = (
-    b"<!doctype html>\n<html><head><title>Hello</title></head><body><h1>Hello!</h1></body></html>\n"
-)
+FALLBACK_PAGE = b"<!doctype html>\n<html><head><title>Hello</title></head><body><h1>Hello!</h1></body></html>\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,7 @@ CLOSED = HEAD % len(WELCOME) + b"Connection: close\r\n\r\n" + WELCOME
 
 def main(arguments: list[str] | None = None) -> int:
     """Listen on 127.0.0.1 and serve until a signal ends the process."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.floor", description="The floor: canned replies on epoll."
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench.floor", description="The floor: canned replies on epoll.")
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args(arguments).port
     with socket.create_server(("127.0.0.1", port), backlog=BACKLOG) as listener:

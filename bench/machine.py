@@ -39,9 +39,7 @@ class Machine:
         """Words for the reader when the machine was not ours alone; empty when it was."""
         if self.load_before <= LOAD_QUIET:
             return ""
-        return (
-            f"The machine was busy before the run (load {self.load_before:.2f}): do not trust these figures."
-        )
+        return f"The machine was busy before the run (load {self.load_before:.2f}): do not trust these figures."
 
 
 def describe(module: str) -> Machine:

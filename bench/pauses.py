@@ -131,17 +131,7 @@ def markdown(trials: Sequence[Trial], asked: Load, seconds: float) -> str:
         )
         for trial in trials
     ]
-    heads = (
-        "server",
-        "policy",
-        "requests",
-        "collections",
-        "longest ms",
-        "all ms",
-        "p99 ms",
-        "p99.9 ms",
-        "max ms",
-    )
+    heads = ("server", "policy", "requests", "collections", "longest ms", "all ms", "p99 ms", "p99.9 ms", "max ms")
     worst = max((trial.longest_ms for trial in trials if trial.policy == "with"), default=0.0)
     verdict = "met" if worst <= PAUSE_GOAL_MS else "missed"
     return (
@@ -174,8 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write(options.markdown, report)
     machine = asdict(describe("bench.pauses"))
     write(
-        options.json,
-        json.dumps({"machine": machine, "trials": [asdict(trial) for trial in trials]}, indent=1) + "\n",
+        options.json, json.dumps({"machine": machine, "trials": [asdict(trial) for trial in trials]}, indent=1) + "\n"
     )
     return 0
 

@@ -81,22 +81,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    own = argparse.ArgumentParser(
-        prog="python -m bench.race", description="Race mreactor against other servers."
-    )
+    own = argparse.ArgumentParser(prog="python -m bench.race", description="Race mreactor against other servers.")
     own.add_argument("--install", action="store_true", help="install the other Python servers, then end")
     own.add_argument("--cases", nargs="+", choices=cases.BY_NAME, default=list(cases.BY_NAME), metavar="CASE")
-    own.add_argument(
-        "--servers", nargs="+", choices=servers.BY_NAME, default=list(servers.BY_NAME), metavar="SERVER"
-    )
+    own.add_argument("--servers", nargs="+", choices=servers.BY_NAME, default=list(servers.BY_NAME), metavar="SERVER")
     own.add_argument(
         "--before", type=Path, metavar="DIR", help="also race the mreactor of another checkout, as the base"
     )
     own.add_argument("--rounds", type=positive_int, default=5, help="rounds of each case (default: 5)")
     own.add_argument("--seconds", type=positive, default=2.0, help="length of one run (default: 2)")
-    own.add_argument(
-        "--warm-up", type=float, default=0.4, help="seconds of load before each run (default: 0.4)"
-    )
+    own.add_argument("--warm-up", type=float, default=0.4, help="seconds of load before each run (default: 0.4)")
     own.add_argument(
         "--neighbours",
         type=int,
@@ -105,13 +99,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes that compute on the server's core all the time, so that wrk is the faster side (default: 0)",
     )
-    own.add_argument(
-        "--base", nargs="+", choices=servers.BY_NAME, default=["nginx", "granian"], metavar="SERVER"
-    )
+    own.add_argument("--base", nargs="+", choices=servers.BY_NAME, default=["nginx", "granian"], metavar="SERVER")
     add_outputs(own)
-    own.add_argument(
-        "--save", type=Path, metavar="FILE", help="the medians, as a recorded run for bench/results/"
-    )
+    own.add_argument("--save", type=Path, metavar="FILE", help="the medians, as a recorded run for bench/results/")
     names = f"cases: {', '.join(cases.BY_NAME)}. servers: {', '.join(servers.BY_NAME)}."
     own.epilog = names + " Several are separated by spaces."
     return own

@@ -91,13 +91,7 @@ def row(heat: Heat, lane: Lane, bases: Sequence[str]) -> list[str]:
 def goals_markdown(heats: Sequence[Heat]) -> str:
     """The goals of all cases with what was reached; nothing where no case has any."""
     rows = [
-        [
-            heat.case.name,
-            goal.server,
-            f"≥ {goal.ratio:g}x {goal.base}",
-            str(ratio or "-"),
-            verdict(ratio, goal.ratio),
-        ]
+        [heat.case.name, goal.server, f"≥ {goal.ratio:g}x {goal.base}", str(ratio or "-"), verdict(ratio, goal.ratio)]
         for heat in heats
         for goal, ratio in heat.verdicts()
     ]

@@ -28,8 +28,7 @@ DIRECTORY = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 
 MARKED = re.compile(
-    r"(?P<begin><!-- bench\.results: (?P<names>[\w ,-]+) -->\n).*?(?P<end><!-- bench\.results end -->)",
-    re.DOTALL,
+    r"(?P<begin><!-- bench\.results: (?P<names>[\w ,-]+) -->\n).*?(?P<end><!-- bench\.results end -->)", re.DOTALL
 )
 COLUMNS = {EPOLL: "mreactor, epoll", IO_URING: "mreactor, io_uring", "nginx": "nginx", "granian": "granian"}
 BASES = ("nginx", "granian")
@@ -54,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def with_tables(page: str) -> str:
     """The page with each of its tables rendered from the runs that the table's first comment names."""
-    return MARKED.sub(
-        lambda marked: marked["begin"] + cases_table(load_all(marked["names"])) + marked["end"], page
-    )
+    return MARKED.sub(lambda marked: marked["begin"] + cases_table(load_all(marked["names"])) + marked["end"], page)
 
 
 def runs_of_tables(page: str) -> Iterator[list[Run]]:

@@ -54,9 +54,7 @@ def middle(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> floa
 
 def middle_latency(samples: Sequence[Sample], percentile: str) -> float | None:
     """The median over the rounds of one percentile, in microseconds; None where no run could tell it."""
-    known = [
-        sample.outcome.latency_us[percentile] for sample in samples if percentile in sample.outcome.latency_us
-    ]
+    known = [sample.outcome.latency_us[percentile] for sample in samples if percentile in sample.outcome.latency_us]
     return median(known) if known else None
 
 

@@ -95,9 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = Load(options.path, options.connections, threads=options.load_threads)
     machine, times = describe("bench.scaling"), (options.rounds, options.seconds, options.count_seconds)
     scaling = Scaling(machine, str(placement), asked, *times)
-    scaling.points = [
-        Point(server, threads) for server in options.servers for threads in sorted(set(options.threads))
-    ]
+    scaling.points = [Point(server, threads) for server in options.servers for threads in sorted(set(options.threads))]
     whole = run(scaling, placement)
     report = markdown(scaling)
     print(report)
@@ -109,16 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    own = argparse.ArgumentParser(
-        prog="python -m bench.scaling", description="The same load on ever more reactors."
-    )
-    own.add_argument(
-        "--servers", nargs="+", choices=servers.BY_NAME, default=[EPOLL, IO_URING], metavar="SERVER"
-    )
+    own = argparse.ArgumentParser(prog="python -m bench.scaling", description="The same load on ever more reactors.")
+    own.add_argument("--servers", nargs="+", choices=servers.BY_NAME, default=[EPOLL, IO_URING], metavar="SERVER")
     own.add_argument("--threads", nargs="+", type=positive_int, default=list(THREADS), metavar="N")
-    own.add_argument(
-        "--rounds", type=positive_int, default=5, help="rounds over all thread counts (default: 5)"
-    )
+    own.add_argument("--rounds", type=positive_int, default=5, help="rounds over all thread counts (default: 5)")
     own.add_argument("--seconds", type=positive, default=3.0, help="length of one run (default: 3)")
     own.add_argument("--count-seconds", type=positive, default=8.0, help="of a counting run (default: 8)")
     own.add_argument("--connections", type=positive_int, default=256, help="wrk's connections (default: 256)")
@@ -155,9 +147,7 @@ def time_point(scaling: Scaling, point: Point, docroot: Docroot, placement: Plac
     if point.server in scaling.skipped:
         return
     try:
-        with servers.running(
-            servers.BY_NAME[point.server], docroot, point.threads, placement.server
-        ) as process:
+        with servers.running(servers.BY_NAME[point.server], docroot, point.threads, placement.server) as process:
             warm_up(process, scaling.load, WARM_UP_SECONDS, placement)
             point.samples.append(measure(process, scaling.load, scaling.seconds, placement))
     except (Missing, LoadError) as error:
@@ -169,9 +159,7 @@ def count_point(scaling: Scaling, point: Point, tool: str, docroot: Docroot, pla
     if point.server in scaling.skipped or tool in scaling.skipped:
         return
     try:
-        with servers.running(
-            servers.BY_NAME[point.server], docroot, point.threads, placement.server
-        ) as process:
+        with servers.running(servers.BY_NAME[point.server], docroot, point.threads, placement.server) as process:
             warm_up(process, scaling.load, WARM_UP_SECONDS, placement)
             with COUNTERS[tool](process.pids()) as counter:
                 outcome = load.run(scaling.load, process.port, scaling.count_seconds, placement.load)
@@ -207,17 +195,7 @@ def markdown(scaling: Scaling) -> str:
     ]
     if machine.warning:
         parts.append(f"**{machine.warning}**\n")
-    header = [
-        "server",
-        "threads",
-        "requests/s",
-        "CPU µs/request",
-        "cores",
-        "p50",
-        "p99",
-        "memory MiB",
-        "errors",
-    ]
+    header = ["server", "threads", "requests/s", "CPU µs/request", "cores", "p50", "p99", "memory MiB", "errors"]
     header += [f"waits/1,000 ({tool})" for tool in COUNTERS]
     parts.append(table.markdown(header, [row(point) for line in scaling.lines() for point in line]))
     parts += [f"- {name} skipped: {reason}" for name, reason in scaling.skipped.items()]

@@ -144,9 +144,7 @@ def options() -> str:
 def told(command: list[str], purpose: str) -> str:
     """What a short command prints; Missing with its last words where it fails, or does not end."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment(), timeout=HELP_SECONDS
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=HELP_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise Missing(f"{command[-1]} does not end within {HELP_SECONDS:.0f} s") from error
     if done.returncode:
@@ -188,9 +186,7 @@ def nginx_configuration(site: Site, cache: str) -> str:
 
 def nginx_version() -> str:
     """Such as `1.22.1`; nginx prints it on its error stream."""
-    spoken = subprocess.run(
-        [program("nginx"), "-v"], capture_output=True, text=True, timeout=HELP_SECONDS
-    ).stderr
+    spoken = subprocess.run([program("nginx"), "-v"], capture_output=True, text=True, timeout=HELP_SECONDS).stderr
     return spoken.strip().rpartition("/")[2]
 
 
@@ -256,11 +252,7 @@ FILES_ONLY = dict.fromkeys(
     ("root64", "root1000", "computed", "pipeline", "close"), "the same as nginx where no file is opened"
 )
 CANNED_ONLY = dict.fromkeys(("hello_html", "computed", "echo", "file1m"), "has one canned reply only")
-REPLIES_ONLY = {
-    "hello_html": "has no files",
-    "file1m": "has no files",
-    "close": "keeps its connections",
-}
+REPLIES_ONLY = {"hello_html": "has no files", "file1m": "has no files", "close": "keeps its connections"}
 SERVERS = (
     Server(EPOLL, mreactor("epoll"), python, rings=False),
     Server(IO_URING, mreactor("io_uring"), python, rings=True),

@@ -76,10 +76,7 @@ def perf(pids: Sequence[int]) -> Iterator[Counter]:
         counter.calls = parse_perf(summary.read_text())
 
 
-COUNTERS: dict[str, Callable[[Sequence[int]], AbstractContextManager[Counter]]] = {
-    "strace": strace,
-    "perf": perf,
-}
+COUNTERS: dict[str, Callable[[Sequence[int]], AbstractContextManager[Counter]]] = {"strace": strace, "perf": perf}
 
 
 def started(command: list[str], *handed_over: int) -> subprocess.Popen[bytes]:

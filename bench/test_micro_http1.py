@@ -172,9 +172,7 @@ def test_receive_computed(benchmark: Any, connection: Connection) -> None:
     assert answered(benchmark, connection, get(b"/hello/world")).endswith(b"Hello, world!")
 
 
-def test_receive_computed_another_each_time(
-    benchmark: Any, context: ReactorContext, connection: Connection
-) -> None:
+def test_receive_computed_another_each_time(benchmark: Any, context: ReactorContext, connection: Connection) -> None:
     """`/hello/{name}`, another name each time: parsed and routed anew, over a known header block."""
     names = cycle(get(b"/hello/%d" % number, BROWSER) for number in range(DIFFERENT))
 

@@ -24,9 +24,7 @@ import sys, sysconfig
 sys.exit(not (3, 10) <= sys.version_info < (3, 14) or bool(sysconfig.get_config_var("Py_GIL_DISABLED")))
 """
 REMEDY = "install the competitors with: python -m bench.race --install"
-VERSIONS = (
-    "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
-)
+VERSIONS = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
 
 
 def home() -> Path:
@@ -95,10 +93,7 @@ def candidates() -> Iterator[str]:
 def is_ordinary(interpreter: str) -> bool:
     """A Python 3.10 to 3.13 with a GIL, for which the competitors have wheels."""
     try:
-        return (
-            subprocess.run([interpreter, "-c", PROBE], capture_output=True, timeout=PROBE_SECONDS).returncode
-            == 0
-        )
+        return subprocess.run([interpreter, "-c", PROBE], capture_output=True, timeout=PROBE_SECONDS).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 

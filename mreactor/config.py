@@ -84,9 +84,7 @@ class Config:
     host: str = setting("127.0.0.1", "listen address; 0.0.0.0 or :: for all interfaces", metavar="ADDRESS")
     port: int = setting(8080, "TCP port; 0 to pick a free one and print it", minimum=0, maximum=65535)
     threads: int = setting(0, "number of reactor threads; 0 for one per usable CPU", minimum=0, maximum=1024)
-    backend: str = setting(
-        "epoll", "I/O backend; auto prefers io_uring", choices=BACKENDS, env="WORKER_BACKEND"
-    )
+    backend: str = setting("epoll", "I/O backend; auto prefers io_uring", choices=BACKENDS, env="WORKER_BACKEND")
     accept: str = setting("auto", "how to accept connections; auto follows --backend", choices=ACCEPTS)
     backlog: int = setting(4096, "maximum length of the listen queue", minimum=1, maximum=2**31 - 1)
     static: str = setting("static", "directory to serve; demo only", metavar="DIR")
@@ -130,9 +128,7 @@ def option(name: str) -> str:
 def size(count: int) -> str:
     """Format a number of bytes in the largest unit that divides it, such as `16 MiB`."""
     units = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
-    return next(
-        (f"{count // one} {name}" for one, name in units if count and count % one == 0), f"{count} bytes"
-    )
+    return next((f"{count // one} {name}" for one, name in units if count and count % one == 0), f"{count} bytes")
 
 
 def _find_error(value: Any, kind: Any, metadata: Mapping[str, Any]) -> str:

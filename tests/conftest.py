@@ -17,18 +17,14 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite(
-    *(
-        f"tests.support.{name}"
-        for name in ("curl", "drivers", "faults", "invariants", "memory", "responses", "vectors")
-    )
+    *(f"tests.support.{name}" for name in ("curl", "drivers", "faults", "invariants", "memory", "responses", "vectors"))
 )
 
 VARIABLES = ("WORKER_BACKEND", "HTTP_SERVER_LOG", "HTTP_SERVER_LOGS")
 SOCKET_KINDS = ("epoll", "io_uring")
 # Each test starts a server or a process, or the folder has a thousand of them.
 SLOW_FOLDERS = [
-    Path(__file__).parent / name
-    for name in ("adversarial", "equivalence", "project", "soak", "system/faults")
+    Path(__file__).parent / name for name in ("adversarial", "equivalence", "project", "soak", "system/faults")
 ]
 IO_URING_SETUP = 425  # the same number on every architecture
 PARAMS_BYTES = 120

@@ -65,9 +65,7 @@ def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
         assert type(value_of(config, spec.name)) is spec.type
 
 
-def test_the_help_explains_each_option(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_help_explains_each_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     monkeypatch.setenv("PYTHON_COLORS", "0")
     with pytest.raises(SystemExit) as caught:
@@ -75,9 +73,7 @@ def test_the_help_explains_each_option(
     assert caught.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     for spec in SETTINGS:
-        assert re.search(rf" {option(spec.name)} (?:\S+ )?{re.escape(spec.metadata['help'])}", shown), (
-            spec.name
-        )
+        assert re.search(rf" {option(spec.name)} (?:\S+ )?{re.escape(spec.metadata['help'])}", shown), spec.name
 
 
 def test_the_help_fits_80_columns_and_shows_defaults_as_a_user_types_them(
@@ -317,11 +313,7 @@ def test_the_exit_code_is_the_servers(start: Start, code: int) -> None:
     ("outcome", "code", "said"),
     [
         (StartError("cannot listen on x port 80: taken"), 1, "mreactor: cannot listen on x port 80: taken\n"),
-        (
-            ConfigError("--admin: x"),
-            2,
-            "mreactor: --admin: x\n",
-        ),  # about the machine, so without a hint at --help
+        (ConfigError("--admin: x"), 2, "mreactor: --admin: x\n"),  # about the machine, so without a hint at --help
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(

@@ -47,9 +47,7 @@ def test_the_defaults_of_the_limits() -> None:
 
 
 @pytest.mark.parametrize(("kind", "spec"), SETTINGS, ids=setting_id)
-def test_each_setting_has_a_help_text_and_fits_its_own_bounds(
-    kind: type[Any], spec: dataclasses.Field[Any]
-) -> None:
+def test_each_setting_has_a_help_text_and_fits_its_own_bounds(kind: type[Any], spec: dataclasses.Field[Any]) -> None:
     assert len(spec.metadata["help"]) > 10
     assert type(spec.default) is spec.type
     assert made_with(kind, spec.name, spec.default) == Config()
@@ -59,18 +57,14 @@ def test_each_setting_has_a_help_text_and_fits_its_own_bounds(
 def test_lower_bounds(kind: type[Any], spec: dataclasses.Field[Any]) -> None:
     minimum = spec.metadata["minimum"]
     made_with(kind, spec.name, minimum)
-    assert complaint(kind, spec.name, minimum - 1) == (
-        f"{option(spec.name)}: {minimum - 1} is less than {minimum}"
-    )
+    assert complaint(kind, spec.name, minimum - 1) == (f"{option(spec.name)}: {minimum - 1} is less than {minimum}")
 
 
 @pytest.mark.parametrize(("kind", "spec"), BOUNDED_ABOVE, ids=setting_id)
 def test_upper_bounds(kind: type[Any], spec: dataclasses.Field[Any]) -> None:
     maximum = spec.metadata["maximum"]
     made_with(kind, spec.name, maximum)
-    assert complaint(kind, spec.name, maximum + 1) == (
-        f"{option(spec.name)}: {maximum + 1} is more than {maximum}"
-    )
+    assert complaint(kind, spec.name, maximum + 1) == (f"{option(spec.name)}: {maximum + 1} is more than {maximum}")
 
 
 def test_each_number_has_a_lower_bound() -> None:
@@ -99,20 +93,13 @@ def test_names_of_durations_end_in_seconds() -> None:
 
 @pytest.mark.parametrize(
     ("name", "choices"),
-    [
-        ("backend", BACKENDS),
-        ("accept", ACCEPTS),
-        ("log_level", LOG_LEVELS),
-        ("log_format", ("plain", "json")),
-    ],
+    [("backend", BACKENDS), ("accept", ACCEPTS), ("log_level", LOG_LEVELS), ("log_format", ("plain", "json"))],
 )
 def test_choices(name: str, choices: tuple[str, ...]) -> None:
     for choice in choices:
         assert getattr(made_with(Config, name, choice), name) == choice
     for other in ("", "x", choices[0].upper(), f"{choices[0]} "):
-        assert (
-            complaint(Config, name, other) == f"{option(name)}: {other!r} is not one of {', '.join(choices)}"
-        )
+        assert complaint(Config, name, other) == f"{option(name)}: {other!r} is not one of {', '.join(choices)}"
 
 
 @pytest.mark.parametrize(
@@ -134,8 +121,7 @@ def test_seconds_may_be_an_int() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "shown"),
-    [(0, "0 bytes"), (500, "500 bytes"), (1024, "1 KiB"), (3 << 20, "3 MiB"), (1 << 30, "1 GiB")],
+    ("count", "shown"), [(0, "0 bytes"), (500, "500 bytes"), (1024, "1 KiB"), (3 << 20, "3 MiB"), (1 << 30, "1 GiB")]
 )
 def test_sizes_are_shown_in_the_largest_unit_that_divides_them(count: int, shown: str) -> None:
     assert size(count) == shown

@@ -32,9 +32,7 @@ def make_app(status: ServerStatus, names: Collection[str] | None = None) -> App:
     def guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
         def handle(request: Request) -> Response:
             if names is not None and not is_addressed_to(request.headers.get("host", ""), names):
-                raise HTTPError(
-                    421, "Open this page by an address, by localhost, or by the name in --admin.", FIELDS
-                )
+                raise HTTPError(421, "Open this page by an address, by localhost, or by the name in --admin.", FIELDS)
             return handler(request)
 
         return handle

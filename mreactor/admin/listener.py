@@ -9,16 +9,7 @@ from typing import Any
 from ..concurrency import ThreadPool
 from ..config import Config, ConfigError, Limits
 from ..http1 import ReactorContext, render_overload
-from ..net import (
-    Accept4Acceptor,
-    Acceptor,
-    Command,
-    ReactorOptions,
-    Refusals,
-    StartError,
-    preferred,
-    start_thread,
-)
+from ..net import Accept4Acceptor, Acceptor, Command, ReactorOptions, Refusals, StartError, preferred, start_thread
 from .endpoints import make_app
 from .reactor import CONNECTIONS_MAX, AdminReactor
 from .status import ServerStatus
@@ -59,9 +50,7 @@ class AdminListener:
         """
         family, address = resolve(self._status.config)
         try:
-            listener = socket.create_server(
-                address, family=family, backlog=BACKLOG, dualstack_ipv6=address[0] == "::"
-            )
+            listener = socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=address[0] == "::")
         except OSError as error:
             # `create_server` appends the address to `strerror`.
             cause = os.strerror(error.errno) if error.errno else error.strerror

@@ -102,9 +102,7 @@ class Watchdog:
         self._checked = now
         if late > LATE_SECONDS:
             if late > STUCK_SECONDS:
-                log.warning(
-                    "all threads stood still for %.1f s: suspended, or held up by one call into C", late
-                )
+                log.warning("all threads stood still for %.1f s: suspended, or held up by one call into C", late)
             return []
         unhealthy = {health.name: health for health in unhealthy_reactors(self._reactors, now)}
         for reactor in self._reactors:
@@ -112,9 +110,7 @@ class Watchdog:
         self._logged = unhealthy
         return list(unhealthy.values())
 
-    def _log_change(
-        self, reactor: Watched, before: ReactorHealth | None, after: ReactorHealth | None
-    ) -> None:
+    def _log_change(self, reactor: Watched, before: ReactorHealth | None, after: ReactorHealth | None) -> None:
         if after is None:
             if before is not None:
                 log.warning("%s recovered", reactor.name)

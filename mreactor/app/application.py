@@ -30,12 +30,7 @@ class App:
         return tuple(self._routes)
 
     def route[H: Handler](
-        self,
-        pattern: str,
-        methods: tuple[str, ...] = ("GET",),
-        *,
-        blocking: bool = False,
-        constant: bool = False,
+        self, pattern: str, methods: tuple[str, ...] = ("GET",), *, blocking: bool = False, constant: bool = False
     ) -> Callable[[H], H]:
         """Declare a handler for a pattern and one or more methods.
 
@@ -58,9 +53,7 @@ class App:
 
         return declare
 
-    def get[H: Handler](
-        self, pattern: str, *, blocking: bool = False, constant: bool = False
-    ) -> Callable[[H], H]:
+    def get[H: Handler](self, pattern: str, *, blocking: bool = False, constant: bool = False) -> Callable[[H], H]:
         """Declare a handler for GET and HEAD."""
         return self.route(pattern, ("GET",), blocking=blocking, constant=constant)
 
@@ -81,12 +74,7 @@ class App:
         return self.route(pattern, ("DELETE",), blocking=blocking)
 
     def mount(
-        self,
-        prefix: str,
-        make_handler: Callable[[], Handler],
-        *,
-        blocking: bool = False,
-        constant: bool = False,
+        self, prefix: str, make_handler: Callable[[], Handler], *, blocking: bool = False, constant: bool = False
     ) -> None:
         """Declare a handler for GET and HEAD below a prefix. Each reactor makes its own.
 

@@ -116,9 +116,7 @@ class DocumentRoot:
         fd = self._open(path)
         try:
             status = os.fstat(fd)
-            if not self._contains(fd, path, status) or not (
-                S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)
-            ):
+            if not self._contains(fd, path, status) or not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
                 raise not_found()
         except BaseException:
             os.close(fd)

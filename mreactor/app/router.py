@@ -15,15 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 from uuid import UUID
 
-from ..http import (
-    METHODS,
-    Handler,
-    HTTPError,
-    Request,
-    RequestHead,
-    Response,
-    underlying_function,
-)
+from ..http import METHODS, Handler, HTTPError, Request, RequestHead, Response, underlying_function
 from ..runtime import hot
 
 
@@ -208,9 +200,7 @@ class Router:
             node = self._root.add(route.pattern.rstrip("/") if route.mount else route.pattern)
             names = tuple(name for name, _ in _parse_parameters(route.pattern))
             leaves = node.mounts if route.mount else node.routes
-            leaves.by_method[route.method] = _Leaf(
-                endpoint, names, _takes_by_position(endpoint.handler, names)
-            )
+            leaves.by_method[route.method] = _Leaf(endpoint, names, _takes_by_position(endpoint.handler, names))
 
     def match(self, head: RequestHead) -> Match:
         """Find the endpoint for a request head.
@@ -275,9 +265,7 @@ def _check_handler(handler: Handler, pattern: str, names: list[str]) -> None:
     if isinstance(handler, type) and not issubclass(handler, Response):
         raise RouteError(f"the handler of {pattern!r} is a class; use an instance with __call__, or a method")
     if _is_async(handler):
-        raise RouteError(
-            f"the handler of {pattern!r} is async; use a plain function, with blocking=True if it waits"
-        )
+        raise RouteError(f"the handler of {pattern!r} is async; use a plain function, with blocking=True if it waits")
     try:
         inspect.signature(handler).bind(None, **dict.fromkeys(names))
     except (TypeError, ValueError) as error:

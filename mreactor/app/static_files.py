@@ -34,9 +34,7 @@ class StaticFiles:
         sendfile_bytes_min: files of this size and more are sent from disk, smaller ones from memory.
     """
 
-    def __init__(
-        self, root: str | os.PathLike[str], *, prefix: str = "/", sendfile_bytes_min: int = 65536
-    ) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, prefix: str = "/", sendfile_bytes_min: int = 65536) -> None:
         self._root = DocumentRoot(root, prefix)
         self._sendfile_bytes_min = sendfile_bytes_min
         self._cache = FileCache(CACHE_ENTRIES_MAX, CACHE_BYTES_MAX)

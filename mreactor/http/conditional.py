@@ -21,11 +21,7 @@ def evaluate_conditions(headers: Headers, etag: str, modified: int | None) -> in
     if required is not None:
         if required != "*" and etag not in strong_tags(required):
             return 412
-    elif (
-        modified is not None
-        and (date := _date(headers, "if-unmodified-since")) is not None
-        and modified > date
-    ):
+    elif modified is not None and (date := _date(headers, "if-unmodified-since")) is not None and modified > date:
         return 412
     known = headers.get("if-none-match")
     if known is not None:

@@ -7,16 +7,7 @@ from ..runtime import hot
 
 # Fields of requests that hold one value, which may have commas in it. If a client repeats one, the first counts.
 SINGLE_FIELDS = frozenset(
-    {
-        "authorization",
-        "content-type",
-        "date",
-        "from",
-        "host",
-        "if-modified-since",
-        "if-range",
-        "if-unmodified-since",
-    }
+    {"authorization", "content-type", "date", "from", "host", "if-modified-since", "if-range", "if-unmodified-since"}
     | {"max-forwards", "origin", "proxy-authorization", "range", "referer", "user-agent"}
 )
 

@@ -24,9 +24,7 @@ _STRING = re.compile(rb'"[^"]*+"?')
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 # All up to the first escaped surrogate that is not half of a pair.
-_PAIRED_SURROGATES = re.compile(
-    rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F])[\s\S]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*+"
-)
+_PAIRED_SURROGATES = re.compile(rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F])[\s\S]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*+")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 

@@ -18,9 +18,7 @@ BINARY = "application/octet-stream"
 _USUAL = frozenset({"", TEXT, HTML, JSON, BINARY})
 
 # Fields that follow from the message itself. A handler that set them would make the message ambiguous.
-FRAMING_FIELDS = frozenset(
-    {"connection", "content-length", "date", "server", "transfer-encoding", "keep-alive"}
-)
+FRAMING_FIELDS = frozenset({"connection", "content-length", "date", "server", "transfer-encoding", "keep-alive"})
 
 # A field's name is a token; its value holds ISO-8859-1 without control characters (RFC 9110 section 5.5).
 _NAME = re.compile(TOKEN.decode("ascii"), re.ASCII)
@@ -33,9 +31,7 @@ type Body = bytes | Iterator[bytes | str] | FileBody
 # See `Response.parts`.
 type Parts = tuple[Body, str, int, Fields, bytes | None]
 
-type Content = (
-    bytes | bytearray | str | Mapping[str, Any] | list[Any] | Iterator[bytes | str] | FileBody | None
-)
+type Content = bytes | bytearray | str | Mapping[str, Any] | list[Any] | Iterator[bytes | str] | FileBody | None
 
 
 @hot("__init__")
@@ -206,14 +202,8 @@ def encode_part(part: Any, parts: Iterator[Any]) -> bytes:
         return bytes(memoryview(part))
     except TypeError:
         code = getattr(parts, "gi_code", None)
-    source = (
-        repr(parts)
-        if code is None
-        else f"{code.co_qualname} ({code.co_filename}, line {code.co_firstlineno})"
-    )
-    raise TypeError(
-        f"a part of a stream must be a str or bytes, not {_name_type(part)}; it comes from {source}"
-    )
+    source = repr(parts) if code is None else f"{code.co_qualname} ({code.co_filename}, line {code.co_firstlineno})"
+    raise TypeError(f"a part of a stream must be a str or bytes, not {_name_type(part)}; it comes from {source}")
 
 
 def _encode_content(content: Content) -> tuple[Body, str]:

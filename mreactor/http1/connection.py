@@ -163,9 +163,7 @@ class Connection(StateMachine):
                 self._keep_alive = False
             self._begin_sending(writer)
             response = job_response(self._context, request, job)
-            writer.add(
-                self._encode(request, response, job.stream if isinstance(job.stream, Stream) else None)
-            )
+            writer.add(self._encode(request, response, job.stream if isinstance(job.stream, Stream) else None))
         self._advance()
 
     def resume(self) -> None:
@@ -226,9 +224,7 @@ class Connection(StateMachine):
         size, start, all_equal = 0, 0, True
         first: RoutedRequest | None = None
         try:
-            while (
-                len(responses) < context.limits.pipelined_per_turn_max and size <= RESPONSE_BYTES_A_TURN_MAX
-            ):
+            while len(responses) < context.limits.pipelined_per_turn_max and size <= RESPONSE_BYTES_A_TURN_MAX:
                 began, start = start, reader.read(data, start)
                 request = reader.request
                 # A request that takes time waits until the responses before it are sent.
@@ -362,9 +358,7 @@ class Connection(StateMachine):
         self._end_reading()
         return None
 
-    def _encode(
-        self, request: RoutedRequest, response: Response, blocking_stream: Stream | None = None
-    ) -> bytes:
+    def _encode(self, request: RoutedRequest, response: Response, blocking_stream: Stream | None = None) -> bytes:
         context = self._context
         # The commonest response, at half the cost of the general way.
         _, content_type, _, _, content = response.parts

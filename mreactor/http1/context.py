@@ -114,9 +114,7 @@ class ReactorContext:
 
     def find_request(self, raw: bytes) -> RoutedRequest:
         """Parse and route a complete head, or find it in memory. Raises as `Parser.parse`; errors are not kept."""
-        return self._requests.get(raw) or self._requests.store(
-            raw, self.route(self.parser.parse(raw)), len(raw)
-        )
+        return self._requests.get(raw) or self._requests.store(raw, self.route(self.parser.parse(raw)), len(raw))
 
     def route(self, head: RequestHead) -> RoutedRequest:
         """Find what responds to a head. If nothing does, the match carries the refusal."""
@@ -153,7 +151,5 @@ def _log_nothing(*request: Any) -> None:
 
 if TYPE_CHECKING:
 
-    def _implements(
-        context: ReactorContext, connection: Connection
-    ) -> tuple[protocol.Context, protocol.Connection]:
+    def _implements(context: ReactorContext, connection: Connection) -> tuple[protocol.Context, protocol.Connection]:
         return context, connection

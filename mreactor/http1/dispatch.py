@@ -33,9 +33,7 @@ class HandlerJob(Job):
 
     def __init__(self, request: RoutedRequest, argument: Request, since: float) -> None:
         match = request.match
-        Job.__init__(
-            self, match.handler, argument, keywords=match.params, size=len(argument.body), since=since
-        )
+        Job.__init__(self, match.handler, argument, keywords=match.params, size=len(argument.body), since=since)
         self._head: RequestHead = request.head
 
     def _call(self) -> Response:

@@ -31,9 +31,7 @@ class Encoder:
 
     def encode(self, response: Response, head: RequestHead | None, *, keep_alive: bool) -> bytes:
         """Encode a response; see `encode_parts`."""
-        return self.encode_parts(
-            response.status, response.body, encode_fields(response), head, keep_alive=keep_alive
-        )
+        return self.encode_parts(response.status, response.body, encode_fields(response), head, keep_alive=keep_alive)
 
     def encode_parts(
         self, status: int, body: Body, fields: bytes, head: RequestHead | None, *, keep_alive: bool

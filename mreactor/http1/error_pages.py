@@ -41,9 +41,7 @@ def log_failure(context: "ReactorContext", head: RequestHead, error: BaseExcepti
     log.error("the handler of %s %s failed", head.method, head.raw_path, exc_info=error)
 
 
-def encode_refusal(
-    context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError
-) -> bytes:
+def encode_refusal(context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError) -> bytes:
     """Encode and log the response to a message whose end is unknown. It has a head if the fault lies behind that."""
     response = error_page(context, error)
     size = len(response.body) if isinstance(response.body, bytes) else -1

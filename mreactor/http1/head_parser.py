@@ -11,16 +11,7 @@ from urllib.parse import unquote
 from ..config import Limits
 from ..http import METHODS, Headers, HTTPError, RequestHead
 from ..runtime import hot
-from .grammar import (
-    ABSOLUTE_FORM,
-    CONTENT_LENGTH,
-    FIELD_LINE,
-    FORBIDDEN,
-    HOST,
-    IS_TOKEN,
-    ORIGIN_FORM,
-    REQUEST_LINE,
-)
+from .grammar import ABSOLUTE_FORM, CONTENT_LENGTH, FIELD_LINE, FORBIDDEN, HOST, IS_TOKEN, ORIGIN_FORM, REQUEST_LINE
 from .memo import Memo
 
 # One sentence for two faults: which of them is noticed first depends on how the bytes were split.

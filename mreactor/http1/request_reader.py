@@ -31,16 +31,7 @@ class RequestReader:
         awaits_continue: the client waits for `100 Continue` before it sends the body.
     """
 
-    __slots__ = (
-        "_body",
-        "_charged",
-        "_context",
-        "_head_reader",
-        "_since",
-        "_whole",
-        "awaits_continue",
-        "request",
-    )
+    __slots__ = ("_body", "_charged", "_context", "_head_reader", "_since", "_whole", "awaits_continue", "request")
 
     def __init__(self, context: "ReactorContext") -> None:
         self._context = context

@@ -31,9 +31,7 @@ class Stream:
 
     __slots__ = ("_context", "_parts", "blocking", "chunked", "is_over", "worker")
 
-    def __init__(
-        self, parts: Iterator[bytes | str], *, chunked: bool, context: Context, blocking: bool
-    ) -> None:
+    def __init__(self, parts: Iterator[bytes | str], *, chunked: bool, context: Context, blocking: bool) -> None:
         self._parts = parts
         self._context = context
         self.chunked = chunked

@@ -45,9 +45,7 @@ class StateMachine:
         """Act on a deadline that has passed. Does nothing before it."""
         if now < self.deadline or self.state == CLOSED:
             return
-        self._context.count_timeout(
-            HEAD if self._is_new() else IDLE if self._holds_empty_line else self.state
-        )
+        self._context.count_timeout(HEAD if self._is_new() else IDLE if self._holds_empty_line else self.state)
         if self.awaits_rest:
             self._refuse(HTTPError(408, "The request took too long to arrive."))
         else:

@@ -46,10 +46,7 @@ def _explain_enosys(step: str) -> tuple[str, str]:
 def _explain_eperm(step: str) -> tuple[str, str]:
     switch = _read_disabled_switch()
     if switch == "2":
-        return (
-            "kernel.io_uring_disabled is 2: no process may use it (EPERM)",
-            "sysctl kernel.io_uring_disabled=0",
-        )
+        return ("kernel.io_uring_disabled is 2: no process may use it (EPERM)", "sysctl kernel.io_uring_disabled=0")
     if switch == "1":
         cause = "kernel.io_uring_disabled is 1: only members of kernel.io_uring_group may use it (EPERM)"
         return cause, "sysctl kernel.io_uring_disabled=0, or join the group that kernel.io_uring_group names"

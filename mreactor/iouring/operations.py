@@ -109,9 +109,7 @@ class Operations:
         """Close `fd`."""
         self.put(self._pack(OP_CLOSE, sqe_flags, 0, fd, 0, 0, 0, 0, user_data, 0, 0))
 
-    def prepare_read(
-        self, fd: int, address: int, length: int, user_data: int, offset: int = NO_OFFSET
-    ) -> None:
+    def prepare_read(self, fd: int, address: int, length: int, user_data: int, offset: int = NO_OFFSET) -> None:
         """Read up to `length` bytes to `address`, from `offset` or from the file's position.
 
         A thread without a ring wakes one by an eventfd from which the ring reads 8 bytes. The eventfd must be blocking.
@@ -140,9 +138,7 @@ class Operations:
         """
         self.put(self._pack(OP_TIMEOUT, 0, 0, -1, 0, address, 1, flags, user_data, 0, 0))
 
-    def prepare_msg_ring(
-        self, ring_fd: int, result: int, message: int, user_data: int, sqe_flags: int = 0
-    ) -> None:
+    def prepare_msg_ring(self, ring_fd: int, result: int, message: int, user_data: int, sqe_flags: int = 0) -> None:
         """Post a completion with user_data `message` and res `result` (u31) into the ring behind `ring_fd`.
 
         It wakes that ring's thread. The sender's own completion has `user_data`, and res -EBADFD or -EBADF if the ring

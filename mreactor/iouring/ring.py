@@ -97,14 +97,7 @@ class Ring(Operations):
         # The offset of the next entry in the SQ, in bytes, and how many entries the kernel has not yet taken.
         self._sq_offset = self._pending = 0
         sq_size = mapping.sq_entries * SQE_SIZE
-        self._sq = (
-            self._queue,
-            mapping.sq_entries,
-            mapping.sqes,
-            sq_size,
-            mapping.sq_tail,
-            private_int(0xFFFFFFFF),
-        )
+        self._sq = (self._queue, mapping.sq_entries, mapping.sqes, sq_size, mapping.sq_tail, private_int(0xFFFFFFFF))
         unpack: Callable[[bytes], Iterator[tuple[int, int, int]]] = struct.Struct(abi.CQE_LAYOUT).iter_unpack
         cq_mask = mapping.cq_entries - 1
         self._cq = (mapping.cq_head, mapping.cq_tail, mapping.cqes, cq_mask, mapping.rings, unpack)

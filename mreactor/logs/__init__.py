@@ -4,11 +4,5 @@ from .access import AccessBuffer, AccessLog, resolve_file
 from .handlers import configure, count_lost, flush, suppress_failures
 
 __all__ = [
-    "AccessBuffer",
-    "AccessLog",
-    "configure",
-    "count_lost",
-    "flush",
-    "resolve_file",
-    "suppress_failures",
-]
+    "AccessBuffer", "AccessLog", "configure", "count_lost", "flush", "resolve_file", "suppress_failures",
+]  # fmt: skip

@@ -71,9 +71,7 @@ class JsonFormat:
             request = '"method":null,"target":null,"version":null'
         else:
             version = f"{head.version[0]}.{head.version[1]}"
-            request = (
-                f'"method":"{head.method}","target":{self._encode(cut(head.target))},"version":"{version}"'
-            )
+            request = f'"method":"{head.method}","target":{self._encode(cut(head.target))},"version":"{version}"'
         return f'{request},"status":{status},"bytes":{size},'.encode("ascii")
 
     def render_fields(self, headers: Headers) -> bytes:

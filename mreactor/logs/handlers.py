@@ -38,9 +38,7 @@ def configure(level: str, log_format: str, stream: TextIO | None = None) -> None
     """
     stream = sys.stderr if stream is None else stream
     handler = LineHandler(stream)
-    handler.setFormatter(
-        JsonFormatter() if log_format == "json" else PlainFormatter(colours=has_colours(stream))
-    )
+    handler.setFormatter(JsonFormatter() if log_format == "json" else PlainFormatter(colours=has_colours(stream)))
     for former in _line_handlers():
         log.removeHandler(former)
         former.close()
@@ -152,9 +150,7 @@ class LineHandler(logging.Handler):
 
     def _render_loss(self, count: int) -> str:
         message, arguments = "log lines lost before this one, because they could not be written: %d", (count,)
-        return (
-            self.format(logging.LogRecord(log.name, logging.WARNING, "", 0, message, arguments, None)) + "\n"
-        )
+        return self.format(logging.LogRecord(log.name, logging.WARNING, "", 0, message, arguments, None)) + "\n"
 
 
 def _line_handlers() -> list[LineHandler]:

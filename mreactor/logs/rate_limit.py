@@ -64,9 +64,7 @@ class RateLimit(logging.Filter):
     line, or when it closes.
     """
 
-    def __init__(
-        self, lines_max: int = LINES_PER_SECOND_MAX, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, lines_max: int = LINES_PER_SECOND_MAX, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._lines_max = lines_max
         self._clock = clock

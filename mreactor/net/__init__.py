@@ -12,5 +12,6 @@ from .reactor.options import Command, ReactorOptions
 
 __all__ = [
     "Accept4Acceptor", "Acceptor", "Backend", "Command", "EpollReactor", "Reactor", "ReactorOptions",
-    "Refusals", "StartError", "UringReactor", "choose", "listen", "preferred", "raise_fd_limit", "start_thread",
+    "Refusals", "StartError", "UringReactor", "choose", "listen", "preferred", "raise_fd_limit",
+    "start_thread",
 ]  # fmt: skip

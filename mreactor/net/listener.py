@@ -49,9 +49,7 @@ def listen(config: Config) -> socket.socket:
             return _listen_on(family, address, config)
         except OSError as error:
             if error.errno not in NOT_HERE or index == len(addresses):
-                raise StartError(
-                    f"cannot listen on {config.host} port {config.port}: {error.strerror}"
-                ) from None
+                raise StartError(f"cannot listen on {config.host} port {config.port}: {error.strerror}") from None
     raise AssertionError("a name has at least one address")
 
 
@@ -92,9 +90,7 @@ def raise_fd_limit(connections_max: int) -> int:
             # Not every connection sends a file, so a limit that leaves fewer for files is no reason to warn.
             if allowed < connections_max + RESERVED_FDS:
                 log.warning(
-                    "the limit on open files, %d, is too low for --connections-max %d",
-                    allowed,
-                    connections_max,
+                    "the limit on open files, %d, is too low for --connections-max %d", allowed, connections_max
                 )
     except (OSError, ValueError) as error:
         # A sandbox forbids it, or the hard limit is above what the kernel now allows (fs.nr_open).

@@ -60,9 +60,7 @@ class Refusals:
             copy = socket.socket(fileno=os.dup(sock.fileno()))
             if self._mailbox is None:
                 mailbox: Mailbox[socket.socket] = Mailbox()
-                thread = threading.Thread(
-                    target=self._read_late, args=(mailbox,), name="refusals", daemon=True
-                )
+                thread = threading.Thread(target=self._read_late, args=(mailbox,), name="refusals", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:

@@ -9,8 +9,8 @@ from .scheduling import cpu_quota, usable_cpus
 from .unshared import private_bytes, private_int
 
 __all__ = [
-    "HOT", "at_import", "before_threads", "cpu_quota", "every_tick", "hot", "in_thread", "private_bytes", "private_int",
-    "usable_cpus",
+    "HOT", "at_import", "before_threads", "cpu_quota", "every_tick", "hot", "in_thread", "private_bytes",
+    "private_int", "usable_cpus",
 ]  # fmt: skip
 
 INTERNED = at_import()

@@ -35,9 +35,7 @@ def render_report(config: Config, backend: str, address: Address, admin: Address
 def interpreter_warnings() -> list[str]:
     """Return what limits this interpreter, a line each, with the remedy."""
     if has_gil():
-        return [
-            "the GIL is on: reactors do not run in parallel; use a free-threaded build such as python3.13t"
-        ]
+        return ["the GIL is on: reactors do not run in parallel; use a free-threaded build such as python3.13t"]
     if sys.version_info < (3, 13, 3):
         return ["free-threaded Python before 3.13.3 does not scale with threads: use 3.13.3 or later"]
     return []

@@ -189,19 +189,13 @@ class Server:
             self._access_log = AccessLog(self.config.access_log)
             self._access_log.open()
             start_thread(self._access_log.start, "access-log")
-        self._pool = ThreadPool(
-            limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max
-        )
+        self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max)
         self._app.freeze()
         log.debug("type cache collisions: %s", before_threads())
         options = self._reactor_options(fds_max, listener.family)
         self._start_reactors(backend, self._pool, options)
         self._acceptor = backend.acceptor(
-            listener,
-            self._reactors,
-            connections_max=limits.connections_max,
-            fds_max=fds_max,
-            refusals=options.refusals,
+            listener, self._reactors, connections_max=limits.connections_max, fds_max=fds_max, refusals=options.refusals
         )
         start_thread(self._acceptor.start, self._acceptor.name)
 
@@ -236,9 +230,7 @@ class Server:
     def _make_context(self, second_offset: float) -> ReactorContext:
         """Create a reactor's context. Called in the reactor's thread, which owns it."""
         buffer = self._access_log.buffer() if self._access_log is not None else None
-        return ReactorContext(
-            self.config.limits, self._app.routes, buffer, self.config.reactors, second_offset
-        )
+        return ReactorContext(self.config.limits, self._app.routes, buffer, self.config.reactors, second_offset)
 
     # Service.
 

@@ -54,9 +54,7 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection(server.address, SECONDS_MAX)
 
 
-def ask(
-    server: Server, path: str, method: str = "GET", **fields: str
-) -> tuple[http.client.HTTPResponse, str]:
+def ask(server: Server, path: str, method: str = "GET", **fields: str) -> tuple[http.client.HTTPResponse, str]:
     """Send a request to the admin listener on a new connection; return the response and its text."""
     assert server.admin_address is not None
     connection = http.client.HTTPConnection(*server.admin_address, timeout=SECONDS_MAX)

@@ -51,9 +51,7 @@ def test_openmetrics_for_clients_that_prefer_it() -> None:
     with serving() as server:
         accept = "application/openmetrics-text;version=1.0.0,*/*;q=0.1"
         response, text = ask(server, "/metrics", accept=accept)
-        assert (
-            response.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
-        )
+        assert response.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
         assert text.endswith("# EOF\n")
 
 

@@ -50,25 +50,14 @@ def test_loopback_addresses_are_accepted(admin: str) -> None:
 
 @pytest.mark.parametrize("admin", ["0.0.0.0:0", "[::]:0", "192.0.2.1:9100", "[2001:db8::1]:0"])
 def test_other_addresses_need_admin_public(admin: str) -> None:
-    with pytest.raises(
-        ConfigError, match="would expose metrics to the network; pass --admin-public to allow it"
-    ):
+    with pytest.raises(ConfigError, match="would expose metrics to the network; pass --admin-public to allow it"):
         resolve(Config(admin=admin))
     assert resolve(Config(admin=admin, admin_public=True))
 
 
 @pytest.mark.parametrize(
     "admin",
-    [
-        "9100",
-        ":9100",
-        "localhost",
-        "127.0.0.1:",
-        "127.0.0.1:x",
-        "127.0.0.1:65536",
-        "127.0.0.1:+1",
-        "127.0.0.1:٣",
-    ],
+    ["9100", ":9100", "localhost", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:+1", "127.0.0.1:٣"],
 )
 def test_a_malformed_address_is_refused(admin: str) -> None:
     with pytest.raises(ConfigError, match="is not HOST:PORT"):
@@ -97,9 +86,7 @@ def test_a_taken_port_is_reported_and_no_thread_remains() -> None:
     before = set(threading.enumerate())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = Server(Config(port=0, admin=f"127.0.0.1:{taken.getsockname()[1]}"), make_app())
-        with pytest.raises(
-            StartError, match=r"--admin: cannot listen on 127.0.0.1:\d+: Address already in use$"
-        ):
+        with pytest.raises(StartError, match=r"--admin: cannot listen on 127.0.0.1:\d+: Address already in use$"):
             server.start()
     assert set(threading.enumerate()) <= before
 
@@ -117,9 +104,7 @@ def test_a_wrong_address_ends_the_process_with_one_line(admin: str) -> None:
 
 def test_the_report_names_the_address_and_the_process_is_ready() -> None:
     command = [sys.executable, "-m", "mreactor", "--port", "0", "--threads", "1", "--admin", LOOPBACK]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         assert process.stderr is not None
         line = next(line for line in process.stderr if "live page on" in line)

@@ -58,9 +58,7 @@ def test_reasons_for_not_being_ready(status: ServerStatus, reasons: tuple[str, .
 
 def test_requests_at_one_time_share_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(
-        "mreactor.admin.status.time", SimpleNamespace(monotonic=lambda: now, time=lambda: now)
-    )
+    monkeypatch.setattr("mreactor.admin.status.time", SimpleNamespace(monotonic=lambda: now, time=lambda: now))
     snapshots = SnapshotCache(ServerStatus(Config(), [], lambda: False))
     first = snapshots.get()
     now += SNAPSHOT_SECONDS / 2

@@ -106,9 +106,7 @@ def test_a_suspended_process_has_no_stuck_reactors(caplog: pytest.LogCaptureFixt
     assert watchdog.check(400.0) == [], "the watchdog itself did not run either"
     patient.heartbeat = 400.5
     assert watchdog.check(401.0) == []
-    assert caplog.messages == [
-        "all threads stood still for 299.5 s: suspended, or held up by one call into C"
-    ]
+    assert caplog.messages == ["all threads stood still for 299.5 s: suspended, or held up by one call into C"]
 
 
 def test_a_short_stop_of_all_threads_blames_no_reactor(caplog: pytest.LogCaptureFixture) -> None:

@@ -41,9 +41,7 @@ CASES: tuple[Case, ...] = (
     refused("9112-3.2", "two Hosts, HTTP/1.0", get(b"Host: a", line=b"GET / HTTP/1.0")),
     refused("9112-3.2", "bad Host, HTTP/1.0", get(host=b"Host: a b", line=b"GET / HTTP/1.0")),
     refused("9112-3.2.2", "bad Host, absolute form", get(host=b"Host: a b", line=b"GET http://a/ HTTP/1.1")),
-    accepted(
-        "9112-3.2.2", "other Host, absolute form: the target counts", get(line=b"GET http://b:81/ HTTP/1.1")
-    ),
+    accepted("9112-3.2.2", "other Host, absolute form: the target counts", get(line=b"GET http://b:81/ HTTP/1.1")),
     last("9112-3.2", "no Host, HTTP/1.0", get(host=b"", line=b"GET / HTTP/1.0")),
     refused("9112-5", "Host folded", get(host=b"Host:\r\n a")),
     refused("9112-5.1", "Host, space before the colon", get(host=b"Host : a")),

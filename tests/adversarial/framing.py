@@ -126,11 +126,7 @@ CODINGS: tuple[Case, ...] = (
 )  # fmt: skip
 
 PAIRS: tuple[Case, ...] = tuple(
-    refused(
-        "9112-6.1",
-        f"Transfer-Encoding: {coding.decode()} beside Content-Length: {length.decode()}, {order}",
-        raw,
-    )
+    refused("9112-6.1", f"Transfer-Encoding: {coding.decode()} beside Content-Length: {length.decode()}, {order}", raw)
     for coding in (b"chunked", b"identity", b"gzip", b"", b"CHUNKED", b"chunked, identity")
     for length in (b"0", b"5", b"6", b"x", b"")
     for order, fields in (

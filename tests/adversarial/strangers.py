@@ -5,9 +5,7 @@ from .case import Case, get, refused
 TLS = bytes.fromhex("1603010200010001fc0303") + bytes(range(1, 200))
 
 CASES: tuple[Case, ...] = (
-    refused(
-        "9113-3.4", "HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-    ),
+    refused("9113-3.4", "HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"),
     refused("9113-3.4", "half an HTTP/2 preface", b"PRI * HTTP/2.0\r\n"),
     refused("9113-3.4", "PRI in HTTP/1.1", get(line=b"PRI * HTTP/1.1")),
     refused("9112-3", "TLS hello", TLS),

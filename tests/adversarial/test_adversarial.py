@@ -63,18 +63,14 @@ def splits(raw: bytes) -> Iterator[list[bytes]]:
 def outcome(client: Client, case: Case, pieces: Sequence[bytes]) -> list[ReceivedResponse]:
     """Bring a case through a connection, and a valid request with its last piece; returns the final responses."""
     *first, final = pieces
-    with contextlib.suppress(
-        BrokenPipeError, ConnectionResetError
-    ):  # it may be refused before it is all there
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may be refused before it is all there
         for piece in first:
             client.send(piece)
         client.send(final if case.is_cut else final + FOLLOWING)
         if case.is_cut:
             client.shutdown_write()
     methods = ["GET"] * (len(case.statuses) - 1) + [case.method]
-    return [
-        response for response in read_responses(client.receive_rest(), *methods) if response.status >= 200
-    ]
+    return [response for response in read_responses(client.receive_rest(), *methods) if response.status >= 200]
 
 
 def check(case: Case, responses: Sequence[ReceivedResponse]) -> None:
@@ -128,14 +124,4 @@ def test_what_is_remembered_of_good_ones_lets_no_bad_one_pass(kind: str) -> None
 def test_the_table_is_large_and_its_names_are_unique() -> None:
     assert len(CASES) > 1500
     assert not [name for name, count in Counter(case.name for case in CASES).items() if count > 1]
-    assert {status for case in CASES for status in case.statuses} >= {
-        200,
-        400,
-        405,
-        413,
-        414,
-        417,
-        431,
-        501,
-        505,
-    }
+    assert {status for case in CASES for status in case.statuses} >= {200, 400, 405, 413, 414, 417, 431, 501, 505}

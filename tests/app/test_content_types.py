@@ -48,9 +48,7 @@ def test_the_machine_s_mime_types_are_ignored(tmp_path: Path) -> None:
         "assert mimetypes.guess_type('a.html')[0] == 'application/x-mischief';"
         "from mreactor.app.content_types import CONTENT_TYPES as t; print(t['.html'], t.get('.unheard-of'))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.strip(), done.stderr) == ("text/html None", "")
 
 

@@ -98,8 +98,7 @@ def test_absolute_path_stays_inside(site: Site, outside: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target",
-    ["/docs/../a.txt", "/./a.txt", "/docs/./b.txt", "/docs//b.txt", "/docs%2Fb.txt", "/docs%5Cb.txt"],
+    "target", ["/docs/../a.txt", "/./a.txt", "/docs/./b.txt", "/docs//b.txt", "/docs%2Fb.txt", "/docs%5Cb.txt"]
 )
 def test_detours_inside_are_refused_too(site: Site, target: str) -> None:
     site.write("a.txt", "x")
@@ -146,9 +145,7 @@ def test_well_known_is_served_at_the_root_of_a_site(site: Site, tmp_path: Path) 
     assert below.refusal("/assets/.well-known/acme-challenge/token").status == 404
 
 
-@pytest.mark.parametrize(
-    "target", ["/.env", "/%2eenv", "/.git/config", "/docs/.hidden", "/.git/", "/.git", "/..env"]
-)
+@pytest.mark.parametrize("target", ["/.env", "/%2eenv", "/.git/config", "/docs/.hidden", "/.git/", "/.git", "/..env"])
 def test_hidden_files_are_404(site: Site, target: str) -> None:
     for name in (".env", ".git/config", ".git/index.html", "docs/.hidden", "..env"):
         site.write(name, "x")
@@ -223,9 +220,7 @@ def test_cached_file_that_was_moved_out_is_404(site: Site, outside: Path, clock:
     assert site.refusal("/docs/a.txt").status == 404
 
 
-def test_link_swapped_in_while_opening_is_seen(
-    site: Site, outside: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_link_swapped_in_while_opening_is_seen(site: Site, outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An attacker changes a link just before the open, and back right after. The open file reveals where it is."""
     link = site.root / "a.txt"
 
@@ -243,9 +238,7 @@ def test_link_swapped_in_while_opening_is_seen(
     assert site.refusal("/a.txt").status == 404
 
 
-def test_without_proc_paths_are_resolved_again(
-    site: Site, outside: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_proc_paths_are_resolved_again(site: Site, outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document_root, "DESCRIPTORS", "/nonexistent")
     site.write("docs/a.txt", "x")
     (site.root / "in").symlink_to("docs")

@@ -28,9 +28,7 @@ def test_unchanged_file_is_opened_for_each_recheck_but_read_once(
 ) -> None:
     site.write("a.txt", "x")
     assert site.get("/a.txt").body == b"x"
-    monkeypatch.setattr(
-        "mreactor.app.document_root.os.read", lambda fd, count: pytest.fail("the file was read again")
-    )
+    monkeypatch.setattr("mreactor.app.document_root.os.read", lambda fd, count: pytest.fail("the file was read again"))
     for _ in range(3):
         clock.advance(1)
         assert site.get("/a.txt").body == b"x"
@@ -61,9 +59,7 @@ def test_change_with_a_forged_time_is_seen(site: Site, clock: Clock) -> None:
     assert site.get("/a.txt").body == b"new"
 
 
-def test_change_within_one_tick_of_the_clock_is_seen(
-    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_change_within_one_tick_of_the_clock_is_seen(site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that has just changed is read again, because its time stamps may not show the next change."""
     status = site.write("a.txt", "old").stat()
     clock.wall = status.st_ctime + 0.5

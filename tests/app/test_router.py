@@ -124,11 +124,7 @@ def test_no_routes() -> None:
         ("/{a:int}", "/" + "9" * 18, {"a": 10**18 - 1}),
         ("/{a:float}", "/2.5", {"a": 2.5}),
         ("/{a:float}", "/-2", {"a": -2.0}),
-        (
-            "/{a:uuid}",
-            "/12345678-1234-5678-1234-567812345678",
-            {"a": UUID("12345678-1234-5678-1234-567812345678")},
-        ),
+        ("/{a:uuid}", "/12345678-1234-5678-1234-567812345678", {"a": UUID("12345678-1234-5678-1234-567812345678")}),
         ("/{a:path}", "/b", {"a": "b"}),
         ("/{a:path}", "/b/c/", {"a": "b/c/"}),
         ("/x/{a:path}", "/x//b", {"a": "/b"}),
@@ -285,9 +281,7 @@ def test_a_float_is_finite() -> None:
 ALL_KINDS = ["/x/{a:path}", "/x/{a}", "/x/{a:uuid}", "/x/{a:float}", "/x/{a:int}", "/x/1"]
 
 
-@pytest.mark.parametrize(
-    "patterns", [ALL_KINDS, ALL_KINDS[::-1]], ids=["in this order", "the other way round"]
-)
+@pytest.mark.parametrize("patterns", [ALL_KINDS, ALL_KINDS[::-1]], ids=["in this order", "the other way round"])
 @pytest.mark.parametrize(
     ("target", "pattern"),
     [
@@ -400,9 +394,7 @@ def test_methods_of_one_path_may_name_its_parameters_differently() -> None:
 
 def test_a_match_has_the_properties_of_its_endpoint() -> None:
     router = Router([route("/a"), route("/b", blocking=True), route("/c", constant=True)])
-    properties = [
-        (match.blocking, match.constant) for match in map(router.match, map(head, ("/a", "/b", "/c")))
-    ]
+    properties = [(match.blocking, match.constant) for match in map(router.match, map(head, ("/a", "/b", "/c")))]
     assert properties == [(False, False), (True, False), (False, True)]
 
 
@@ -419,11 +411,7 @@ def test_a_local_handler_is_made_once_for_each_router() -> None:
         return made[-1]
 
     endpoint = Endpoint(make, local=True)
-    routes = [
-        Route("GET", "/a", endpoint),
-        Route("GET", "/b", endpoint, mount=True),
-        Route("POST", "/a", endpoint),
-    ]
+    routes = [Route("GET", "/a", endpoint), Route("GET", "/b", endpoint, mount=True), Route("POST", "/a", endpoint)]
     one, two = Router(routes), Router(routes)
     assert len(made) == 2
     assert [found(one.match(head(path))) for path in ("/a", "/b", "/b/c")] == ["number 0"] * 3
@@ -628,9 +616,7 @@ def test_what_a_factory_makes_is_refused_when_the_server_starts(handler: Any, me
         Server(Config(port=0, threads=1), app).start()
 
 
-@pytest.mark.parametrize(
-    ("factory", "message"), [(slow, "is async"), (Shop(), "is async"), (7, "is not a function")]
-)
+@pytest.mark.parametrize(("factory", "message"), [(slow, "is async"), (Shop(), "is async"), (7, "is not a function")])
 def test_a_factory_of_the_wrong_kind_is_refused_when_it_is_declared(factory: Any, message: str) -> None:
     with pytest.raises(RouteError, match=message):
         App().mount("/m/", factory)

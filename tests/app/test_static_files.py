@@ -246,9 +246,7 @@ def test_if_none_match(site: Site, size: int, value: str, status: int) -> None:
     if isinstance(first.body, FileBody):
         first.body.close()
     before = descriptors()
-    response = site.get(
-        "/a.txt", "If-None-Match: " + value.replace("TAG", tag).replace("UNQUOTED", tag.strip('"'))
-    )
+    response = site.get("/a.txt", "If-None-Match: " + value.replace("TAG", tag).replace("UNQUOTED", tag.strip('"')))
     assert response.status == status
     if status == 304:
         assert (response.body, response.content_type) == (b"", "")
@@ -358,9 +356,7 @@ def test_each_response_opens_a_large_file_itself(tmp_path: Path) -> None:
         body.close()
 
 
-@pytest.mark.parametrize(
-    "target", ["/a.txt", "/docs", "/docs/", "/nothing", "/out.txt", "/fifo", "/../a.txt"]
-)
+@pytest.mark.parametrize("target", ["/a.txt", "/docs", "/docs/", "/nothing", "/out.txt", "/fifo", "/../a.txt"])
 def test_no_other_response_keeps_a_descriptor(site: Site, outside: Path, target: str) -> None:
     site.write("a.txt", "x")
     (site.root / "docs").mkdir()

@@ -47,6 +47,4 @@ def test_threads_lose_no_count() -> None:
     for thread in threads:
         thread.join(SECONDS_MAX)
     assert not refused
-    assert [limit.acquire(("192.0.2.1", port)) for port in range(threads_count + 1)] == [
-        True
-    ] * threads_count + [False]
+    assert [limit.acquire(("192.0.2.1", port)) for port in range(threads_count + 1)] == [True] * threads_count + [False]

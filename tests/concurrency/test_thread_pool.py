@@ -89,9 +89,7 @@ def test_a_job_keeps_its_result() -> None:
     assert one.error is None
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("x"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr
-)
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()], ids=repr)
 def test_a_job_keeps_what_it_raised(error: BaseException) -> None:
     """The failure of a handler becomes a response. It does not end the thread."""
 

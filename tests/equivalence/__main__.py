@@ -19,16 +19,12 @@ ROW = "{:<10} {:<20} {:>9} {:>9} {:>12} {:>9} {:>13} {:>8}"
 def main() -> int:
     """Compare. Returns 0 if nothing differs, 1 otherwise."""
     options = parse()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
-    )  # the servers are ended on the way
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the servers are ended on the way
     seed = secrets.randbits(24) if options.seed is None else options.seed
     backends = BACKENDS if options.backend == "both" else (options.backend,)
     old, new = Side(options.old.resolve()), Side(options.new.resolve())
     print(f"old: {old.checkout}\nnew: {new.checkout}\nseed {seed}, {sys.version.split()[0]}\n")
-    print(
-        ROW.format("backend", "suite", "scripts", "messages", "differences", "unsteady", "resets", "seconds")
-    )
+    print(ROW.format("backend", "suite", "scripts", "messages", "differences", "unsteady", "resets", "seconds"))
     results = []
     for backend in backends:
         with tempfile.TemporaryDirectory(prefix="mreactor-equivalence-") as folder:

@@ -190,12 +190,7 @@ class Comparer:
                 pair.close()
 
     def _play_part(
-        self,
-        suite: Suite,
-        scripts: Iterable[Script],
-        result: Result,
-        suspects: list[Suspect],
-        books: Books,
+        self, suite: Suite, scripts: Iterable[Script], result: Result, suspects: list[Suspect], books: Books
     ) -> None:
         """Play scripts on one pair of servers, and add to what came of it."""
         with self.pair(suite) as pair:

@@ -6,21 +6,7 @@ that takes four connections, and each of `ENDINGS` to a server of its own, which
 
 from itertools import chain, pairwise
 
-from .script import (
-    END,
-    PROBER,
-    SETTLE,
-    Await,
-    AwaitEnd,
-    AwaitInterim,
-    Open,
-    Reset,
-    Script,
-    Send,
-    Step,
-    Take,
-    Terminate,
-)
+from .script import END, PROBER, SETTLE, Await, AwaitEnd, AwaitInterim, Open, Reset, Script, Send, Step, Take, Terminate
 
 CHUNKS = b'5\r\nhello\r\n6;a=b; c="d"\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\n'
 CHUNKED = b"Transfer-Encoding: chunked"

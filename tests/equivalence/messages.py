@@ -73,11 +73,7 @@ POSTS = tuple(
         (b"POST", b"/echo", b"Content-Length: 4900\r\n\r\n" + b"e" * 4900),
         (b"POST", b"/echo", b"Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n"),
         (b"POST", b"/report", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
-        (
-            b"POST",
-            b"/form",
-            b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\na=1&b=2",
-        ),
+        (b"POST", b"/form", b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\na=1&b=2"),
         (b"POST", b"/form", BODY),
         (b"POST", b"/json", b'Content-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'),
         (b"POST", b"/json", BODY),

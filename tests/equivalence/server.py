@@ -18,9 +18,7 @@ APP = Path(__file__).with_name("app.py")
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 QUIET_SECONDS = 20.0  # for the last connections to be closed
-COUNTING_SECONDS = (
-    1.5  # the reply cache adds its counts once a second; the admin listener has a short memory, too
-)
+COUNTING_SECONDS = 1.5  # the reply cache adds its counts once a second; the admin listener has a short memory, too
 FILES_TIME = 1_600_000_000  # in the past, so that a file may be cached at once
 FILES = {"small.txt": b"small\n" * 20, "large.bin": bytes(range(256)) * 900, "index.html": b"<p>index\n"}
 
@@ -117,9 +115,7 @@ def read_metrics(text: str) -> Metrics:
     sums: Metrics = {_OPEN: 0.0}
     for name, labels, value in _SAMPLE.findall(text):
         if (name in COUNTED or name == _OPEN) and 'kind="peer"' not in labels:
-            kept = ",".join(
-                label for label in labels.split(",") if label and not label.startswith("reactor=")
-            )
+            kept = ",".join(label for label in labels.split(",") if label and not label.startswith("reactor="))
             key = f"{name}{{{kept}}}" if kept else name
             sums[key] = sums.get(key, 0.0) + float(value)
     return sums

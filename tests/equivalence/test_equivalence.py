@@ -64,9 +64,7 @@ def test_one_byte_is_found_and_its_message_is_shown(tmp_path: Path) -> None:
 
 def test_a_call_more_is_found(tmp_path: Path) -> None:
     """No byte of the response differs, but the number of calls does, which the next response shows."""
-    twice = {
-        '    raise RuntimeError("broken on purpose")': '    count(request)\n    raise RuntimeError("broken")'
-    }
+    twice = {'    raise RuntimeError("broken on purpose")': '    count(request)\n    raise RuntimeError("broken")'}
     script = talk("broken, then hello", Send(b"GET /broken HTTP/1.1\r\nHost: a\r\n\r\n"), Await(),
                   Send(b"GET /hello/you HTTP/1.1\r\nHost: a\r\n\r\n"), Await())  # fmt: skip
     (difference,) = compare(tmp_path, suite_of(script), twice).differences
@@ -144,7 +142,5 @@ def test_what_is_left_out() -> None:
     assert blot_dates(OK) == OK.replace(b"now", b"*")
     page = b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\nX: y\r\n\r\n<!doctype html>\n<h1>404</h1>\n<p>%b</p>\n"
     assert blot_sentences(page % (50, b"Gone.")) == blot_sentences(page % (60, b"It is not here."))
-    assert blot_sentences(page % (50, b"Gone.")) != blot_sentences(
-        page.replace(b"X: y", b"X: z") % (50, b"Gone.")
-    )
+    assert blot_sentences(page % (50, b"Gone.")) != blot_sentences(page.replace(b"X: y", b"X: z") % (50, b"Gone."))
     assert blot_sentences(OK) == OK

@@ -36,18 +36,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz the sans-IO connection.")
     parser.add_argument("--messages", type=int, metavar="N", help="check so many messages (default: 100000)")
     parser.add_argument("--seconds", type=float, metavar="T", help="check for so long")
-    parser.add_argument(
-        "--seed", type=int, metavar="S", help="the seed; without it, a fresh one, which is shown"
-    )
-    parser.add_argument(
-        "--first", type=int, default=0, metavar="I", help="number of the first message (default: 0)"
-    )
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="J", help="processes to share the work (default: 1)"
-    )
-    parser.add_argument(
-        "--over", default="memory", choices=("memory", "epoll", "io_uring"), help="to what they go"
-    )
+    parser.add_argument("--seed", type=int, metavar="S", help="the seed; without it, a fresh one, which is shown")
+    parser.add_argument("--first", type=int, default=0, metavar="I", help="number of the first message (default: 0)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes to share the work (default: 1)")
+    parser.add_argument("--over", default="memory", choices=("memory", "epoll", "io_uring"), help="to what they go")
     parser.add_argument("--findings", default=".", metavar="DIR", help="where messages that fail are put")
     parser.add_argument(
         "--replay", nargs="+", metavar="FILE", help="check the messages in these files, and nothing else"
@@ -61,13 +53,9 @@ def parse() -> argparse.Namespace:
 def tasks(seed: int, options: argparse.Namespace) -> list[Task]:
     """The campaign's parts: every process takes each `jobs`-th message."""
     jobs = options.jobs
-    shares = [
-        None if options.messages is None else (options.messages + jobs - 1 - job) // jobs
-        for job in range(jobs)
-    ]
+    shares = [None if options.messages is None else (options.messages + jobs - 1 - job) // jobs for job in range(jobs)]
     return [
-        Task(seed, options.first + job, jobs, share, options.seconds, options.over)
-        for job, share in enumerate(shares)
+        Task(seed, options.first + job, jobs, share, options.seconds, options.over) for job, share in enumerate(shares)
     ]
 
 
@@ -87,9 +75,7 @@ def campaign(parts: list[Task]) -> Iterable[Result]:
 def report(seed: int, results: list[Result], seconds: float, folder: Path) -> int:
     """Say what a campaign has come to; returns the exit code."""
     messages, size = sum(result.messages for result in results), sum(result.size for result in results)
-    print(
-        f"{messages:,} messages, {size / 1e6:,.0f} MB, in {seconds:,.0f} s: {messages / seconds:,.0f} messages/s"
-    )
+    print(f"{messages:,} messages, {size / 1e6:,.0f} MB, in {seconds:,.0f} s: {messages / seconds:,.0f} messages/s")
     for result in results:
         print(f"memory {told(result)}{': too much' if result.has_grown else ''}")
     findings = [finding for result in results for finding in result.findings]

@@ -122,8 +122,7 @@ def difference(one: Outcome, other: Outcome) -> str:
     first, second = all_output(one), all_output(other)
     start = max(0, _common(first, second) - SHOWN_BEFORE)
     shown = [
-        f"  {output[start : start + SHOWN]!r} {outcome.state}"
-        for output, outcome in ((first, one), (second, other))
+        f"  {output[start : start + SHOWN]!r} {outcome.state}" for output, outcome in ((first, one), (second, other))
     ]
     return f"  from byte {start} on:\n" + "\n".join(shown)
 
@@ -131,6 +130,4 @@ def difference(one: Outcome, other: Outcome) -> str:
 def _common(first: bytes, second: bytes) -> int:
     """The length of what two outputs have in common."""
     pairs = zip(first, second, strict=False)
-    return next(
-        (place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second))
-    )
+    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))

@@ -175,11 +175,7 @@ class Grammar:
             fields.append(b"Host: " + self._pick(HOSTS, ODD_HOSTS))
         random.shuffle(fields)
         start = b" ".join(
-            (
-                self._pick(METHODS, ODD_METHODS),
-                self._pick(PATHS, ODD_PATHS),
-                self._pick(VERSIONS, ODD_VERSIONS),
-            )
+            (self._pick(METHODS, ODD_METHODS), self._pick(PATHS, ODD_PATHS), self._pick(VERSIONS, ODD_VERSIONS))
         )
         lead = random.choice((b"\r\n", b"\r\n\r\n", b"\n", b" ")) if self._is_odd() else b""
         return lead + b"".join([line + self._end() for line in (start, *fields)]) + self._end() + body
@@ -209,9 +205,9 @@ class Grammar:
 
     def _content(self) -> bytes:
         size = self._random.choice((0, 1, 2, 3, 10, 10, 17, 100, 1000, 5000, 5001))
-        return self._random.choice(
-            (b"x", b"a=1&b=%20&", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n0\r\n\r\n")
-        )[:size].ljust(size, b"y")
+        return self._random.choice((b"x", b"a=1&b=%20&", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n0\r\n\r\n"))[
+            :size
+        ].ljust(size, b"y")
 
     def _length(self, length: int) -> bytes:
         if self._is_odd():

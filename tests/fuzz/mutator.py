@@ -63,9 +63,7 @@ class Mutator:
         place = self._place(message)
         if place >= len(message):
             return message
-        return (
-            message[:place] + bytes((message[place] ^ 1 << self._random.randrange(8),)) + message[place + 1 :]
-        )
+        return message[:place] + bytes((message[place] ^ 1 << self._random.randrange(8),)) + message[place + 1 :]
 
     def _replace(self, message: bytes) -> bytes:
         place = self._place(message)

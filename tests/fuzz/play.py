@@ -100,10 +100,7 @@ class Player(Session):
 
     def __init__(self, context: ReactorContext, manner: Manner) -> None:
         super().__init__(
-            context,
-            make_peer(),
-            uses_fast_path=manner.uses_fast_path,
-            send_max=manner.send_bytes_max or UNLIMITED,
+            context, make_peer(), uses_fast_path=manner.uses_fast_path, send_max=manner.send_bytes_max or UNLIMITED
         )
         self._is_hasty = manner.hasty
 

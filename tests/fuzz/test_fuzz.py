@@ -82,11 +82,7 @@ def test_reactors_make_of_messages_what_the_connection_makes_of_them(kind: str) 
 def test_a_message_of_the_corpus_has_one_outcome(context: ReactorContext, name: str) -> None:
     message = CORPUS[name]
     whole = play.play(context, message)
-    offsets = (
-        range(1, len(message))
-        if len(message) <= SPLITS
-        else range(1, len(message), len(message) // SPLITS + 1)
-    )
+    offsets = range(1, len(message)) if len(message) <= SPLITS else range(1, len(message), len(message) // SPLITS + 1)
     ways = [Manner((cut,), hasty=cut % 2 == 0) for cut in offsets]
     ways += [Manner(tuple(range(1, len(message)))), Manner(send_bytes_max=7), Manner((len(message) // 2,), 1)]
     for manner in ways:
@@ -98,8 +94,7 @@ def test_a_post_is_never_answered_from_memory(context: ReactorContext) -> None:
     connection = Connection(context, make_peer())
     post = b"POST /report HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
     responses = [
-        connection.receive_data(data) or b""
-        for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + post, post, post)
+        connection.receive_data(data) or b"" for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + post, post, post)
     ]
     calls = [response.rpartition(b"\r\n\r\n")[2][:2] for response in responses]
     assert calls == [b"1:", b"2:", b"3:"]
@@ -110,9 +105,7 @@ def test_a_post_is_never_answered_from_memory(context: ReactorContext) -> None:
 
 def test_a_seed_gives_the_same_messages_again() -> None:
     first, second = Source(7), Source(7)
-    assert [first.message(number)[0] for number in range(300)] == [
-        second.message(number)[0] for number in range(300)
-    ]
+    assert [first.message(number)[0] for number in range(300)] == [second.message(number)[0] for number in range(300)]
 
 
 @pytest.mark.slow
@@ -137,9 +130,7 @@ def test_it_finds_a_byte_that_is_lost_at_a_split(files: Path, monkeypatch: pytes
     assert "changes the outcome" in first_finding(files)
 
 
-def test_it_finds_a_response_that_should_not_have_been_kept(
-    files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_finds_a_response_that_should_not_have_been_kept(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take_turn = Connection._take_turn
 
     def keep_all(connection: Connection, data: bytes) -> bytes | None:
@@ -182,9 +173,7 @@ def test_it_finds_an_exception(files: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert first_finding(files) == "LookupError escaped: planted"
 
 
-def test_it_finds_a_connection_that_does_not_come_to_rest(
-    files: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_finds_a_connection_that_does_not_come_to_rest(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Connection, "data_sent", lambda connection, count: None)
     monkeypatch.setattr(memory, "STEPS_MAX", 100)
     assert "no rest" in first_finding(files)

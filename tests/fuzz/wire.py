@@ -45,9 +45,7 @@ class WireChecker:
             Wrong: what came back is something else.
         """
         cuts = tuple(random.randint(0, len(message)) for _ in range(random.choice((0, 1, 3))))
-        expected = all_output(
-            play(ReactorContext(WIRE_LIMITS, self._routes), message, Manner(ends_early=True))
-        )
+        expected = all_output(play(ReactorContext(WIRE_LIMITS, self._routes), message, Manner(ends_early=True)))
         try:
             received, was_reset = self._exchange(split(message, cuts))
         except TimeoutError as error:

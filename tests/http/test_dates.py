@@ -104,9 +104,7 @@ def test_anything_else_is_no_date(text: str) -> None:
 
 
 @pytest.mark.parametrize(("ahead", "century"), [(0, 0), (1, 0), (49, 0), (50, 0), (51, -100), (99, -100)])
-def test_two_digit_years_are_at_most_50_years_ahead(
-    monkeypatch: pytest.MonkeyPatch, ahead: int, century: int
-) -> None:
+def test_two_digit_years_are_at_most_50_years_ahead(monkeypatch: pytest.MonkeyPatch, ahead: int, century: int) -> None:
     """RFC 9110 section 5.6.7: what appears to lie further ahead is in the past."""
     this_year = time.struct_time((2000, 7, 1, 0, 0, 0, 5, 183, 0))
     monkeypatch.setattr(time, "gmtime", lambda *_: this_year)

@@ -149,15 +149,7 @@ def test_a_body_is_bounded_in_depth(brackets: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "]" * 600,
-        "[" * 600,
-        '\\"' * 300 + "[" * 300,
-        "\\\\" * 300 + "]",
-        "{}[]" * 200,
-        "]]]]\\\\",
-        '\\\\\\"[' * 300,
-    ],
+    ["]" * 600, "[" * 600, '\\"' * 300 + "[" * 300, "\\\\" * 300 + "]", "{}[]" * 200, "]]]]\\\\", '\\\\\\"[' * 300],
     ids=["closing", "opening", "quotes", "backslashes", "pairs", "at the end", "both"],
 )
 def test_brackets_in_strings_are_no_levels(text: str) -> None:

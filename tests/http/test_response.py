@@ -74,8 +74,7 @@ def test_an_iterator_is_streamed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "encoded"),
-    [("\xe9", b"\xc3\xa9"), (b"a", b"a"), (bytearray(b"b"), b"b"), (memoryview(b"c"), b"c")],
+    ("part", "encoded"), [("\xe9", b"\xc3\xa9"), (b"a", b"a"), (bytearray(b"b"), b"b"), (memoryview(b"c"), b"c")]
 )
 def test_encode_part(part: Any, encoded: bytes) -> None:
     assert encode_part(part, iter([part])) == encoded
@@ -146,8 +145,7 @@ def test_a_value_that_cannot_be_sent_leads_to_its_handler() -> None:
         with pytest.raises((TypeError, ValueError)) as caught:
             respond(result, report)
         assert caught.value.__notes__ == [
-            f"It was returned by the handler {report.__qualname__} "
-            f"({__file__}, line {report.__code__.co_firstlineno})."
+            f"It was returned by the handler {report.__qualname__} ({__file__}, line {report.__code__.co_firstlineno})."
         ]
 
 
@@ -416,13 +414,7 @@ def test_what_is_set_later_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("body", b"other"),
-        ("status", 404),
-        ("headers", (("X-A", "b"),)),
-        ("content_type", "text/x"),
-    ],
+    ("name", "value"), [("body", b"other"), ("status", 404), ("headers", (("X-A", "b"),)), ("content_type", "text/x")]
 )
 def test_one_part_that_is_set_later_leaves_the_others(name: str, value: object) -> None:
     response = Response("text")

@@ -426,36 +426,18 @@ LENGTHS = [
     *cases("9112-6.3", "Content-Length", lambda value: post(b"Content-Length: " + value), BAD_LENGTHS),
     Case("9112-6.3", "two Content-Lengths", post(b"Content-Length: 5", b"Content-Length: 6")),
     Case("9112-6.3", "two equal Content-Lengths", post(b"Content-Length: 5", b"Content-Length: 5")),
-    Case(
-        "9112-6.3", "two Content-Lengths in different case", post(b"content-length: 5", b"CONTENT-LENGTH: 5")
-    ),
+    Case("9112-6.3", "two Content-Lengths in different case", post(b"content-length: 5", b"CONTENT-LENGTH: 5")),
     Case("9112-6.3", "two Content-Lengths apart", post(b"Content-Length: 0", b"X: y", b"Content-Length: 5")),
     Case("9112-6.3", "a Content-Length and an empty one", post(b"Content-Length: 5", b"Content-Length:")),
     Case("9112-6.3", "bad Content-Length with GET", get(b"/", b"Content-Length: x")),
     Case("9112-6.3", "bad Content-Length in HTTP/1.0", post(b"Content-Length: x", version=b"1.0")),
-    Case(
-        "9112-6.1", "Content-Length before chunked", post(b"Content-Length: 5", b"Transfer-Encoding: chunked")
-    ),
-    Case(
-        "9112-6.1", "Content-Length after chunked", post(b"Transfer-Encoding: chunked", b"Content-Length: 5")
-    ),
-    Case(
-        "9112-6.1", "Content-Length 0 and chunked", post(b"Content-Length: 0", b"Transfer-Encoding: chunked")
-    ),
-    Case(
-        "9112-6.1",
-        "bad Content-Length and chunked",
-        post(b"Content-Length: x", b"Transfer-Encoding: chunked"),
-    ),
-    Case(
-        "9112-6.1",
-        "Content-Length and an unknown coding",
-        post(b"Content-Length: 5", b"Transfer-Encoding: gzip"),
-    ),
+    Case("9112-6.1", "Content-Length before chunked", post(b"Content-Length: 5", b"Transfer-Encoding: chunked")),
+    Case("9112-6.1", "Content-Length after chunked", post(b"Transfer-Encoding: chunked", b"Content-Length: 5")),
+    Case("9112-6.1", "Content-Length 0 and chunked", post(b"Content-Length: 0", b"Transfer-Encoding: chunked")),
+    Case("9112-6.1", "bad Content-Length and chunked", post(b"Content-Length: x", b"Transfer-Encoding: chunked")),
+    Case("9112-6.1", "Content-Length and an unknown coding", post(b"Content-Length: 5", b"Transfer-Encoding: gzip")),
     Case("9112-6.1", "Content-Length and an empty coding", post(b"Content-Length: 5", b"Transfer-Encoding:")),
-    Case(
-        "9112-6.1", "Content-Length and identity", post(b"Content-Length: 5", b"Transfer-Encoding: identity")
-    ),
+    Case("9112-6.1", "Content-Length and identity", post(b"Content-Length: 5", b"Transfer-Encoding: identity")),
 ]
 
 BAD_CODINGS = [
@@ -467,24 +449,13 @@ BAD_CODINGS = [
     b"gzip;q=1", b"[chunked]", b"chunked/1", b"\xef\xbb\xbfchunked", b"gzip chunked", b"a" * 5000 + b"@",
 ]  # fmt: skip
 
-UNKNOWN_CODINGS = [
-    b"gzip",
-    b"identity",
-    b"xchunked",
-    b"chunkedx",
-    b"chunked-",
-    b"chunke",
-    b"'chunked'",
-    b"a" * 5000,
-]
+UNKNOWN_CODINGS = [b"gzip", b"identity", b"xchunked", b"chunkedx", b"chunked-", b"chunke", b"'chunked'", b"a" * 5000]
 
 TWO_LINES = b"Transfer-Encoding: %b\r\ntransfer-encoding: %b"
 
 CODINGS = [
     *cases("9112-6.1", "Transfer-Encoding", lambda value: post(b"Transfer-Encoding: " + value), BAD_CODINGS),
-    *cases(
-        "9112-6.1", "unknown coding", lambda value: post(b"Transfer-Encoding: " + value), UNKNOWN_CODINGS, 501
-    ),
+    *cases("9112-6.1", "unknown coding", lambda value: post(b"Transfer-Encoding: " + value), UNKNOWN_CODINGS, 501),
     Case("9112-6.1", "an unknown coding of a GET", get(b"/", b"Transfer-Encoding: gzip"), 501),
     Case("9112-6.1", "chunked in HTTP/1.0", post(b"Transfer-Encoding: chunked", version=b"1.0")),
     Case("9112-6.1", "an unknown coding in HTTP/1.0", post(b"Transfer-Encoding: gzip", version=b"1.0")),

@@ -7,17 +7,7 @@ import pytest
 
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
-from mreactor.http1.states import (
-    BODY,
-    CLOSED,
-    HEAD,
-    IDLE,
-    LINGERING,
-    READY,
-    SENDING,
-    WAITING,
-    State,
-)
+from mreactor.http1.states import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, WAITING, State
 from mreactor.protocol import FileBody
 from tests.support.responses import ReceivedResponse, read_responses
 from tests.support.vectors import LIMITS, Calls, get, make_context, post

@@ -10,14 +10,7 @@ from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
 from mreactor.http1.states import WAITING
 from mreactor.protocol import FileBody
-from tests.support.vectors import (
-    FILE,
-    LIMITS,
-    Calls,
-    get,
-    make_context,
-    take,
-)
+from tests.support.vectors import FILE, LIMITS, Calls, get, make_context, take
 
 PEER = ("192.0.2.1", 1)
 

@@ -170,10 +170,7 @@ GOOD = {
     "9112-7.1.1 empty quoted extension": (b'5;a=""\r\nhello\r\n0\r\n\r\n', b"hello"),
     "9112-7.1.2 trailer": (b"5\r\nhello\r\n0\r\nX: y\r\n\r\n", b"hello"),
     "9112-7.1.2 trailers": (b"0\r\nX: y\r\nX:\r\nz:\t1 \r\n\r\n", b""),
-    "9110-6.5.1 framing in trailers is dropped": (
-        b"0\r\nContent-Length: 9\r\nTransfer-Encoding: x\r\n\r\n",
-        b"",
-    ),
+    "9110-6.5.1 framing in trailers is dropped": (b"0\r\nContent-Length: 9\r\nTransfer-Encoding: x\r\n\r\n", b""),
     "9110-6.5.1 Host in trailers is dropped": (b"0\r\nHost: b\r\nHost: c\r\n\r\n", b""),
 }
 
@@ -557,23 +554,7 @@ def test_generated_bodies_come_out_as_they_were_made() -> None:
         assert feed(chunked(), cut(rng, wire + NEXT)) == (content, len(wire))
 
 
-SPICE = [
-    b"\r",
-    b"\n",
-    b"\r\n",
-    b"0\r\n\r\n",
-    b"\x00",
-    b" ",
-    b";",
-    b"=",
-    b'"',
-    b"\\",
-    b"-",
-    b"0x",
-    b"\xff",
-    b":",
-    b"f",
-]
+SPICE = [b"\r", b"\n", b"\r\n", b"0\r\n\r\n", b"\x00", b" ", b";", b"=", b'"', b"\\", b"-", b"0x", b"\xff", b":", b"f"]
 
 
 def mutate(rng: random.Random, wire: bytes) -> bytes:
@@ -595,9 +576,7 @@ def mutate(rng: random.Random, wire: bytes) -> bytes:
 def test_mutated_bodies_lead_to_the_same_however_they_come() -> None:
     rng = random.Random(20240613)
     limits = Limits(body_bytes_max=60, fields_max=2)
-    seeds = [wire for wire, _ in GOOD.values() if len(wire) < 200] + [
-        case.wire for case in BAD if len(case.wire) < 200
-    ]
+    seeds = [wire for wire, _ in GOOD.values() if len(wire) < 200] + [case.wire for case in BAD if len(case.wire) < 200]
     kinds = set()
     for _ in range(6000):
         wire = mutate(rng, rng.choice(seeds))

@@ -238,9 +238,7 @@ def test_a_turn_sends_no_more_responses_than_its_bound() -> None:
 
 def test_exactly_one_turn_leaves_the_connection_idle() -> None:
     connection = Connection(make_context(), PEER)
-    response = connection.receive_data(
-        b"".join(get(f"/hello/{n}") for n in range(LIMITS.pipelined_per_turn_max))
-    )
+    response = connection.receive_data(b"".join(get(f"/hello/{n}") for n in range(LIMITS.pipelined_per_turn_max)))
     assert response is not None
     assert len(read_responses(response)) == LIMITS.pipelined_per_turn_max
     assert connection.state == IDLE
@@ -294,9 +292,7 @@ def test_bytes_that_come_while_a_response_is_sent_wait() -> None:
     ],
 )
 @pytest.mark.parametrize("target", ["/", "/hello/b", "/nothing", "/boom", "/slow", "/file"])
-def test_persistence(
-    target: str, version: str, fields: tuple[str, ...], persists: bool, says: str | None
-) -> None:
+def test_persistence(target: str, version: str, fields: tuple[str, ...], persists: bool, says: str | None) -> None:
     context = make_context()
     for _ in range(3):  # again, and from memory
         talk = Talk(context, [get(target, *fields, version=version)])

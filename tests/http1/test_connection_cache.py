@@ -16,17 +16,7 @@ from mreactor.http1.states import CLOSED, IDLE
 from mreactor.logs.access import AccessLog
 from tests.http1.steps import is_open, open_descriptor, serve
 from tests.support.responses import ReceivedResponse, read_response, read_responses, without_dates
-from tests.support.vectors import (
-    GOOD,
-    LIMITS,
-    Calls,
-    Talk,
-    Vector,
-    get,
-    make_app,
-    make_context,
-    post,
-)
+from tests.support.vectors import GOOD, LIMITS, Calls, Talk, Vector, get, make_app, make_context, post
 
 
 def constant_service(made: list[str], status: int = 200) -> ReactorContext:
@@ -106,14 +96,7 @@ def test_a_response_is_cached_for_a_second(count: int) -> None:
 def test_other_bytes_are_another_request() -> None:
     made: list[str] = []
     context = constant_service(made)
-    requests = [
-        get("/"),
-        get("/", "X: 1"),
-        get("/?"),
-        get("/", "x: 1"),
-        b"\r\n" + get("/"),
-        get("/", method="HEAD"),
-    ]
+    requests = [get("/"), get("/", "X: 1"), get("/?"), get("/", "x: 1"), b"\r\n" + get("/"), get("/", method="HEAD")]
     for request in requests:
         Talk(context, [request])
     assert len(made) == len(requests)
@@ -211,9 +194,7 @@ def test_a_known_head_differs_from_a_longer_one() -> None:
     context = make_context()
     Talk(context, [post("/echo", b"12345")])
     known = next(iter(context.cache.body_routes))
-    assert [
-        response.status for response in Talk(context, [known[:-2] + b"Host: b\r\n\r\n12345"]).responses()
-    ] == [400]
+    assert [response.status for response in Talk(context, [known[:-2] + b"Host: b\r\n\r\n12345"]).responses()] == [400]
 
 
 def test_the_bytes_of_a_known_request_may_be_a_body() -> None:
@@ -255,11 +236,7 @@ def test_the_cache_is_bounded_in_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("size", "padding", "is_kept"),
-    [
-        (10, 10, True),
-        (10, cache.KEY_BYTES_MAX, False),
-        (cache.RESPONSE_BYTES_MAX, 10, False),
-    ],
+    [(10, 10, True), (10, cache.KEY_BYTES_MAX, False), (cache.RESPONSE_BYTES_MAX, 10, False)],
 )
 def test_large_responses_are_not_cached(size: int, padding: int, is_kept: bool) -> None:
     app = App()

@@ -5,17 +5,7 @@ from math import inf
 import pytest
 
 from mreactor.http1.context import DRAIN_GRACE_SECONDS
-from mreactor.http1.states import (
-    BODY,
-    CLOSED,
-    HEAD,
-    IDLE,
-    LINGERING,
-    READY,
-    SENDING,
-    WAITING,
-    State,
-)
+from mreactor.http1.states import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, WAITING, State
 from mreactor.protocol import FileBody
 from tests.http1.states import (
     HALF_BODY,
@@ -138,11 +128,7 @@ def test_the_grace_of_a_draining_server_ends(requests: tuple[bytes, ...]) -> Non
 
 @pytest.mark.parametrize(
     ("state", "rest", "text"),
-    [
-        (HEAD, get("/hello/a")[20:], "Hello, a!"),
-        (BODY, b"456789", "0123456789"),
-        (WAITING, b"", "slow"),
-    ],
+    [(HEAD, get("/hello/a")[20:], "Hello, a!"), (BODY, b"456789", "0123456789"), (WAITING, b"", "slow")],
 )
 def test_a_request_that_has_begun_is_the_last(state: int, rest: bytes, text: str) -> None:
     context, connection = in_state(state)
@@ -187,9 +173,7 @@ def test_every_request_that_was_received_is_answered(count: int, state: int) -> 
     connection.drain()
     talk.send(requests if state == IDLE else b"")
     assert [response.text for response in talk.responses()] == [f"Hello, {n}!" for n in range(count)]
-    if (
-        not talk.has_ended
-    ):  # the last response was made before the drain began, and could not say that it is the last
+    if not talk.has_ended:  # the last response was made before the drain began, and could not say that it is the last
         talk.send(get("/"))
     assert talk.responses()[-1].says_close
     assert talk.has_ended

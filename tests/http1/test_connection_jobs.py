@@ -13,11 +13,7 @@ from mreactor.http1.states import CLOSED, IDLE, LINGERING, READY, SENDING, WAITI
 from mreactor.protocol import FileBody
 from tests.http1.steps import PEER, clear_up, connect, is_open, serve, start_job, take_all
 from tests.support.responses import read_responses
-from tests.support.vectors import (
-    Calls,
-    get,
-    make_context,
-)
+from tests.support.vectors import Calls, get, make_context
 
 # ThreadPool.
 

@@ -14,14 +14,7 @@ from mreactor.http1.states import CLOSED, IDLE, LINGERING, SENDING
 from mreactor.protocol import FileBody
 from tests.http1.steps import PEER, clear_up, connect, is_open, open_descriptor, serve, take_all
 from tests.support.responses import read_responses
-from tests.support.vectors import (
-    FILE,
-    Calls,
-    Talk,
-    get,
-    make_context,
-    take,
-)
+from tests.support.vectors import FILE, Calls, Talk, get, make_context, take
 
 # Short writes.
 
@@ -106,9 +99,7 @@ def test_streams_of_each_type(how: str) -> None:
     assert response.body == b"012"
 
 
-@pytest.mark.parametrize(
-    "target", ["/stream/fails", "/slow/stream/fails"], ids=["at once", "in another thread"]
-)
+@pytest.mark.parametrize("target", ["/stream/fails", "/slow/stream/fails"], ids=["at once", "in another thread"])
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 def test_a_stream_that_fails_is_cut_off(target: str, version: str, caplog: pytest.LogCaptureFixture) -> None:
     calls = Calls()

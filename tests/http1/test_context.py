@@ -133,9 +133,7 @@ def lines(response: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("content", [b"", b"a", "h\xe9".encode(), b"x" * 100_000, b"\r\n\r\n%d%b"])
 @pytest.mark.parametrize("content_type", [TEXT, HTML, JSON, BINARY, "", 'text/plain; charset="\xe9%s%d"'])
-def test_head_cache_and_encoder_give_the_same_bytes(
-    context: ReactorContext, content: bytes, content_type: str
-) -> None:
+def test_head_cache_and_encoder_give_the_same_bytes(context: ReactorContext, content: bytes, content_type: str) -> None:
     response = Response(content or None, content_type=content_type)
     expected = context.encoder.encode(response, head(), keep_alive=True)
     for _ in range(2):
@@ -154,12 +152,7 @@ def test_a_head_is_kept_for_each_type_and_length(context: ReactorContext) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "lengths"),
-    [
-        ("text/x-{}", 1),
-        ("text/x", 50_000),
-        ("text/x-{}", 50_000),
-        ("text/x-{}" + "y" * TYPE_BYTES_MAX, 1),
-    ],
+    [("text/x-{}", 1), ("text/x", 50_000), ("text/x-{}", 50_000), ("text/x-{}" + "y" * TYPE_BYTES_MAX, 1)],
     ids=["types", "lengths", "types and lengths", "huge types"],
 )
 def test_heads_are_bounded(context: ReactorContext, kind: str, lengths: int) -> None:
@@ -206,42 +199,25 @@ def test_a_type_that_cannot_be_sent_is_refused(context: ReactorContext) -> None:
 def test_a_response_says_whether_the_connection_persists(
     context: ReactorContext, line: str | None, keep_alive: bool, connection: list[bytes]
 ) -> None:
-    response = context.encoder.encode(
-        Response("ab", 404), head(line) if line else None, keep_alive=keep_alive
-    )
-    expected = [
-        b"HTTP/1.1 404 Not Found",
-        b"Content-Type: " + TEXT.encode(),
-        b"Content-Length: 2",
-        *connection,
-    ]
+    response = context.encoder.encode(Response("ab", 404), head(line) if line else None, keep_alive=keep_alive)
+    expected = [b"HTTP/1.1 404 Not Found", b"Content-Type: " + TEXT.encode(), b"Content-Length: 2", *connection]
     assert lines(response) == expected
     assert response.endswith(b"\r\n\r\nab")
 
 
 def test_fields_stand_in_the_head(context: ReactorContext) -> None:
-    response = context.encoder.encode(
-        Response("a", headers=[("X", "y"), ("X", "z")]), head(), keep_alive=True
-    )
+    response = context.encoder.encode(Response("a", headers=[("X", "y"), ("X", "z")]), head(), keep_alive=True)
     assert lines(response)[1:3] == [b"X: y", b"X: z"]
 
 
-@pytest.mark.parametrize(
-    "response", [Response("ab"), Response({}), Response(b"x" * 1000, 404), Response(None)]
-)
-def test_a_response_to_head_is_that_to_get_without_its_content(
-    context: ReactorContext, response: Response
-) -> None:
+@pytest.mark.parametrize("response", [Response("ab"), Response({}), Response(b"x" * 1000, 404), Response(None)])
+def test_a_response_to_head_is_that_to_get_without_its_content(context: ReactorContext, response: Response) -> None:
     encoded = context.encoder.encode(response, head("HEAD / HTTP/1.1"), keep_alive=True)
-    assert encoded + response.body == context.encoder.encode(
-        response, head("GET / HTTP/1.1"), keep_alive=True
-    )  # type: ignore[operator]
+    assert encoded + response.body == context.encoder.encode(response, head("GET / HTTP/1.1"), keep_alive=True)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("status", "framing"), [(204, []), (304, []), (205, [b"Content-Length: 0"])])
-def test_a_response_without_content_sends_none(
-    context: ReactorContext, status: int, framing: list[bytes]
-) -> None:
+def test_a_response_without_content_sends_none(context: ReactorContext, status: int, framing: list[bytes]) -> None:
     response = context.encoder.encode(Response("ab", status), head(), keep_alive=True)
     assert lines(response)[1:] == framing
     assert response.endswith(b"\r\n\r\n")

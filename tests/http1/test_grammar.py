@@ -43,18 +43,12 @@ def test_a_token_holds_tchar_and_nothing_else() -> None:
 
 
 def test_a_field_name_holds_tchar_and_nothing_else() -> None:
-    assert taken(FIELD_LINE, lambda byte: b"a%bb: c" % byte) == TCHAR | {
-        ord(":")
-    }  # "a:b: c" names a field "a"
+    assert taken(FIELD_LINE, lambda byte: b"a%bb: c" % byte) == TCHAR | {ord(":")}  # "a:b: c" names a field "a"
     assert taken(FIELD_LINE, lambda byte: b"%b: c" % byte) == TCHAR
 
 
 def test_a_field_value_holds_visible_bytes_obs_text_and_white_space() -> None:
-    assert taken(FIELD_LINE, lambda byte: b"a: b%bc" % byte) == {
-        0x09,
-        *range(0x20, 0x7F),
-        *range(0x80, 0x100),
-    }
+    assert taken(FIELD_LINE, lambda byte: b"a: b%bc" % byte) == {0x09, *range(0x20, 0x7F), *range(0x80, 0x100)}
 
 
 @pytest.mark.parametrize(
@@ -303,22 +297,7 @@ def test_content_length(value: bytes) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [
-        b"",
-        b"+5",
-        b"-5",
-        b" 5",
-        b"5 ",
-        b"1_0",
-        b"0x5",
-        b"5.0",
-        b"5e1",
-        b"5,5",
-        b"\xb2",
-        b"a",
-        b"9" * 19,
-        b"1" * 5000,
-    ],
+    [b"", b"+5", b"-5", b" 5", b"5 ", b"1_0", b"0x5", b"5.0", b"5e1", b"5,5", b"\xb2", b"a", b"9" * 19, b"1" * 5000],
 )
 def test_anything_but_digits_is_no_content_length(value: bytes) -> None:
     assert not CONTENT_LENGTH.fullmatch(value)

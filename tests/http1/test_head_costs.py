@@ -22,9 +22,7 @@ def seconds_for(reader_state: bytes, pieces: list[bytes]) -> float:
     return time.thread_time() - begun
 
 
-@pytest.mark.parametrize(
-    "start", [b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 90 + b"X: "]
-)
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 90 + b"X: "])
 def test_a_byte_costs_the_same_however_much_has_come_before(start: bytes) -> None:
     """Else a client that sends a long line byte by byte makes the server read it over and over."""
     best = {1000: float("inf"), 31_000: float("inf")}
@@ -144,9 +142,7 @@ def test_generated_heads_come_out_as_they_were_made() -> None:
     for _ in range(500):
         path = "/" + "".join(rng.choice("abc/%.-_~") for _ in range(rng.randrange(20))).replace("%", "%41")
         fields = [(rng.choice(names), random_value(rng)) for _ in range(rng.randrange(10))]
-        lines = [
-            b"%b:%b" % (name.encode(), rng.choice([b"", b" ", b"\t "])) + value for name, value in fields
-        ]
+        lines = [b"%b:%b" % (name.encode(), rng.choice([b"", b" ", b"\t "])) + value for name, value in fields]
         raw = get(path.encode(), *lines)
         head = parser.parse(raw)
         assert (head.raw_path, head.path) == (path, path.replace("%41", "A"))
@@ -157,6 +153,4 @@ def test_generated_heads_come_out_as_they_were_made() -> None:
 
 
 def random_value(rng: random.Random) -> bytes:
-    return bytes(
-        rng.choice([*range(0x20, 0x7F), 0x09, *range(0x80, 0x100)]) for _ in range(rng.randrange(30))
-    )
+    return bytes(rng.choice([*range(0x20, 0x7F), 0x09, *range(0x80, 0x100)]) for _ in range(rng.randrange(30)))

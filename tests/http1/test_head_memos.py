@@ -8,18 +8,7 @@ import pytest
 from mreactor.http1.context import ReactorContext
 from mreactor.http1.head_parser import END_OF_HEAD, Parser
 from mreactor.http1.memo import ENTRIES_MAX, KEY_BYTES_MAX
-from tests.http1.heads import (
-    BAD,
-    GOOD,
-    LIMITS,
-    Case,
-    case_id,
-    get,
-    head_of,
-    properties,
-    read_pieces,
-    read_whole,
-)
+from tests.http1.heads import BAD, GOOD, LIMITS, Case, case_id, get, head_of, properties, read_pieces, read_whole
 
 # --- Memos. ---
 
@@ -88,11 +77,7 @@ def test_no_memo_changes_a_good_head(name: str) -> None:
 
 def test_every_line_over_every_block_with_and_without_memo() -> None:
     """The product of the tables' request lines and blocks, by one parser that remembers and by new ones."""
-    complete = [
-        raw
-        for raw in [*(c.raw for c in BAD), *(raw for raw, _ in GOOD.values())]
-        if raw.endswith(END_OF_HEAD)
-    ]
+    complete = [raw for raw in [*(c.raw for c in BAD), *(raw for raw, _ in GOOD.values())] if raw.endswith(END_OF_HEAD)]
     parts = [raw.partition(b"\r\n") for raw in complete if len(raw) < 200]
     rng = random.Random(9112)
     lines = rng.sample(sorted({line for line, _, _ in parts}), 60)

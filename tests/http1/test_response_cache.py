@@ -27,9 +27,7 @@ def routed(*, body: bool = False, framing: str = "", positional_param: object = 
     fields = f"{framing}\r\n" if framing else ""
     head = Parser(Limits()).parse(f"POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode())
     params = {"name": "x"}
-    match = Match(
-        lambda request: "", params, blocking=False, constant=False, positional_param=positional_param
-    )
+    match = Match(lambda request: "", params, blocking=False, constant=False, positional_param=positional_param)
     return RoutedRequest(head, match, [0])
 
 
@@ -86,9 +84,7 @@ def test_the_route_of_a_computed_response_is_stored(cache: ResponseCache) -> Non
     request = routed()
     cache.store_route(b"key", request)
     handler = request.match.handler
-    assert cache.routes == {
-        b"key": (handler, None, {"name": "x"}, request.head, request.counter, HEADS, None, request)
-    }
+    assert cache.routes == {b"key": (handler, None, {"name": "x"}, request.head, request.counter, HEADS, None, request)}
     assert type(cache.routes[b"key"]) is tuple
     assert not cache.responses
 
@@ -120,9 +116,7 @@ def test_other_routes_are_not_stored(data: bytes) -> None:
     assert not context.cache.responses
 
 
-@pytest.mark.parametrize(
-    "framing", ["Transfer-Encoding: chunked", "Content-Length: 5\r\nExpect: 100-continue"]
-)
+@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 5\r\nExpect: 100-continue"])
 def test_the_route_of_a_body_that_needs_decoding_is_not_stored(cache: ResponseCache, framing: str) -> None:
     cache.store_route(b"key and body", routed(framing=framing))
     assert not cache.body_routes
@@ -254,11 +248,7 @@ def test_a_new_second_makes_room(cache: ResponseCache) -> None:
 
 
 def test_hits_are_booked_when_the_second_is_over(cache: ResponseCache, counters: Counters) -> None:
-    once, thrice, never = (
-        store(cache, b"a"),
-        store(cache, b"b", count=3),
-        store(cache, b"c"),
-    )
+    once, thrice, never = (store(cache, b"a"), store(cache, b"b", count=3), store(cache, b"c"))
     hit(cache, b"a", 4, LOOP_HITS)
     hit(cache, b"a", 1, OTHER_HITS)
     hit(cache, b"b", 7, LOOP_HITS)

@@ -66,9 +66,7 @@ def receive_all(receiver: Receiver, turns: int = 100_000) -> None:
 # --- receive ------------------------------------------------------------------------------------------------
 
 
-def test_one_operation_receives_everything_until_the_end(
-    ring: Ring, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_one_operation_receives_everything_until_the_end(ring: Ring, pair: tuple[socket.socket, socket.socket]) -> None:
     near, far = pair
     with_buffers = BufferRing(ring, group=7, count=8, size=1024)
     ring.prepare_recv_multishot(far.fileno(), group=7, user_data=far.fileno())
@@ -89,9 +87,7 @@ def test_one_operation_receives_everything_until_the_end(
     with_buffers.close()
 
 
-def test_one_large_arrival_fills_several_buffers(
-    ring: Ring, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_one_large_arrival_fills_several_buffers(ring: Ring, pair: tuple[socket.socket, socket.socket]) -> None:
     near, far = pair
     buffers = BufferRing(ring, group=0, count=16, size=100)
     payload = os.urandom(950)
@@ -124,9 +120,7 @@ def test_buffers_come_back_in_ring_order_past_the_tails_wrap(
     buffers.close()
 
 
-def test_a_shortage_ends_the_receive_and_loses_nothing(
-    ring: Ring, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_shortage_ends_the_receive_and_loses_nothing(ring: Ring, pair: tuple[socket.socket, socket.socket]) -> None:
     near, far = pair
     buffers = BufferRing(ring, group=0, count=4, size=64)
     payload = os.urandom(4096)
@@ -199,9 +193,7 @@ def test_many_sockets_share_a_small_pool_without_mixing_bytes(count: int, cq_ent
         far.close()
 
 
-def test_a_cancelled_receive_lets_the_peer_see_the_end(
-    ring: Ring, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_cancelled_receive_lets_the_peer_see_the_end(ring: Ring, pair: tuple[socket.socket, socket.socket]) -> None:
     near, far = pair
     buffers = BufferRing(ring, group=0, count=4, size=64)
     fd = far.detach()
@@ -222,8 +214,7 @@ def test_a_cancelled_receive_lets_the_peer_see_the_end(
 
 
 @pytest.mark.parametrize(
-    ("group", "count", "size"),
-    [(0, 0, 64), (0, 3, 64), (0, 65536, 64), (-1, 4, 64), (65536, 4, 64), (0, 4, 0)],
+    ("group", "count", "size"), [(0, 0, 64), (0, 3, 64), (0, 65536, 64), (-1, 4, 64), (65536, 4, 64), (0, 4, 0)]
 )
 def test_invalid_shapes_are_refused(ring: Ring, group: int, count: int, size: int) -> None:
     with pytest.raises(ValueError):

@@ -39,9 +39,7 @@ def test_a_nonblocking_send_is_silent_on_success_and_can_be_queued_again(
     assert near.recv(100) == payload * 3
 
 
-def test_a_nonblocking_send_reports_how_much_went_out(
-    ring: Ring, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_nonblocking_send_reports_how_much_went_out(ring: Ring, pair: tuple[socket.socket, socket.socket]) -> None:
     near, far = pair
     payload = bytes(range(256)) * 32 * 1024
     sqe = pack_nonblocking_send(ring, far.fileno(), buffer_address(payload), len(payload), 9)
@@ -77,9 +75,7 @@ def test_sends_are_laid_out_field_by_field(ring: Ring) -> None:
 
 
 def test_multishot_accept_accepts_every_client(ring: Ring, listener: socket.socket) -> None:
-    ring.prepare_accept_multishot(
-        listener.fileno(), user_data=1, flags=socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    )
+    ring.prepare_accept_multishot(listener.fileno(), user_data=1, flags=socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     ring.submit_and_wait(0)
     clients = [socket.create_connection(listener.getsockname()) for _ in range(5)]
     accepted = collect(ring, 5)
@@ -102,9 +98,7 @@ def test_a_cancel_ends_an_accept_and_closing_the_listener_does_not(ring: Ring) -
     assert results(ring, 2) == {1: -errno.ECANCELED, 2: 1}
 
 
-def test_an_accept_without_descriptors_ends_and_can_be_prepared_again(
-    ring: Ring, listener: socket.socket
-) -> None:
+def test_an_accept_without_descriptors_ends_and_can_be_prepared_again(ring: Ring, listener: socket.socket) -> None:
     client = socket.socket()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)
@@ -135,9 +129,7 @@ def test_a_short_send_is_a_success_and_can_be_continued(ring: Ring) -> None:
     sent, sends = 0, 0
     with near, far:
         while sent < len(payload):
-            ring.prepare_send(
-                far.fileno(), buffer_address(payload) + sent, len(payload) - sent, 0, user_data=1
-            )
+            ring.prepare_send(far.fileno(), buffer_address(payload) + sent, len(payload) - sent, 0, user_data=1)
             ring.submit_and_wait(0)
             outcomes = list(ring.completions())
             while not outcomes:
@@ -154,9 +146,7 @@ def test_a_short_send_is_a_success_and_can_be_continued(ring: Ring) -> None:
     assert received == payload
 
 
-def test_a_send_to_a_closed_peer_fails_without_a_signal(
-    ring: Ring, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_send_to_a_closed_peer_fails_without_a_signal(ring: Ring, pair: tuple[socket.socket, socket.socket]) -> None:
     near, far = pair
     near.close()
     payload = b"late"
@@ -228,9 +218,7 @@ def test_a_relative_and_an_absolute_timeout_complete(ring: Ring) -> None:
 # --- cancel and close ---------------------------------------------------------------------------------------
 
 
-def test_cancel_and_close_in_one_submission_show_the_peer_the_end(
-    ring: Ring, listener: socket.socket
-) -> None:
+def test_cancel_and_close_in_one_submission_show_the_peer_the_end(ring: Ring, listener: socket.socket) -> None:
     with socket.create_connection(listener.getsockname(), timeout=10) as client:
         served, _ = listener.accept()
         fd = served.detach()
@@ -244,9 +232,7 @@ def test_cancel_and_close_in_one_submission_show_the_peer_the_end(
             os.fstat(fd)
 
 
-def test_a_cancel_by_user_data_cancels_all_matches(
-    ring: Ring, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_cancel_by_user_data_cancels_all_matches(ring: Ring, pair: tuple[socket.socket, socket.socket]) -> None:
     for each in pair:
         ring.prepare_poll_multishot(each.fileno(), select.POLLIN, user_data=1)
     ring.prepare_poll_multishot(pair[0].fileno(), select.POLLIN, user_data=2)

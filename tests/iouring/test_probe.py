@@ -114,28 +114,10 @@ def test_a_kernel_before_6_6_is_used_with_an_index_array() -> None:
     [
         (errno.ENOSYS, "4.19.0-27-amd64", None, "Linux 4.19.0-27-amd64 is too old", "Linux 6.1 or newer"),
         (errno.ENOSYS, "6.12.1", "0", "a seccomp filter hides io_uring", "seccomp profile that allows"),
-        (
-            errno.EPERM,
-            "6.12.1",
-            "2",
-            "kernel.io_uring_disabled is 2: no process",
-            "sysctl kernel.io_uring_disabled=0",
-        ),
+        (errno.EPERM, "6.12.1", "2", "kernel.io_uring_disabled is 2: no process", "sysctl kernel.io_uring_disabled=0"),
         (errno.EPERM, "6.12.1", "1", "kernel.io_uring_disabled is 1: only members", "kernel.io_uring_group"),
-        (
-            errno.EPERM,
-            "6.12.1",
-            "0",
-            "a seccomp filter or a container's policy",
-            "seccomp profile that allows",
-        ),
-        (
-            errno.EPERM,
-            "6.1.0",
-            None,
-            "a seccomp filter or a container's policy",
-            "seccomp profile that allows",
-        ),
+        (errno.EPERM, "6.12.1", "0", "a seccomp filter or a container's policy", "seccomp profile that allows"),
+        (errno.EPERM, "6.1.0", None, "a seccomp filter or a container's policy", "seccomp profile that allows"),
         (errno.EACCES, "6.12.1", "0", "a security module such as SELinux", "module's policy"),
         (errno.EINVAL, "5.15.0-91-generic", None, "Linux 5.15.0-91-generic is too old", "Linux 6.1 or newer"),
         (errno.EINVAL, "6.12.1", "0", "a sandbox may emulate the kernel", "outside such a sandbox"),
@@ -146,12 +128,7 @@ def test_a_kernel_before_6_6_is_used_with_an_index_array() -> None:
     ],
 )
 def test_each_refusal_names_its_cause_and_remedy(
-    kernel: Callable[[str, str | None], None],
-    error: int,
-    release: str,
-    switch: str | None,
-    cause: str,
-    remedy: str,
+    kernel: Callable[[str, str | None], None], error: int, release: str, switch: str | None, cause: str, remedy: str
 ) -> None:
     kernel(release, switch)
     descriptors = count_descriptors()
@@ -160,9 +137,7 @@ def test_each_refusal_names_its_cause_and_remedy(
     assert raised.value.errno == error
     assert cause in raised.value.cause
     assert remedy in raised.value.remedy
-    assert f"io_uring is unavailable: {raised.value.cause}; remedy: {raised.value.remedy}" in str(
-        raised.value
-    )
+    assert f"io_uring is unavailable: {raised.value.cause}; remedy: {raised.value.remedy}" in str(raised.value)
     assert "\n" not in str(raised.value)
     result = probe(refuse_setup(error))
     assert not result.usable
@@ -218,9 +193,7 @@ def test_a_ring_that_cannot_be_mapped_is_closed_again(failing: str, monkeypatch:
 
 
 @needs_io_uring
-@pytest.mark.parametrize(
-    ("silent_from", "cause"), [(1, "a no-op"), (2, "a multishot receive: Timer expired")]
-)
+@pytest.mark.parametrize(("silent_from", "cause"), [(1, "a no-op"), (2, "a multishot receive: Timer expired")])
 def test_a_kernel_that_completes_nothing_is_unusable(silent_from: int, cause: str) -> None:
     entered: list[int] = []
 
@@ -252,9 +225,7 @@ def test_missing_features_and_operations_are_named(monkeypatch: pytest.MonkeyPat
     assert count_descriptors() == descriptors
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("platform", "darwin"), ("maxsize", 2**31 - 1), ("byteorder", "big")]
-)
+@pytest.mark.parametrize(("name", "value"), [("platform", "darwin"), ("maxsize", 2**31 - 1), ("byteorder", "big")])
 def test_other_platforms_are_refused_without_a_system_call(
     name: str, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,8 +285,7 @@ def test_the_filter_notices_a_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "cause"),
-    [(errno.EPERM, "EPERM from io_uring_setup"), (errno.ENOSYS, "ENOSYS from io_uring_setup")],
+    ("error", "cause"), [(errno.EPERM, "EPERM from io_uring_setup"), (errno.ENOSYS, "ENOSYS from io_uring_setup")]
 )
 def test_a_real_seccomp_filter_is_explained(error: int, cause: str) -> None:
     done = run_filtered(FAIL | error, "import mreactor.iouring\nprint(mreactor.iouring.probe())")

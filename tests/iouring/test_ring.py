@@ -130,9 +130,7 @@ def test_a_signal_ends_a_wait_without_an_error(ring: Ring) -> None:
     caught: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda number, _: caught.append(number))
     try:
-        signal.setitimer(
-            signal.ITIMER_REAL, 0.02, 0.02
-        )  # again and again: the first may come before the wait
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)  # again and again: the first may come before the wait
         started = time.monotonic_ns()
         ring.submit_and_wait(1, PATIENCE_NS)
         assert time.monotonic_ns() - started < PATIENCE_NS

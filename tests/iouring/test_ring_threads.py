@@ -43,9 +43,7 @@ def test_a_message_reaches_a_ring_in_another_thread_and_wakes_it(ring: Ring) -> 
 def test_messages_between_rings_of_one_thread_keep_their_order(ring: Ring) -> None:
     with Ring(8, cq_entries=64) as target:
         for number in range(50):
-            ring.prepare_msg_ring(
-                target.fd, number, 1000 + number, user_data=5, sqe_flags=abi.SQE_CQE_SKIP_SUCCESS
-            )
+            ring.prepare_msg_ring(target.fd, number, 1000 + number, user_data=5, sqe_flags=abi.SQE_CQE_SKIP_SUCCESS)
         ring.submit_and_wait(0)
         assert collect(target, 50) == [(1000 + number, number, 0) for number in range(50)]
         assert list(ring.completions()) == []

@@ -55,9 +55,7 @@ def read_to_end(reader: int) -> bytes:
     return b"".join(pieces)
 
 
-def test_a_blocking_file_does_not_stop_a_reactor(
-    path: Path, pipe: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_blocking_file_does_not_stop_a_reactor(path: Path, pipe: int, caplog: pytest.LogCaptureFixture) -> None:
     line = CLF.encode() + b'"GET /bare HTTP/1.1" 200 1\n'
     batch_lines = BATCH_BYTES // len(line)
     batches = 2 * QUEUE_BYTES_MAX // BATCH_BYTES
@@ -106,17 +104,13 @@ def test_a_full_disk_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
         buffer.flush()
     access.close(PATIENCE_SECONDS)
     assert (access.lost, access.dropped) == (100, 0)
-    assert caplog.messages == [
-        "access log: cannot write to /dev/full, lines are lost: No space left on device"
-    ]
+    assert caplog.messages == ["access log: cannot write to /dev/full, lines are lost: No space left on device"]
 
 
 # The writer.
 
 
-@pytest.mark.parametrize(
-    "spec", ["", ":", "apache", "Common", "common:", ":access.log", " json", "common,json"]
-)
+@pytest.mark.parametrize("spec", ["", ":", "apache", "Common", "common:", ":access.log", " json", "common,json"])
 def test_an_invalid_specification(spec: str) -> None:
     with pytest.raises(ConfigError) as caught:
         AccessLog(spec)
@@ -141,9 +135,7 @@ def test_a_file_name_may_hold_colons(tmp_path: Path) -> None:
     assert (tmp_path / "a:b").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "cause"), [("", "Is a directory"), ("no/access.log", "No such file or directory")]
-)
+@pytest.mark.parametrize(("name", "cause"), [("", "Is a directory"), ("no/access.log", "No such file or directory")])
 def test_a_file_that_cannot_be_opened(tmp_path: Path, name: str, cause: str) -> None:
     path = tmp_path / name
     with pytest.raises(ConfigError) as caught:

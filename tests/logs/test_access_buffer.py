@@ -92,9 +92,7 @@ def test_long_lines_are_handed_over_at_once(writer: MemoryWriter, buffer: Access
     assert max(map(len, writer.batches)) < 2 * BATCH_BYTES
 
 
-def test_lines_are_dropped_and_counted_when_the_writer_lags(
-    writer: MemoryWriter, buffer: AccessBuffer
-) -> None:
+def test_lines_are_dropped_and_counted_when_the_writer_lags(writer: MemoryWriter, buffer: AccessBuffer) -> None:
     line_bytes = len(CLF + '"GET /bare HTTP/1.1" 200 1\n')
     count = QUEUE_BYTES_MAX // line_bytes + 1
     buffer.log_request(PEER, BARE, 200, 1, count)

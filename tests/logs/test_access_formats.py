@@ -25,13 +25,7 @@ JSON = '{"time":"2026-11-22T21:39:15Z","peer":"192.0.2.1",'
         ("common", BARE, 304, 0, CLF + '"GET /bare HTTP/1.1" 304 0\n'),
         ("common", BARE, 200, -1, CLF + '"GET /bare HTTP/1.1" 200 -\n'),
         ("common", None, 400, 57, CLF + '"-" 400 57\n'),
-        (
-            "combined",
-            HEAD,
-            200,
-            13,
-            CLF + '"GET /x?y=1 HTTP/1.1" 200 13 "http://example.org/" "curl/8.14.1"\n',
-        ),
+        ("combined", HEAD, 200, 13, CLF + '"GET /x?y=1 HTTP/1.1" 200 13 "http://example.org/" "curl/8.14.1"\n'),
         ("combined", BARE, 404, 0, CLF + '"GET /bare HTTP/1.1" 404 0 "-" "-"\n'),
         ("combined", None, 431, -1, CLF + '"-" 431 - "-" "-"\n'),
         (
@@ -82,9 +76,7 @@ def test_methods_and_versions(writer: MemoryWriter, buffer: AccessBuffer) -> Non
         (b"\0abstract", "-"),
     ],
 )
-def test_peers(
-    writer: MemoryWriter, buffer: AccessBuffer, peer: tuple[str, int] | str | bytes, host: str
-) -> None:
+def test_peers(writer: MemoryWriter, buffer: AccessBuffer, peer: tuple[str, int] | str | bytes, host: str) -> None:
     for _ in range(2):
         buffer.log_request(peer, BARE, 200, 1)
         assert writer.take(buffer) == f'{host} - - [22/Nov/2026:21:39:15 +0000] "GET /bare HTTP/1.1" 200 1\n'
@@ -119,9 +111,7 @@ def test_lines_keep_their_order(writer: MemoryWriter, buffer: AccessBuffer) -> N
         (1795383600.0, "[22/Nov/2026:21:40:00 +0000]", "2026-11-22T21:40:00Z"),
     ],
 )
-def test_the_time_changes_with_the_second(
-    writer: MemoryWriter, wall: float, common: str, rfc3339: str
-) -> None:
+def test_the_time_changes_with_the_second(writer: MemoryWriter, wall: float, common: str, rfc3339: str) -> None:
     for form, expected in (("common", common), ("combined", common), ("json", f'{{"time":"{rfc3339}",')):
         buffer = a_buffer(writer, form)
         buffer.log_request(PEER, HEAD, 200, 1)
@@ -136,9 +126,7 @@ def test_a_new_buffer_knows_the_time(writer: MemoryWriter) -> None:
     before = int(time.time())
     buffer = AccessBuffer(FORMATS["json"](), writer.put)
     buffer.log_request(PEER, None, 400, 0)
-    stamps = [
-        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(s)) for s in range(before, int(time.time()) + 1)
-    ]
+    stamps = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(s)) for s in range(before, int(time.time()) + 1)]
     assert json.loads(writer.take(buffer))["time"] in stamps
 
 
@@ -161,11 +149,7 @@ def test_quote(text: str | None, expected: str | None) -> None:
     assert quote(text) == (text if expected is None else expected)
 
 
-HOSTILE = a_head(
-    "/?q=\\",
-    b'Referer: x" "forged" \\" 1\ttab',
-    b"User-Agent: caf\xc3\xa9 \xff\x85" + "\u2028".encode(),
-)
+HOSTILE = a_head("/?q=\\", b'Referer: x" "forged" \\" 1\ttab', b"User-Agent: caf\xc3\xa9 \xff\x85" + "\u2028".encode())
 
 
 def test_bytes_from_a_peer_stay_in_their_quotes(writer: MemoryWriter) -> None:

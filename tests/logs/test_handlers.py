@@ -38,8 +38,7 @@ def test_levels_match_the_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "shown"),
-    [("off", ""), ("error", "E"), ("warning", "EW"), ("info", "EWI"), ("debug", "EWID")],
+    ("level", "shown"), [("off", ""), ("error", "E"), ("warning", "EW"), ("info", "EWI"), ("debug", "EWID")]
 )
 def test_levels(stream: io.StringIO, level: str, shown: str) -> None:
     configure(level, "plain", stream)
@@ -148,9 +147,7 @@ def fail(record: logging.LogRecord) -> bool:
 
 
 @pytest.mark.parametrize("protect", [suppress_failures, lambda: configure("info", "plain", io.StringIO())])
-def test_failures_of_the_applications_handlers_and_filters_do_not_reach_the_caller(
-    protect: Callable[[], None],
-) -> None:
+def test_failures_of_the_applications_handlers_and_filters_do_not_reach_the_caller(protect: Callable[[], None]) -> None:
     handler = FailingHandler()
     log.addHandler(handler)
     protect()

@@ -72,9 +72,7 @@ def test_lines_of_one_kind_are_limited(limited: Callable[[], list[str]], clock: 
     assert limited() == ["client 12"]
 
 
-def test_a_summary_comes_before_the_next_line_of_any_kind(
-    limited: Callable[[], list[str]], clock: Clock
-) -> None:
+def test_a_summary_comes_before_the_next_line_of_any_kind(limited: Callable[[], list[str]], clock: Clock) -> None:
     for number in range(5):
         log.info("client %d", number)
     log.info("another")
@@ -173,9 +171,7 @@ def pay() -> object:
     raise RuntimeError("the payment was taken, the order not written")
 
 
-def test_a_noisy_handler_does_not_hide_the_failures_of_others(
-    limited: Callable[[], list[str]], clock: Clock
-) -> None:
+def test_a_noisy_handler_does_not_hide_the_failures_of_others(limited: Callable[[], list[str]], clock: Clock) -> None:
     for number in range(100):
         run_handler(scan, f"/bot/{number}")
     run_handler(pay, "/pay")

@@ -152,9 +152,7 @@ def test_both_formats_have_the_same_samples() -> None:
 def test_a_histogram_is_exact_at_the_bounds_shown() -> None:
     one = counters(3)
     found = samples(render_text(snapshot(one), PROMETHEUS))
-    shown = {
-        key[1][1][1]: n for key, n in found.items() if key[0] == "mreactor_request_service_seconds_bucket"
-    }
+    shown = {key[1][1][1]: n for key, n in found.items() if key[0] == "mreactor_request_service_seconds_bucket"}
     assert list(shown) == [repr(bound / 1e9) for bound in BUCKETS[::BOUNDS_STEP]] + ["+Inf"]
     for index in range(0, len(BUCKETS), BOUNDS_STEP):
         assert shown[repr(BUCKETS[index] / 1e9)] == sum(one.service_time.counts[: index + 1])
@@ -202,8 +200,7 @@ def test_the_official_parser_accepts_the_text(form: str) -> None:
         )
     else:
         parser = pytest.importorskip(
-            "prometheus_client.openmetrics.parser",
-            reason="prometheus_client is not installed (nox -s observability)",
+            "prometheus_client.openmetrics.parser", reason="prometheus_client is not installed (nox -s observability)"
         )
     one = snapshot(counters(1), counters(2))
     parsed = list(parser.text_string_to_metric_families(render_text(one, form)))
@@ -279,10 +276,7 @@ def dashboard_expressions() -> list[str]:
 
 def alert_expressions() -> list[str]:
     text = (DOCS / "alerts.yml").read_text()
-    return [
-        " ".join(found.split())
-        for found in re.findall(r"expr: (?:>-\n)?((?:.+\n)+?)\s+(?:for|labels):", text)
-    ]
+    return [" ".join(found.split()) for found in re.findall(r"expr: (?:>-\n)?((?:.+\n)+?)\s+(?:for|labels):", text)]
 
 
 def check(expression: str) -> None:
@@ -317,11 +311,7 @@ def test_the_alerts_use_existing_metrics() -> None:
 
 def test_the_check_finds_mistakes() -> None:
     check('sum by (reactor) (rate(mreactor_requests_total{status=~"5..",job="x"}[5m]))')
-    for wrong in (
-        "mreactor_request_total",
-        'mreactor_requests_total{class="5"}',
-        "sum by (colour) (mreactor_ready)",
-    ):
+    for wrong in ("mreactor_request_total", 'mreactor_requests_total{class="5"}', "sum by (colour) (mreactor_ready)"):
         with pytest.raises(AssertionError):
             check(wrong)
 

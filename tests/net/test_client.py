@@ -46,9 +46,7 @@ def test_unread_bytes_are_seen_and_left(ends: tuple[Client, socket.socket, socke
     assert not client.has_unread()
 
 
-def test_who_looks_for_unread_bytes_is_told_of_a_failure(
-    ends: tuple[Client, socket.socket, socket.socket],
-) -> None:
+def test_who_looks_for_unread_bytes_is_told_of_a_failure(ends: tuple[Client, socket.socket, socket.socket]) -> None:
     """The look takes the error away, and its event may have been missed: then a drain waited its whole time."""
     client, own, peer = ends
     reset(peer)

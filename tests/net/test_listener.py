@@ -101,11 +101,7 @@ def test_an_unusable_host_is_named(host: str, text: str) -> None:
     ],
 )
 def test_the_soft_limit_is_raised_as_far_as_the_hard_limit_allows(
-    soft: int,
-    hard: int,
-    raised: int | None,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    soft: int, hard: int, raised: int | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     wanted: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))

@@ -160,9 +160,7 @@ class TestProcess:
         finally:
             own.stop()
 
-    def test_a_server_that_never_answers_is_given_up(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_server_that_never_answers_is_given_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(process, "READY_SECONDS", 0.2)
         own = self.start(tmp_path, "import signal; signal.pause()")
         try:
@@ -177,9 +175,7 @@ class TestProcess:
         with pytest.raises(Missing, match="does not start"):
             own.start(frozenset())
 
-    def test_stop_ends_a_deaf_server_and_its_worker(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_stop_ends_a_deaf_server_and_its_worker(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(process, "STOP_SECONDS", 0.1)
         port = process.free_port()
         code = (
@@ -319,17 +315,11 @@ class TestSmallParts:
         own.skip(1)
         own.step("two")
         own.step("three")
-        assert stream.getvalue().splitlines() == [
-            "[1/4, 3 min left] one",
-            "[2/3, 30 s left] two",
-            "[3/3] three",
-        ]
+        assert stream.getvalue().splitlines() == ["[1/4, 3 min left] one", "[2/3, 30 s left] two", "[3/3] three"]
 
     def test_more_files_than_the_machine_allows_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("resource.getrlimit", lambda which: (1024, 4096))
-        with pytest.raises(
-            limits.Refused, match="needs 10000 open files in one process, the hard limit is 4096"
-        ):
+        with pytest.raises(limits.Refused, match="needs 10000 open files in one process, the hard limit is 4096"):
             limits.allow_open_files(10_000)
 
     def test_the_soft_limit_is_raised_only_as_far_as_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:

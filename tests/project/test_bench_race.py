@@ -103,11 +103,7 @@ class TestBefore:
     def test_another_checkout_runs_as_the_base(self, tmp_path: Path) -> None:
         options = race.parser().parse_args(["--before", str(tmp_path), "--servers", "mreactor-epoll"])
         plan = race.plan_of(options)
-        assert [server.name for server in plan.servers] == [
-            "mreactor-epoll",
-            "before-epoll",
-            "before-io_uring",
-        ]
+        assert [server.name for server in plan.servers] == ["mreactor-epoll", "before-epoll", "before-io_uring"]
         assert plan.bases == ("before-epoll", "before-io_uring")
 
     def test_it_runs_from_its_own_code(self, docroot: Docroot, tmp_path: Path) -> None:
@@ -121,9 +117,7 @@ class TestMissing:
     def without_competitors(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path))
 
-    def test_competitors_that_are_not_installed_are_skipped_by_name(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_competitors_that_are_not_installed_are_skipped_by_name(self, capsys: pytest.CaptureFixture[str]) -> None:
         names = ("granian", "uvicorn", "gunicorn", "waitress")
         chosen = tuple(servers.BY_NAME[name] for name in names)
         plan = race.Plan((cases.BY_NAME["root64"],), chosen, 2, 0.1, 0.0, ("nginx",))
@@ -175,12 +169,7 @@ class TestMissing:
             venv.step([sys.executable, "-c", "raise SystemExit(3)"])
 
     def test_the_command_line_refuses_nonsense(self, capsys: pytest.CaptureFixture[str]) -> None:
-        for arguments in (
-            ["--rounds", "0"],
-            ["--seconds", "-1"],
-            ["--cases", "nonsense"],
-            ["--servers", "apache"],
-        ):
+        for arguments in (["--rounds", "0"], ["--seconds", "-1"], ["--cases", "nonsense"], ["--servers", "apache"]):
             with pytest.raises(SystemExit) as ended:
                 race.main(arguments)
             assert ended.value.code == 2
@@ -249,13 +238,7 @@ class TestEndToEnd:
         assert lane["ratios"]["floor"] == {"median": 1.0, "low": 1.0, "high": 1.0}
         (measured,) = lane["samples"]
         assert measured["outcome"]["requests"] > 0
-        assert measured["outcome"]["errors"] == {
-            "connect": 0,
-            "read": 0,
-            "write": 0,
-            "status": 0,
-            "timeout": 0,
-        }
+        assert measured["outcome"]["errors"] == {"connect": 0, "read": 0, "write": 0, "status": 0, "timeout": 0}
         assert 0.2 < measured["outcome"]["seconds"] < 60
         assert 0 < measured["outcome"]["latency_us"]["50"] <= measured["outcome"]["latency_us"]["99"]
         assert ElementTree.fromstring(outputs["svg"].read_text()).tag.endswith("svg")
@@ -269,14 +252,7 @@ class TestEndToEnd:
         assert "[1/1] root64 round 1/1 floor:" in told.err
 
     def test_the_collector_is_watched(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        arguments = [
-            "--servers",
-            "mreactor-epoll",
-            "--seconds",
-            "0.3",
-            "--json",
-            os.fspath(tmp_path / "json"),
-        ]
+        arguments = ["--servers", "mreactor-epoll", "--seconds", "0.3", "--json", os.fspath(tmp_path / "json")]
         assert pauses.main(arguments) == 0
         trials = json.loads((tmp_path / "json").read_text())["trials"]
         assert [trial["policy"] for trial in trials] == ["with", "without"]

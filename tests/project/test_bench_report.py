@@ -106,9 +106,7 @@ class TestReport:
 
     def test_the_chart_of_a_report_is_well_formed(self) -> None:
         root = ElementTree.fromstring(report.svg(report_of(heat_of("root64", nginx=[1.0]), heat_of("echo"))))
-        assert any(
-            "A <fast> & new CPU" in (text.text or "") for text in root.iter() if text.tag.endswith("text")
-        )
+        assert any("A <fast> & new CPU" in (text.text or "") for text in root.iter() if text.tag.endswith("text"))
 
 
 class TestResults:
@@ -150,9 +148,7 @@ class TestResults:
         assert "do not trust" in note
 
     def test_a_table_has_a_row_a_case_and_the_first_run_of_a_case_counts(self) -> None:
-        first = results.record(
-            report_of(heat_of("file1m", **{"nginx": [2.0**20], "mreactor-epoll": [2.0**21]}))
-        )
+        first = results.record(report_of(heat_of("file1m", **{"nginx": [2.0**20], "mreactor-epoll": [2.0**21]})))
         other = results.record(report_of(heat_of("file1m", nginx=[1.0]), heat_of("echo", granian=[4_000.0])))
         lines = results.cases_table([first, other]).splitlines()
         cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -197,9 +193,7 @@ class TestResults:
 class TestChart:
     def test_hostile_words_stay_words(self) -> None:
         words = 'a <b> & "c"'
-        root = ElementTree.fromstring(
-            chart.svg(words, [words], [Panel(words, words, [Bar(words, 1.0, words)])])
-        )
+        root = ElementTree.fromstring(chart.svg(words, [words], [Panel(words, words, [Bar(words, 1.0, words)])]))
         texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
         assert texts == [words] * 6
         assert root.get("aria-label") == words
@@ -246,9 +240,7 @@ class TestScaling:
         for threads, by_round in costs.items():
             samples = [sample(1000.0, cost) for cost in by_round]
             told.points.append(
-                scaling.Point(
-                    cases.EPOLL, threads, samples, {"strace": waits}, {"strace": {"requests": 100_000}}
-                )
+                scaling.Point(cases.EPOLL, threads, samples, {"strace": waits}, {"strace": {"requests": 100_000}})
             )
         return told
 
@@ -279,22 +271,11 @@ class TestTenThousand:
         facts = machine.Machine("d", "p", 2, "k", "Python 3.13.5t", "wrk 4", 0.0, "c")
         quiet, leaking = c10k.State(20 << 20, 10), c10k.State(30 << 20, 13)
         own = c10k.Trial(
-            cases.EPOLL,
-            quiet,
-            sample(10.0, errors=Errors(timeout=4)),
-            quiet,
-            sample(9.0),
-            quiet,
-            2,
-            60.0,
-            leaking,
+            cases.EPOLL, quiet, sample(10.0, errors=Errors(timeout=4)), quiet, sample(9.0), quiet, 2, 60.0, leaking
         )
         nginx = c10k.Trial("nginx", quiet, sample(10.0), quiet)
         failed = c10k.Trial(cases.IO_URING, failures=["there is no mreactor to start yet"])
         words = c10k.markdown(c10k.Result(facts, 10_000, 60.0, 10.0, [own, failed, nginx]))
-        assert (
-            "busy errors: 4 timeout; descriptors left open: 3; p99 1.00x nginx's (goal: at most 1, met)"
-            in words
-        )
+        assert "busy errors: 4 timeout; descriptors left open: 3; p99 1.00x nginx's (goal: at most 1, met)" in words
         assert "fresh client beside idle ones 60.0 ms (goal: 50 ms, missed)" in words
         assert "- mreactor-io_uring: there is no mreactor to start yet" in words

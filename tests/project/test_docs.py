@@ -181,9 +181,7 @@ def test_the_table_of_floors_is_that_of_the_tidy_test() -> None:
 def test_the_files_that_the_architecture_points_to_exist() -> None:
     table = rows(sections(ARCHITECTURE)["Where to look"])[1:]
     paths = [path for row in table for path in quoted(row[1]) if "." in path]
-    missing = [
-        path for path in paths if not (ROOT / "mreactor" / path).exists() and not (ROOT / path).exists()
-    ]
+    missing = [path for path in paths if not (ROOT / "mreactor" / path).exists() and not (ROOT / path).exists()]
     assert paths
     assert not missing
 

@@ -29,8 +29,7 @@ def console(path: Path) -> list[tuple[str, list[str]]]:
     lines = [line.removeprefix(INDENT) for line in docstring(path).splitlines() if not line or line[0] == " "]
     first = next(number for number, line in enumerate(lines) if line.startswith("$ "))
     return [
-        (command, "\n".join(shown).rstrip("\n").splitlines())
-        for command, shown in dialogues("\n".join(lines[first:]))
+        (command, "\n".join(shown).rstrip("\n").splitlines()) for command, shown in dialogues("\n".join(lines[first:]))
     ]
 
 

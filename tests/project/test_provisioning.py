@@ -94,9 +94,7 @@ def test_works_through_a_link_from_any_directory(machine: Machine) -> None:
         ("", "it does not run, or is no Python 3"),
     ],
 )
-def test_an_unfit_interpreter_is_an_error_where_it_was_named(
-    machine: Machine, facts: str, reason: str
-) -> None:
+def test_an_unfit_interpreter_is_an_error_where_it_was_named(machine: Machine, facts: str, reason: str) -> None:
     machine.interpreter("mine", facts)
     machine.interpreter("python3.13t")
     done = machine.run("x", MREACTOR_PYTHON="mine")
@@ -171,8 +169,7 @@ def test_takes_what_uv_has_and_does_not_ask_again(machine: Machine) -> None:
 
 def test_has_uv_install_one(machine: Machine) -> None:
     machine.command(
-        "uv",
-        'case $2 in install) cp "$HOME/ready" "$HOME/py" ;; *) [ -e "$HOME/py" ] && echo "$HOME/py" ;; esac\n',
+        "uv", 'case $2 in install) cp "$HOME/ready" "$HOME/py" ;; *) [ -e "$HOME/py" ] && echo "$HOME/py" ;; esac\n'
     )
     machine.interpreter(str(machine.home / "ready"))
     done = machine.run("x")

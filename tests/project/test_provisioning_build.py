@@ -105,9 +105,7 @@ def test_fetches_the_source_with_an_apt_of_its_own_that_checks_signatures(machin
         ("tar", "step 4 of 8 (unpacking) failed", "it starts over"),
     ],
 )
-def test_a_failed_step_says_which_and_how_to_go_on(
-    machine: Machine, command: str, step: str, advice: str
-) -> None:
+def test_a_failed_step_says_which_and_how_to_go_on(machine: Machine, command: str, step: str, advice: str) -> None:
     machine.debian()
     machine.command(command, "echo 'error: out of luck'; exit 3\n")
     done = machine.run("x")
@@ -135,9 +133,7 @@ def test_a_build_that_lacks_a_module_is_not_published(machine: Machine) -> None:
 def test_names_the_missing_packages_to_who_may_not_install_them(machine: Machine) -> None:
     machine.debian()
     machine.command("id", "echo 1000\n")
-    machine.command(
-        "dpkg-query", "case $* in *libssl-dev*|*zlib1g-dev*) exit 1 ;; *) echo installed ;; esac\n"
-    )
+    machine.command("dpkg-query", "case $* in *libssl-dev*|*zlib1g-dev*) exit 1 ;; *) echo installed ;; esac\n")
     done = machine.run("x")
     assert done.returncode == 1
     assert "apt-get install libssl-dev zlib1g-dev;" in done.stderr
@@ -233,11 +229,7 @@ def test_a_terminal_sees_the_seconds_pass(machine: Machine, go: Pipe, began: Pip
     ("name", "entry", "mirrors"),
     [
         ("a.list", "deb http://a.example/debian bookworm main", "http://a.example/debian"),
-        (
-            "a.list",
-            "deb-src  http://a.example/pub/debian/ sid main contrib # local",
-            "http://a.example/pub/debian/",
-        ),
+        ("a.list", "deb-src  http://a.example/pub/debian/ sid main contrib # local", "http://a.example/pub/debian/"),
         ("a.list", "# deb http://a.example/debian bookworm main", ""),
         (
             "a.list",
@@ -263,11 +255,7 @@ def test_a_terminal_sees_the_seconds_pass(machine: Machine, go: Pipe, began: Pip
             "http://a.example/debian\nhttp://b.example/debian",
         ),
         ("a.sources", "URIs: http://a.example/debian\nSuites: sid\nComponents: main\nEnabled: no", ""),
-        (
-            "a.sources",
-            "URIs: http://a.example/debian\nSuites: sid\nComponents: main\nSigned-By: /k/third.gpg",
-            "",
-        ),
+        ("a.sources", "URIs: http://a.example/debian\nSuites: sid\nComponents: main\nSigned-By: /k/third.gpg", ""),
         (
             "a.sources",
             "URIs: http://a.example/debian\nSuites: sid\nComponents: main\n"

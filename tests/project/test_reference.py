@@ -35,11 +35,7 @@ NAMES: dict[str, Any] = {name: getattr(mreactor, name) for name in mreactor.__al
 CLASSES = {name: value for name, value in NAMES.items() if isinstance(value, type)}
 
 # Attributes that an instance has beside its properties, as `__init__` sets them.
-ATTRIBUTES = {
-    Request: {"head", "body", "peer"},
-    HTTPError: {"status", "reason", "headers"},
-    Server: {"config"},
-}
+ATTRIBUTES = {Request: {"head", "body", "peer"}, HTTPError: {"status", "reason", "headers"}, Server: {"config"}}
 
 
 # --- Reading the page. ---

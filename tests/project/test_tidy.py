@@ -127,11 +127,7 @@ def comments_behind_code(source: str) -> Iterator[int]:
     """Lines where a trailing comment has pushed the code apart: a closing bracket with a comment behind it."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         before = token.line[: token.start[1]].strip()
-        if (
-            token.type == tokenize.COMMENT
-            and before in {")", "]", "}"}
-            and not token.string.startswith("# fmt:")
-        ):
+        if token.type == tokenize.COMMENT and before in {")", "]", "}"} and not token.string.startswith("# fmt:"):
             yield token.start[0]
 
 
@@ -191,9 +187,7 @@ def test_is_named_for_what_it_is(path: Path) -> None:
 
 @each_file()
 def test_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(parse(path)), (
-        "a module begins with a docstring: what it owns, on which thread it runs"
-    )
+    assert ast.get_docstring(parse(path)), "a module begins with a docstring: what it owns, on which thread it runs"
 
 
 @each_file()
@@ -209,10 +203,7 @@ def test_prints_nothing(path: Path) -> None:
 def test_exports_only_what_it_has(package: str) -> None:
     source = parse(ROOT / PACKAGE / package / "__init__.py")
     imported = {
-        alias.asname or alias.name
-        for node in source.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
+        alias.asname or alias.name for node in source.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     assert exported(package) <= imported
 

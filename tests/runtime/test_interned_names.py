@@ -29,9 +29,7 @@ print(len(listed_names()), len(INTERNED) - len(parts), len(names & set(INTERNED)
 
 def load_script() -> ModuleType:
     """Return scripts/attribute-names as a module."""
-    loader = importlib.machinery.SourceFileLoader(
-        "attribute_names", str(ROOT / "scripts" / "attribute-names")
-    )
+    loader = importlib.machinery.SourceFileLoader("attribute_names", str(ROOT / "scripts" / "attribute-names"))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)

@@ -100,9 +100,7 @@ if IS_KNOWN_HERE:
             first, second = make("First"), make("Second")
             one, other = next(clashes(first, second))
             free = next(
-                name
-                for name in NAMES
-                if cache_slot(second, name) not in {cache_slot(first, name) for name in NAMES}
+                name for name in NAMES if cache_slot(second, name) not in {cache_slot(first, name) for name in NAMES}
             )
             names = {"a": first(), "b": second()}
             sharing, clear = (timeit.Timer(f"a.{one}; b.{name}", globals=names) for name in (other, free))
@@ -130,9 +128,7 @@ if IS_KNOWN_HERE:
             cls = type("First", (), {**dict.fromkeys(FAR, 0), "method": method})
             next(clashes(ModuleType, cls, FAR))
             separate_hot_classes({cls: ("method",)})
-            assert {cache_slot(ModuleType, name) for name in FAR}.isdisjoint(
-                cache_slot(cls, name) for name in FAR
-            )
+            assert {cache_slot(ModuleType, name) for name in FAR}.isdisjoint(cache_slot(cls, name) for name in FAR)
 
         def test_the_request_path_is_separated(self) -> None:
             left = separate_hot_classes(HOT)

@@ -78,9 +78,7 @@ def test_abort_closes_connections() -> None:
 def test_a_taken_port_cannot_be_listened_on() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(
-            StartError, match=f"^cannot listen on 127.0.0.1 port {port}: Address already in use$"
-        ):
+        with pytest.raises(StartError, match=f"^cannot listen on 127.0.0.1 port {port}: Address already in use$"):
             make_server(port=port).start()
 
 
@@ -148,9 +146,7 @@ def test_an_access_log_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("extra", "code"), [((), 0), ((signal.SIGINT,), 128 + signal.SIGINT)])
-def test_run_serves_until_a_signal(
-    extra: tuple[int, ...], code: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_run_serves_until_a_signal(extra: tuple[int, ...], code: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "mreactor")
     announced: list[tuple[str, int]] = []
     server = make_server(limits=Limits(drain_seconds=SECONDS_MAX))
@@ -165,9 +161,7 @@ def test_run_serves_until_a_signal(
     assert announced == [server.address]
     messages = caplog.messages
     assert f"listening on http://127.0.0.1:{server.address[1]}" in messages
-    assert messages[messages.index("SIGHUP: no access log to reopen") + 1] == (
-        "SIGTERM: draining for up to 60 s"
-    )
+    assert messages[messages.index("SIGHUP: no access log to reopen") + 1] == ("SIGTERM: draining for up to 60 s")
     assert messages[-1] == "stopped"
 
 

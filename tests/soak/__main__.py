@@ -27,34 +27,18 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.soak", description="Soak, slow clients, ends under load."
-    )
-    parser.add_argument(
-        "what", nargs="?", default="load", choices=COMMANDS, help="what to do (default: load)"
-    )
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Soak, slow clients, ends under load.")
+    parser.add_argument("what", nargs="?", default="load", choices=COMMANDS, help="what to do (default: load)")
     parser.add_argument("--backend", default="epoll", choices=("epoll", "io_uring"))
     parser.add_argument("--threads", type=int, default=2, metavar="T", help="reactors (default: 2)")
-    parser.add_argument(
-        "--requests", type=int, default=100_000, metavar="N", help="load: so many (default: 100000)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=86_400.0, metavar="S", help="load: for so long at most"
-    )
-    parser.add_argument(
-        "--clients", type=int, default=64, metavar="C", help="load: connections at once (default: 64)"
-    )
+    parser.add_argument("--requests", type=int, default=100_000, metavar="N", help="load: so many (default: 100000)")
+    parser.add_argument("--seconds", type=float, default=86_400.0, metavar="S", help="load: for so long at most")
+    parser.add_argument("--clients", type=int, default=64, metavar="C", help="load: connections at once (default: 64)")
     parser.add_argument("--heads", type=int, default=2000, metavar="N", help="slow: clients with slow heads")
-    parser.add_argument(
-        "--bodies", type=int, default=2000, metavar="N", help="slow: clients with slow bodies"
-    )
-    parser.add_argument(
-        "--readers", type=int, default=500, metavar="N", help="slow: clients that do not read"
-    )
+    parser.add_argument("--bodies", type=int, default=2000, metavar="N", help="slow: clients with slow bodies")
+    parser.add_argument("--readers", type=int, default=500, metavar="N", help="slow: clients that do not read")
     parser.add_argument("--times", type=int, default=20, metavar="N", help="drain: so often (default: 20)")
-    parser.add_argument(
-        "--connections", type=int, default=500, metavar="N", help="drain: at once (default: 500)"
-    )
+    parser.add_argument("--connections", type=int, default=500, metavar="N", help="drain: at once (default: 500)")
     return parser.parse_args()
 
 

@@ -31,9 +31,7 @@ def make_files() -> str:
 
 app = App()
 app.get("/", constant=True)(lambda request: "constant")
-app.mount(
-    "/files/", partial(StaticFiles, make_files(), prefix="/files/", sendfile_bytes_min=65536), constant=True
-)
+app.mount("/files/", partial(StaticFiles, make_files(), prefix="/files/", sendfile_bytes_min=65536), constant=True)
 
 
 @app.get("/hello/{name}")

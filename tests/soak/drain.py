@@ -61,9 +61,7 @@ class Drained:
         if self.undecided:
             found.append(f"{self.undecided} connections did not end")
         if self.answered_late < self.connections / 2:
-            found.append(
-                f"only {self.answered_late} requests were answered after SIGTERM: the test has missed it"
-            )
+            found.append(f"only {self.answered_late} requests were answered after SIGTERM: the test has missed it")
         return found
 
 

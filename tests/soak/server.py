@@ -29,17 +29,13 @@ class Sight:
     threads: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.resident / 1e6:.1f} MB resident, {self.descriptors} descriptors, {self.threads} threads"
-        )
+        return f"{self.resident / 1e6:.1f} MB resident, {self.descriptors} descriptors, {self.threads} threads"
 
 
 class Server:
     """A running server. Its log goes into a file without a name."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], log: "tempfile._TemporaryFileWrapper[bytes]"
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: "tempfile._TemporaryFileWrapper[bytes]") -> None:
         self._process = process
         self._log = log
         self.pid = process.pid

@@ -33,9 +33,7 @@ RENEWAL_SECONDS_MAX = 60.0  # or by how many seconds, whichever is more
 ESTABLISHED = "01"  # in proc_net_tcp(5)
 END_SECONDS = 60.0
 REQUESTS_MIN = 500
-CONTROL_FACTOR = (
-    4  # so many times what a client waits for a server without slow clients is added to the bound above
-)
+CONTROL_FACTOR = 4  # so many times what a client waits for a server without slow clients is added to the bound above
 
 HEAD = b"GET /hello/slow HTTP/1.1\r\nHost: a\r\nX-Slow: "
 BODY = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
@@ -99,9 +97,7 @@ class Beset:
         found = [f"{count} slow {kind} were not closed" for kind, count in self.left.items() if count]
         for kind, late in self.lateness.items():
             if late and (max(late) > TOO_LATE_SECONDS or min(late) < -TOO_EARLY_SECONDS):
-                found.append(
-                    f"slow {kind} were closed {min(late):+.2f} to {max(late):+.2f} s after the deadline"
-                )
+                found.append(f"slow {kind} were closed {min(late):+.2f} to {max(late):+.2f} s after the deadline")
         # Of few requests the slowest is the 99th percentile, and tells of a machine with other work: then the middle.
         # Such a machine is slow to all: what the control waits for is no fault of the server's.
         which = 1 if self.latencies[3] >= REQUESTS_MIN else 0
@@ -192,12 +188,7 @@ def beset(server: Server, slowness: Slowness) -> Beset:
         result.left[kind] = sum(client.ended is None for client in clients)
         for client in clients:
             client.sock.close()
-    result.latencies = (
-        normal.quantile(0.5),
-        normal.quantile(0.99),
-        max(normal.latencies),
-        len(normal.latencies),
-    )
+    result.latencies = (normal.quantile(0.5), normal.quantile(0.99), max(normal.latencies), len(normal.latencies))
     result.control = (control.quantile(0.5), control.quantile(0.99))
     result.failure = str(normal.failure or control.failure or "")
     result.descriptors = _descriptors_left(server, before)

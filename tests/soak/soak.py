@@ -37,21 +37,15 @@ class Soaked:
         """What is not as it must be, for people."""
         found = [f"the log complains: {line}" for line in self.complaints[:10]]
         if self.end.resident > self.warm.resident * GROWTH_MAX:
-            found.append(
-                f"memory has grown from {self.warm.resident / 1e6:.1f} to {self.end.resident / 1e6:.1f} MB"
-            )
+            found.append(f"memory has grown from {self.warm.resident / 1e6:.1f} to {self.end.resident / 1e6:.1f} MB")
         if self.end.descriptors != self.start.descriptors:
-            found.append(
-                f"{self.end.descriptors} descriptors are open, {self.start.descriptors} were at the start"
-            )
+            found.append(f"{self.end.descriptors} descriptors are open, {self.start.descriptors} were at the start")
         if self.end.threads > self.start.threads + POOL_THREADS:
             found.append(f"{self.end.threads} threads run, {self.start.threads} did at the start")
         return found
 
 
-def soak(
-    server: Server, requests: int, seconds: float, clients: int, tell: Callable[[int, Sight], None]
-) -> Soaked:
+def soak(server: Server, requests: int, seconds: float, clients: int, tell: Callable[[int, Sight], None]) -> Soaked:
     """Keep a server busy with so many requests, or for so long.
 
     Raises:

@@ -38,9 +38,7 @@ def server() -> Iterator[Server]:
 def test_a_response_that_is_not_the_same_is_noticed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     references = learn(server.address)
     of_echo = next(kind for kind in KINDS if kind.name == "post")
-    monkeypatch.setattr(
-        load_module, "learn", lambda address: {**references, of_echo: references[of_echo][:-1] + b"?"}
-    )
+    monkeypatch.setattr(load_module, "learn", lambda address: {**references, of_echo: references[of_echo][:-1] + b"?"})
     with pytest.raises(Unexpected, match="post: "):
         soak(server, REQUESTS, SECONDS_MAX, 8, lambda requests, sight: None)
 

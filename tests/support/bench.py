@@ -13,9 +13,7 @@ def sample(rate: float, cpu_us: float = 10.0, errors: Errors | None = None) -> S
 
 
 def heat_of(case: str, **rates: list[float]) -> Heat:
-    lanes = [
-        Lane(name.replace("__", "-"), "1.0", [sample(rate) for rate in by]) for name, by in rates.items()
-    ]
+    lanes = [Lane(name.replace("__", "-"), "1.0", [sample(rate) for rate in by]) for name, by in rates.items()]
     return Heat(cases.BY_NAME[case], lanes)
 
 

@@ -74,11 +74,7 @@ class Browser:
     def look(self, width: int, height: int, scheme: str = "light", scale: float = 1.0) -> None:
         """Set the window's size in CSS pixels, the colour scheme that the user prefers, and pixels a CSS pixel."""
         self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=scale,
-            mobile=False,
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
@@ -119,9 +115,7 @@ class Browser:
         """Press and release a key, by its name such as `Tab` or `ArrowLeft`."""
         codes = {"Tab": 9, "Escape": 27, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
         for kind in ("rawKeyDown", "keyUp"):
-            self.call(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key]
-            )
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key])
 
     def point(self, x: float, y: float) -> None:
         """Move the mouse to a place in the window, in CSS pixels."""

@@ -31,9 +31,7 @@ from mreactor.server.server import Server
 from tests.support.memory import READ_BYTES, TICK_SECONDS, UNLIMITED, MemoryReactor
 from tests.support.responses import ReceivedResponse, read_response, read_responses
 
-PATIENCE_SECONDS = (
-    60.0  # for things that take milliseconds: the machine may be busy, or stand still for seconds
-)
+PATIENCE_SECONDS = 60.0  # for things that take milliseconds: the machine may be busy, or stand still for seconds
 
 KINDS = ("memory", "epoll", "io_uring")
 SOCKET_KINDS = ("epoll", "io_uring")
@@ -111,9 +109,7 @@ class Client(ABC):
 
     def _await(self) -> None:
         if not self._wait(PATIENCE_SECONDS):
-            raise TimeoutError(
-                f"nothing came; so far {len(self._received)} bytes: {bytes(self._received[-300:])!r}"
-            )
+            raise TimeoutError(f"nothing came; so far {len(self._received)} bytes: {bytes(self._received[-300:])!r}")
 
 
 class Driver(ABC):
@@ -158,9 +154,7 @@ class Driver(ABC):
 
 
 @contextlib.contextmanager
-def open_driver(
-    kind: str, app: App, limits: Limits, *, drains: bool = True, **settings: Any
-) -> Iterator[Driver]:
+def open_driver(kind: str, app: App, limits: Limits, *, drains: bool = True, **settings: Any) -> Iterator[Driver]:
     """Serve an application. Skip the test if this machine cannot.
 
     Args:
@@ -173,9 +167,7 @@ def open_driver(
     reason = missing(kind)
     if reason:
         pytest.skip(reason)
-    driver = (
-        MemoryDriver(app, limits) if kind == "memory" else SocketDriver(kind, app, limits, drains, **settings)
-    )
+    driver = MemoryDriver(app, limits) if kind == "memory" else SocketDriver(kind, app, limits, drains, **settings)
     try:
         yield driver
     finally:

@@ -250,12 +250,7 @@ class MemoryReactor:
         return self.context.now
 
     def connect(
-        self,
-        peer: Peer = PEER,
-        *,
-        send_max: int = UNLIMITED,
-        window: int = UNLIMITED,
-        runs_jobs: bool = True,
+        self, peer: Peer = PEER, *, send_max: int = UNLIMITED, window: int = UNLIMITED, runs_jobs: bool = True
     ) -> Session:
         """Accept a connection; see `Session`."""
         session = Session(

@@ -15,9 +15,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-TOOLS = (
-    "awk cat cp date env flock gzip ln mkdir mkfifo mv nproc readlink rm sed sleep tail tar timeout".split()
-)
+TOOLS = "awk cat cp date env flock gzip ln mkdir mkfifo mv nproc readlink rm sed sleep tail tar timeout".split()
 KEYRINGS = list(Path("/usr/share/keyrings").glob("debian-archive-keyring.*"))
 FIT = "free gil-off 3 13 5"
 SECONDS = 120.0
@@ -139,9 +137,7 @@ class Machine:
     def environment(self, **variables: str) -> dict[str, str]:
         return {"PATH": str(self.bin), "HOME": str(self.home), "XDG_CACHE_HOME": str(self.cache), **variables}
 
-    def run(
-        self, *arguments: str, script: str = "python3.13t", **variables: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, script: str = "python3.13t", **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [SCRIPTS / script, *arguments],
             env=self.environment(**variables),

@@ -34,9 +34,7 @@ class ReceivedResponse:
         return self.headers.get("connection") == "close"
 
 
-def read_response(
-    data: bytes, method: str = "GET", *, at_end: bool = False
-) -> tuple[ReceivedResponse, int] | None:
+def read_response(data: bytes, method: str = "GET", *, at_end: bool = False) -> tuple[ReceivedResponse, int] | None:
     """Read the response that `data` begins with.
 
     Args:

@@ -23,11 +23,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # Small enough that a vector can reach each limit.
 LIMITS = Limits(
-    request_line_bytes_max=100,
-    head_bytes_max=400,
-    fields_max=8,
-    body_bytes_max=1000,
-    pipelined_per_turn_max=4,
+    request_line_bytes_max=100, head_bytes_max=400, fields_max=8, body_bytes_max=1000, pipelined_per_turn_max=4
 )
 
 
@@ -187,9 +183,7 @@ class Talk(Session):
         write_max: bytes that one send takes at most.
     """
 
-    def __init__(
-        self, context: ReactorContext, pieces: Iterable[bytes] = (), write_max: int = UNLIMITED
-    ) -> None:
+    def __init__(self, context: ReactorContext, pieces: Iterable[bytes] = (), write_max: int = UNLIMITED) -> None:
         super().__init__(context, PEER, send_max=write_max)
         for piece in pieces:
             self.send(piece)
@@ -253,9 +247,7 @@ GOOD = (
     Vector("options", get("/json", method="OPTIONS"), (204,)),
     Vector("options *", get("*", method="OPTIONS"), (204,)),
     Vector(
-        "put, patch, delete",
-        b"".join(post("/json", b"{}", method=m) for m in ("PUT", "PATCH", "DELETE")),
-        (200,) * 3,
+        "put, patch, delete", b"".join(post("/json", b"{}", method=m) for m in ("PUT", "PATCH", "DELETE")), (200,) * 3
     ),
     Vector("white space", b"GET / HTTP/1.1\r\nHost:\t a \t\r\nX:\r\nY: \t\r\n\r\n", (200,)),
     Vector("minor version 9", get("/").replace(b"HTTP/1.1", b"HTTP/1.9"), (200,)),
@@ -275,9 +267,7 @@ GOOD = (
     Vector("handler refuses", get("/teapot") + get("/"), (418, 200)),
     Vector("stream", get("/stream/3") + get("/"), (200, 200)),
     Vector("stream of nothing", get("/stream/0") + get("/"), (200, 200)),
-    Vector(
-        "head of a stream", get("/stream/3", method="HEAD") + get("/"), (200, 200), methods=("HEAD", "GET")
-    ),
+    Vector("head of a stream", get("/stream/3", method="HEAD") + get("/"), (200, 200), methods=("HEAD", "GET")),
     Vector("file", get("/file") + get("/"), (200, 200)),
     Vector("head of a file", get("/file", method="HEAD") + get("/"), (200, 200), methods=("HEAD", "GET")),
     Vector("blocking", get("/slow") + get("/"), (200, 200)),
@@ -291,11 +281,7 @@ GOOD = (
     Vector("three constant", get("/") * 3, (200,) * 3),
     Vector("more than a turn", b"".join(get(f"/hello/{n}") for n in range(11)), (200,) * 11),
     Vector("more constant ones than a turn", get("/") * 11, (200,) * 11),
-    Vector(
-        "mixed",
-        get("/") + post("/echo", b"x") + get("/nothing") + get("/hello/b") * 2,
-        (200, 200, 404, 200, 200),
-    ),
+    Vector("mixed", get("/") + post("/echo", b"x") + get("/nothing") + get("/hello/b") * 2, (200, 200, 404, 200, 200)),
     Vector("1.0 keep-alive", get("/", "Connection: keep-alive", version="1.0") + get("/hello/b"), (200, 200)),
 )
 
@@ -303,9 +289,7 @@ LAST = (
     Vector("1.0", get("/", version="1.0"), (200,), True),
     Vector("close", get("/", "Connection: close"), (200,), True),
     Vector("close in a list", get("/", "Connection: foo", "Connection: bar , CLOSE"), (200,), True),
-    Vector(
-        "close after others", get("/") + get("/hello/b") + get("/", "Connection: close"), (200,) * 3, True
-    ),
+    Vector("close after others", get("/") + get("/hello/b") + get("/", "Connection: close"), (200,) * 3, True),
     Vector("1.0 stream", get("/stream/3", version="1.0"), (200,), True),
     Vector("1.0 stream, kept alive", get("/stream/3", "Connection: keep-alive", version="1.0"), (200,), True),
     Vector("close after a body", post("/echo", b"hello", "Connection: close"), (200,), True),
@@ -327,20 +311,10 @@ BAD = (
     Vector("two hosts", get("/", "Host: a"), (400,), True),
     Vector("malformed host", b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", (400,), True),
     Vector("length and coding", post("/echo", b"x", "Transfer-Encoding: chunked"), (400,), True),
-    Vector(
-        "two lengths",
-        get("/echo", "Content-Length: 1", "Content-Length: 2", method="POST") + b"x",
-        (400,),
-        True,
-    ),
+    Vector("two lengths", get("/echo", "Content-Length: 1", "Content-Length: 2", method="POST") + b"x", (400,), True),
     Vector("signed length", get("/echo", "Content-Length: +1", method="POST") + b"x", (400,), True),
     Vector("endless length", get("/echo", "Content-Length: " + "9" * 200, method="POST"), (400,), True),
-    Vector(
-        "coding in 1.0",
-        get("/echo", "Transfer-Encoding: chunked", method="POST", version="1.0"),
-        (400,),
-        True,
-    ),
+    Vector("coding in 1.0", get("/echo", "Transfer-Encoding: chunked", method="POST", version="1.0"), (400,), True),
     Vector("unknown coding", get("/echo", "Transfer-Encoding: gzip", method="POST"), (501,), True),
     Vector("odd coding", get("/echo", "Transfer-Encoding: chunked, chunked", method="POST"), (400,), True),
     Vector("chunk size", post_chunked("/echo", b"5\r\nhello\r\n0x1\r\nx\r\n0\r\n\r\n"), (400,), True),

@@ -16,9 +16,7 @@ from tests.support.responses import ReceivedResponse, without_dates
 from tests.support.vectors import BAD, CHUNKS, CONTINUE, GOOD, LAST, Talk, Vector, get, post, post_chunked
 
 # It lingers for long: what clients send after a refusal must not meet a closed socket, however busy the machine.
-LIMITS = Limits(
-    body_bytes_max=24 * MIB, pipelined_per_turn_max=16, blocking_threads=4, linger_seconds=PATIENCE_SECONDS
-)
+LIMITS = Limits(body_bytes_max=24 * MIB, pipelined_per_turn_max=16, blocking_threads=4, linger_seconds=PATIENCE_SECONDS)
 FAULTS = (400, 405, 417, 501, 505)  # of messages that are at fault whatever the limits
 
 
@@ -80,11 +78,7 @@ def goes_on(client: Client) -> bool:
         (get("/status/404"), 404, None),
         (get("/status/503"), 503, None),
         (get("/boom"), 500, None),
-        (
-            post("/form", b"a=1&b=%C3%A4", "Content-Type: application/x-www-form-urlencoded"),
-            200,
-            '{"a":"1","b":"ä"}',
-        ),
+        (post("/form", b"a=1&b=%C3%A4", "Content-Type: application/x-www-form-urlencoded"), 200, '{"a":"1","b":"ä"}'),
         (post("/form", b"a=1", "Content-Type: text/plain"), 415, None),
     ],
 )
@@ -390,9 +384,7 @@ def test_a_stream_that_fails_is_cut_off(driver: Driver, target: str) -> None:
     ],
     ids=["percent", "cookies", "deep", "deeper", "deepest", "surrogate", "infinity", "tuple", "set"],
 )
-def test_odd_values_are_taken_or_refused_alike(
-    client: Client, request_: bytes, status: int, body: bytes
-) -> None:
+def test_odd_values_are_taken_or_refused_alike(client: Client, request_: bytes, status: int, body: bytes) -> None:
     for _ in range(2):
         response = client.ask(request_)
         assert (response.status, response.body if body else b"") == (status, body)
@@ -422,11 +414,7 @@ def test_static_files(client: Client, target: str, content_type: str, body: byte
 @pytest.mark.parametrize("target", ["/small.txt", "/large.bin"])
 def test_a_static_file_of_another_version_is_412(client: Client, target: str) -> None:
     etag = client.ask(get(target)).headers["etag"]
-    for condition in (
-        'If-Match: "no"',
-        f"If-Match: W/{etag}",
-        "If-Unmodified-Since: Mon, 01 Jan 2001 00:00:00 GMT",
-    ):
+    for condition in ('If-Match: "no"', f"If-Match: W/{etag}", "If-Unmodified-Since: Mon, 01 Jan 2001 00:00:00 GMT"):
         assert client.ask(get(target, condition, "If-None-Match: *")).status == 412
     assert client.ask(get(target, f"If-Match: {etag}")).status == 200
     assert goes_on(client)
@@ -453,9 +441,7 @@ def test_no_way_out_of_the_root(client: Client, target: str) -> None:
     ],
 )
 @pytest.mark.parametrize("target", ["/", "/hello/a", "/large.bin", "/slow", "/nothing"])
-def test_persistence(
-    driver: Driver, target: str, version: str, fields: tuple[str, ...], persists: bool
-) -> None:
+def test_persistence(driver: Driver, target: str, version: str, fields: tuple[str, ...], persists: bool) -> None:
     with driver.connect() as client:
         response = client.ask(get(target, *fields, version=version))
         assert response.says_close != persists

@@ -66,13 +66,9 @@ def test_a_host_of_another_machine() -> None:
 def test_more_reactors_than_descriptors() -> None:
     command = [sys.executable, *LIMITED, "-m", "mreactor", "--port", "0", "--threads", "64"]
     env = environment(TEST_DESCRIPTORS="40")
-    ended = subprocess.run(
-        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
-    assert re.search(
-        r"^mreactor: cannot start 64 reactors: Too many open files; .*\n\Z", ended.stderr, re.MULTILINE
-    )
+    assert re.search(r"^mreactor: cannot start 64 reactors: Too many open files; .*\n\Z", ended.stderr, re.MULTILINE)
     assert "Traceback" not in ended.stderr
 
 
@@ -157,9 +153,7 @@ def test_the_backend_of_choice(variable: str, arguments: tuple[str, ...], says: 
         ("info", ("--log-level", "off"), False),
     ],
 )
-def test_the_log_level_of_choice(
-    variable: str, arguments: tuple[str, ...], shows: bool, tmp_path: Path
-) -> None:
+def test_the_log_level_of_choice(variable: str, arguments: tuple[str, ...], shows: bool, tmp_path: Path) -> None:
     with start(tmp_path, *arguments, HTTP_SERVER_LOG=variable) as server:
         assert ask(server, get("/"))[0] == 200
         assert server.stop() == 0
@@ -174,9 +168,7 @@ def test_the_log_level_of_choice(
         ("0", (), ""),
     ],
 )
-def test_the_access_log_of_choice(
-    variable: str, arguments: tuple[str, ...], line: str, tmp_path: Path
-) -> None:
+def test_the_access_log_of_choice(variable: str, arguments: tuple[str, ...], line: str, tmp_path: Path) -> None:
     with start(tmp_path, *arguments, HTTP_SERVER_LOGS=variable) as server:
         with server.connect() as client:
             client.ask(get("/hello/a", "User-Agent: tester"))

@@ -58,9 +58,7 @@ def sturdy(request: pytest.FixtureRequest) -> Iterator[Driver]:
     """A server with one reactor, which all clients share."""
     gate = Gate()
     gate.event.set()
-    with open_driver(
-        request.param, make_costly_app(gate), replace(Limits(), linger_seconds=0.5), threads=1
-    ) as driver:
+    with open_driver(request.param, make_costly_app(gate), replace(Limits(), linger_seconds=0.5), threads=1) as driver:
         yield driver
 
 
@@ -96,12 +94,7 @@ SEND_INCOMPLETE = (
     ("idle after memory", get("/constant"), HASTY.keepalive_seconds, [200]),
     ("idle after many", get("/") * 9, HASTY.keepalive_seconds, [200] * 9),
     ("half a head after a response", get("/") + get("/")[:-2], HASTY.head_seconds, [200, 408]),
-    (
-        "half a body after a response",
-        get("/") + post("/echo", b"hello")[:-2],
-        HASTY.body_grace_seconds,
-        [200, 408],
-    ),
+    ("half a body after a response", get("/") + post("/echo", b"hello")[:-2], HASTY.body_grace_seconds, [200, 408]),
 )
 
 
@@ -170,10 +163,7 @@ def test_what_comes_behind_urgent_data_is_read_at_once(kind: str) -> None:
     """Where the first read stops before the urgent byte in the middle of a message, the next goes on behind it."""
     body = bytes(3000)
     message = post("/echo", body)
-    with (
-        open_driver(kind, make_costly_app(Gate()), Limits(), threads=1) as driver,
-        driver.connect() as client,
-    ):
+    with open_driver(kind, make_costly_app(Gate()), Limits(), threads=1) as driver, driver.connect() as client:
         assert isinstance(client, SocketClient)
         client.send(message[:1000])
         client.sock.send(b"!", socket.MSG_OOB)
@@ -198,9 +188,7 @@ def drip(client: Client, data: Iterator[bytes], pause: float) -> list[ReceivedRe
     ],
     ids=["head", "body"],
 )
-def test_a_drop_now_and_then_does_not_put_off_the_deadline(
-    driver: Driver, start: bytes, seconds: float
-) -> None:
+def test_a_drop_now_and_then_does_not_put_off_the_deadline(driver: Driver, start: bytes, seconds: float) -> None:
     begun = driver.now()
     with driver.connect() as client:
         client.send(start)
@@ -280,12 +268,8 @@ def refused(client: Client) -> bool:
     return True
 
 
-def test_connections_are_capped(
-    kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        acceptor_base, "BURST_SECONDS", PATIENCE_SECONDS
-    )  # however long this takes, it is one burst
+def test_connections_are_capped(kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptor_base, "BURST_SECONDS", PATIENCE_SECONDS)  # however long this takes, it is one burst
     with serve(kind, Limits(connections_max=4)) as driver:
         clients = [driver.connect() for _ in range(4)]
         assert all(client.ask(get("/")).status == 200 for client in clients)
@@ -328,9 +312,7 @@ def test_connections_of_one_address_are_capped(kind: str) -> None:
         assert from_address(driver, "127.0.0.2").ask(get("/")).status == 200
 
 
-def test_a_connection_that_could_not_be_made_does_not_count(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_connection_that_could_not_be_made_does_not_count(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: ReactorContext, peer: object) -> None:
         raise MemoryError
 
@@ -370,9 +352,7 @@ def test_waiting_for_a_thread_is_capped(kind: str) -> None:
         clients += [driver.connect() for _ in range(8)]
         for client in clients[2:]:
             client.send(get("/wait"))
-        driver.wait_until(
-            lambda: sum(each.counters.counter("GET", 503)[0] for each in driver.contexts()) == 5
-        )
+        driver.wait_until(lambda: sum(each.counters.counter("GET", 503)[0] for each in driver.contexts()) == 5)
         assert is_served(driver)
         gate.event.set()
         responses = [client.receive() for client in clients]
@@ -474,9 +454,7 @@ def await_end(client: Client) -> None:
         client.receive_rest()
 
 
-@pytest.mark.parametrize(
-    "method", ["data_sent", "data_to_send", "handle_timeout", "next_job", "job_done", "__init__"]
-)
+@pytest.mark.parametrize("method", ["data_sent", "data_to_send", "handle_timeout", "next_job", "job_done", "__init__"])
 def test_a_failure_anywhere_in_a_connection(
     sturdy: Driver, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -62,17 +62,7 @@ class Stalled:
     """
 
     def __init__(self, folder: Path, error: int, *arguments: str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "mreactor",
-            "--port",
-            "0",
-            "--threads",
-            "2",
-            *arguments,
-            "failing:app",
-        ]
+        command = [sys.executable, "-m", "mreactor", "--port", "0", "--threads", "2", *arguments, "failing:app"]
         self._process = subprocess.Popen(
             command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=error, text=True
         )
@@ -117,9 +107,7 @@ def full_pipe() -> Iterator[int]:
     os.close(writer)
 
 
-def test_a_full_standard_error_stops_no_reactor_and_no_signal(
-    folder: Path, backend: str, full_pipe: int
-) -> None:
+def test_a_full_standard_error_stops_no_reactor_and_no_signal(folder: Path, backend: str, full_pipe: int) -> None:
     server = Stalled(folder, full_pipe, "--backend", backend)
     try:
         assert [server.ask("/oops") for _ in range(50)] == [500] * 50
@@ -172,9 +160,7 @@ def test_lines_that_wait_are_written_when_the_pipe_is_read_again(folder: Path) -
     assert any(line.endswith(" stopped") for line in lines[-2:])
 
 
-def test_a_body_in_an_exception_neither_fills_the_log_nor_stops_the_reactor(
-    folder: Path, backend: str
-) -> None:
+def test_a_body_in_an_exception_neither_fills_the_log_nor_stops_the_reactor(folder: Path, backend: str) -> None:
     with start(folder, "--backend", backend, "--threads", "1", "failing:app", cwd=folder) as server:
         began = time.monotonic()
         assert ask(server, post("/command", b"\x01" * 8_000_000))[0] == 500
@@ -188,9 +174,7 @@ def test_a_body_in_an_exception_neither_fills_the_log_nor_stops_the_reactor(
 @pytest.mark.parametrize(
     "configure", ["dictConfig({'version': 1, 'root': {'level': 'INFO'}})", "fileConfig('logging.ini')"]
 )
-def test_an_application_that_configures_logging_does_not_silence_the_server(
-    folder: Path, configure: str
-) -> None:
+def test_an_application_that_configures_logging_does_not_silence_the_server(folder: Path, configure: str) -> None:
     (folder / "logging.ini").write_text(
         "[loggers]\nkeys=root\n[handlers]\nkeys=\n[formatters]\nkeys=\n[logger_root]\nlevel=INFO\nhandlers=\n"
     )

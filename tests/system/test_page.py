@@ -15,10 +15,7 @@ from mreactor.net import Command
 from tests.support.browser import Browser, path_of_browser
 
 PATH = path_of_browser()
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(PATH is None, reason="Chromium is not installed (Debian: chromium)"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(PATH is None, reason="Chromium is not installed (Debian: chromium)")]
 
 CHARTS = ["requests", "service", "connections", "transfer", "trouble", "lag", "cpu"]
 SECONDS_MAX = 60.0
@@ -151,9 +148,7 @@ def test_rates_are_right(page: Browser) -> None:
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
-def test_it_goes_on_after_the_clock_was_set(
-    step: float, page: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_goes_on_after_the_clock_was_set(step: float, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as server:
         open_page(page, server)
         page.wait("samples.length >= 3")
@@ -180,9 +175,7 @@ def test_it_reports_a_lost_server_and_continues_with_the_next(page: Browser) -> 
         with load(server):
             page.wait(f"{points('requests')} >= 4")
     page.wait("!document.querySelector('#notice').hidden")
-    assert page.value("document.querySelector('#notice').textContent").startswith(
-        "The server does not respond."
-    )
+    assert page.value("document.querySelector('#notice').textContent").startswith("The server does not respond.")
     assert page.value("document.querySelector('#state').textContent") == "connection lost"
     assert page.value("document.title") == "connection lost · mreactor"
     assert float(page.value("getComputedStyle(document.querySelector('#figures')).opacity")) < 1
@@ -204,9 +197,7 @@ def test_it_shows_why_the_server_is_not_ready(page: Browser) -> None:
         assert page.value("document.querySelector('#notice').textContent") == (
             "The server is not ready. reactor-1 has ended."
         )
-        assert (
-            page.value("document.querySelector('#reactors tbody tr:last-child .bad').textContent") == " dead"
-        )
+        assert page.value("document.querySelector('#reactors tbody tr:last-child .bad').textContent") == " dead"
 
 
 # --- Accessibility. ---
@@ -245,14 +236,7 @@ def test_the_mouse_shows_the_same_moment_in_all_charts(page: Browser) -> None:
         x, y = page.value(f"[{plot}.right - 3, {plot}.top + 20]")
         page.point(x, y)
         page.wait(f"document.querySelectorAll('.cursor line').length === {len(CHARTS)}")
-        assert (
-            len(
-                set(
-                    page.value("[...document.querySelectorAll('.cursor text')].map((one) => one.textContent)")
-                )
-            )
-            == 1
-        )
+        assert len(set(page.value("[...document.querySelectorAll('.cursor text')].map((one) => one.textContent)"))) == 1
         page.point(1, 1)
         page.wait("document.querySelectorAll('.cursor line').length === 0")
 
@@ -321,9 +305,7 @@ def luminance(colour: list[int]) -> float:
 def test_errors_of_the_page_are_noticed(page: Browser) -> None:
     with serving() as server:
         open_page(page, server)
-        page.value(
-            "document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">'), console.error('so')"
-        )
+        page.value("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">'), console.error('so')")
         page.value("Promise.resolve().then(() => { setTimeout(() => { throw new Error('thrown') }) })")
         page.value("new Promise((resolve) => setTimeout(resolve, 50))")
     assert any("Content Security Policy" in one for one in page.complaints)

@@ -42,11 +42,7 @@ def backend(request: pytest.FixtureRequest) -> str:
         (get("/"), "text/plain; charset=utf-8", "Welcome to mreactor"),
         (get("/hello.html"), "text/html; charset=utf-8", (ROOT / "static" / "hello.html").read_text()),
         (get("/hello/world"), "text/plain; charset=utf-8", "Hello, world!"),
-        (
-            get("/json?a=1"),
-            "application/json",
-            '{"message":"Hello from mreactor","path":"/json","query":{"a":"1"}}',
-        ),
+        (get("/json?a=1"), "application/json", '{"message":"Hello from mreactor","path":"/json","query":{"a":"1"}}'),
         (post("/echo", b"hello", "Content-Type: text/x"), "text/x", "hello"),
         (
             get("/echo", "Transfer-Encoding: chunked", method="POST") + b"5\r\nhello\r\n0\r\n\r\n",
@@ -386,9 +382,7 @@ def busy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["executor", "process", "atexit"])
-def test_what_the_application_leaves_running_does_not_keep_the_process(
-    backend: str, kind: str, busy: Path
-) -> None:
+def test_what_the_application_leaves_running_does_not_keep_the_process(backend: str, kind: str, busy: Path) -> None:
     with start(busy, "--backend", backend, "--drain-seconds", "0.5", "busy:app", cwd=busy) as server:
         assert ask(server, get(f"/{kind}"))[2] == "begun"
         begun = time.monotonic()
@@ -470,9 +464,7 @@ def test_a_signal_ends_a_slow_start_of_process_1(where: str, number: int, tmp_pa
     (tmp_path / "slow.py").write_text(SLOW_START)
     # The process tells its number outside the namespace, so that it can be signalled from there.
     command = [*unshare, sys.executable, "-m", "mreactor", "--port", "0", "--threads", "1", "slow:app"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(TEST_SLOW=where), stdout=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(TEST_SLOW=where), stdout=subprocess.PIPE) as process:
         inner = 0
         try:
             assert process.stdout is not None
@@ -564,10 +556,7 @@ def test_deeply_nested_json_does_not_end_the_process(
         "from mreactor import App\napp = App()\necho = lambda request: request.json()\n"
         "app.post('/here')(echo)\napp.post('/pool', blocking=True)(echo)\n"
     )
-    with (
-        stack_limit(size),
-        start(tmp_path, "--backend", backend, "--threads", "1", "nest:app", cwd=tmp_path) as server,
-    ):
+    with stack_limit(size), start(tmp_path, "--backend", backend, "--threads", "1", "nest:app", cwd=tmp_path) as server:
         for path in ("/here", "/pool"):
             assert ask(server, post(path, body))[0] in statuses
         assert server.stop() == 0
@@ -594,9 +583,7 @@ def show(request):
 """
 
 
-def test_clients_that_hang_up_do_not_end_an_application_that_resets_sigpipe(
-    backend: str, tmp_path: Path
-) -> None:
+def test_clients_that_hang_up_do_not_end_an_application_that_resets_sigpipe(backend: str, tmp_path: Path) -> None:
     (tmp_path / "pipe.py").write_text(SIGPIPE_APP)
     (tmp_path / "big").write_bytes(bytes(20_000_000))
     with start(tmp_path, "--backend", backend, "--threads", "1", "pipe:app", cwd=tmp_path) as server:

@@ -218,9 +218,7 @@ def break_more_follows(connection: EchoConnection) -> None:
     connection.more_follows = True
 
 
-@pytest.mark.parametrize(
-    "plant", [break_idle, break_wants_read, break_deadline, break_awaits_rest, break_more_follows]
-)
+@pytest.mark.parametrize("plant", [break_idle, break_wants_read, break_deadline, break_awaits_rest, break_more_follows])
 def test_a_broken_invariant_is_found(plant: Callable[[EchoConnection], None]) -> None:
     connection = EchoContext().connect(("192.0.2.1", 1))
     check(connection, IDLE)

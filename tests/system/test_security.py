@@ -22,9 +22,7 @@ def test_the_tests_it_names(name: str) -> None:
 def test_the_options_it_names() -> None:
     named = set(re.findall(r"`(--[a-z-]+)`", TEXT))
     assert named
-    assert named <= {
-        option(field.name) for settings in (Config, Limits) for field in dataclasses.fields(settings)
-    }
+    assert named <= {option(field.name) for settings in (Config, Limits) for field in dataclasses.fields(settings)}
 
 
 def test_the_numbers_it_names() -> None:

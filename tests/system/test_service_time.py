@@ -58,9 +58,7 @@ def napping(request: Request) -> Iterator[bytes]:
 
 
 @pytest.fixture(scope="module", params=SOCKET_KINDS)
-def driver(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SocketDriver]:
+def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SocketDriver]:
     with open_driver(request.param, make_app(tmp_path_factory.mktemp("root")), Limits(), threads=1) as driver:
         assert isinstance(driver, SocketDriver)
         yield driver

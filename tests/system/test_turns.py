@@ -50,9 +50,7 @@ def serve(kind: str, release: threading.Event, threads: int) -> Server:
     return server
 
 
-def test_a_client_that_pipelines_without_end_has_one_turn_a_round(
-    kind: str, release: threading.Event
-) -> None:
+def test_a_client_that_pipelines_without_end_has_one_turn_a_round(kind: str, release: threading.Event) -> None:
     server = serve(kind, release, 1)
     greedy = socket.create_connection(server.address, 30)
     over = threading.Event()

@@ -35,15 +35,7 @@ STUCK_SECONDS = 5.0
 
 # Errors of one connection that was gone before it was accepted (accept(2)). The next connection is not affected.
 GONE = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.EPERM,
-        errno.EPROTO,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-        errno.EINTR,
-    }
+    {errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINTR}
 )
 
 # Bound once: each `libc.accept4` would search the library's object.
@@ -214,9 +206,7 @@ class Acceptor(threading.Thread, ABC):
 
     def _refuse(self, fd: int, *, lingers: bool = True) -> None:
         self.refused += 1
-        self._log_throttled(
-            "refusing connections: the limit of %d open connections is reached", self._connections_max
-        )
+        self._log_throttled("refusing connections: the limit of %d open connections is reached", self._connections_max)
         with socket.socket(self.listener.family, socket.SOCK_STREAM, 0, fd) as sock:
             sock.setblocking(False)
             self._refusals.refuse(sock, lingers=lingers)

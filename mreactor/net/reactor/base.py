@@ -29,9 +29,7 @@ from .options import Command, FinishedJob, Message, NewConnection, ReactorOption
 log = logging.getLogger("mreactor")
 
 # A peer can cause these at any time. Every other error is worth a line in the log.
-PEER_ERRORS = frozenset(
-    {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH}
-)
+PEER_ERRORS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 TICK_NANOSECONDS = int(TICK_SECONDS * 1e9)
 # Ticks that are further apart than this show that the reactor has stood still.
@@ -381,11 +379,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self.context.tick(self.heartbeat)
         self._handle_timeouts(self.heartbeat)
         every_tick()
-        if (
-            self._is_draining
-            and counters.accepted == counters.closed
-            and self.heartbeat > self._drain_check_after
-        ):
+        if self._is_draining and counters.accepted == counters.closed and self.heartbeat > self._drain_check_after:
             self._is_stopped = True
         return now + TICK_NANOSECONDS
 

@@ -96,7 +96,7 @@ class EpollClient(Client):
 
     Attributes:
         sock: its socket.
-        fast_path: what the reactor's fast path needs, in one tuple.
+        fast_path: the bound `recv` and `send`, and the connection, in one tuple; both paths use them.
         drain_reads: a short read need not have emptied the socket, so reading goes on.
     """
 

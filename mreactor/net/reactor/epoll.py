@@ -60,12 +60,7 @@ class EpollReactor(Reactor[EpollClient]):
         # Clients with an idle connection, by descriptor: their next event may take the fast path.
         self._fast_path_clients: list[FastPathClient | None] = [None] * self._options.fds_max
         # What each round's events take: docs/decisions/009.
-        self._round_locals = (
-            *self.context.fast_path,
-            self._fast_path_clients,
-            ONLY_BYTES,
-            private_int(READ_BYTES),
-        )
+        self._round_locals = (*self.context.fast_path, self._fast_path_clients, ONLY_BYTES, private_int(READ_BYTES))
 
     def _wait(self) -> list[tuple[int, int]]:
         return self._poll(0 if self._deferred_clients else TICK_SECONDS, self._events_max)
@@ -177,7 +172,7 @@ class EpollReactor(Reactor[EpollClient]):
     def _read(self, client: EpollClient) -> bool:
         """Read once. Return True when that has emptied the socket, so that an edge will announce more."""
         try:
-            data = client.sock.recv(READ_BYTES)
+            data = client.fast_path[0](READ_BYTES)
         except BlockingIOError:
             return True
         self.context.counters.bytes_in += len(data)
@@ -193,10 +188,10 @@ class EpollReactor(Reactor[EpollClient]):
         try:
             if isinstance(output, FileBody):
                 sent = send_file(client.fd, output)
-                count = client.sock.send(read_piece(output)) if sent is None else sent
+                count = client.fast_path[1](read_piece(output)) if sent is None else sent
             else:
                 # The head waits for its file in the kernel: docs/decisions/029.
-                count = client.sock.send(output, socket.MSG_MORE if connection.more_follows else 0)
+                count = client.fast_path[1](output, socket.MSG_MORE if connection.more_follows else 0)
         except BlockingIOError:
             return False
         self._count_sent(count)

@@ -295,12 +295,7 @@ class UringReactor(Reactor[UringClient]):
 
     def _arm(self, client: UringClient) -> None:
         """Arm the receive of a client that wants one and has none."""
-        if (
-            client.connection.wants_read
-            and not client.received
-            and not client.is_armed
-            and not client.closing
-        ):
+        if client.connection.wants_read and not client.received and not client.is_armed and not client.closing:
             client.is_armed = True
             self._ring.prepare_recv_multishot(client.fd, GROUP, client.fd)
 

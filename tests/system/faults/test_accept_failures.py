@@ -61,15 +61,11 @@ ACCEPT_ERRORS = (
 )  # fmt: skip
 
 
-def test_accept_fails(
-    kind: str, app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_accept_fails(kind: str, app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """When no descriptor is left, a client may be refused. The acceptor lives, and a burst is one line in the log."""
     fault = Fault()
     fail_accepts(monkeypatch, fault)
-    monkeypatch.setattr(
-        acceptor_base, "BURST_SECONDS", PATIENCE_SECONDS
-    )  # however long this takes, it is one burst
+    monkeypatch.setattr(acceptor_base, "BURST_SECONDS", PATIENCE_SECONDS)  # however long this takes, it is one burst
     with serve(kind, app) as driver:
         for number, error in enumerate(ACCEPT_ERRORS):
             fault.arm(3, error)

@@ -33,9 +33,7 @@ ENTER_ERRORS = (errno.EINTR, errno.EAGAIN, errno.EBUSY, errno.EBADR, errno.ETIME
 
 
 @pytest.mark.parametrize("threads", ["reactor", "acceptor"])
-def test_entering_the_ring_fails(
-    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch, threads: str
-) -> None:
+def test_entering_the_ring_fails(ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch, threads: str) -> None:
     """For a while, and then not any more: nothing that was queued is lost."""
     fault = Fault()
     monkeypatch.setattr(FaultyCalls, "fault", fault)
@@ -90,9 +88,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return results
 
 
-def test_the_buffer_pool_runs_dry(
-    ring_kind: str, app: App, ended: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_buffer_pool_runs_dry(ring_kind: str, app: App, ended: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """ENOBUFS: receives end, and are armed again without a byte lost."""
     monkeypatch.setattr(uring, "BUFFERS", 2)
     monkeypatch.setattr(uring, "BUFFER_BYTES", 64)

@@ -46,9 +46,7 @@ def test_one_byte_writes(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -
     wrap_clients(monkeypatch, send=lambda real, data, *flags: real(data[:1], *flags))
     sent: list[int] = []
 
-    def pack(
-        ring: Ring, real: Verb, operation: int, sqe_flags: int, fd: int, address: int, *rest: int
-    ) -> Any:
+    def pack(ring: Ring, real: Verb, operation: int, sqe_flags: int, fd: int, address: int, *rest: int) -> Any:
         """A send of one byte; an attempt's completion is then what a short one's would be."""
         sent.append(sqe_flags)
         return real(operation, 0, fd, address, 1, socket.MSG_NOSIGNAL, rest[-1])
@@ -57,17 +55,13 @@ def test_one_byte_writes(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -
     with serve(kind, app) as driver:
         check_all_responses(driver)
         check_it_serves_on(driver)
-    assert set(sent) == ({0, abi.SQE_CQE_SKIP_SUCCESS} if kind == "io_uring" else set()), (
-        "attempts, other sends"
-    )
+    assert set(sent) == ({0, abi.SQE_CQE_SKIP_SUCCESS} if kind == "io_uring" else set()), "attempts, other sends"
 
 
 def test_files_in_pieces(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full piece does not mean that the socket is full, nor does a short one."""
     real, sizes = os.sendfile, itertools.cycle((100, 65_536, 1))
-    monkeypatch.setattr(
-        os, "sendfile", lambda out, file, start, count: real(out, file, start, min(count, next(sizes)))
-    )
+    monkeypatch.setattr(os, "sendfile", lambda out, file, start, count: real(out, file, start, min(count, next(sizes))))
     with serve(kind, app) as driver, driver.connect() as client:
         assert client.ask(request("/file")).body == BIG
         assert client.ask(GET).body == b"hello you"
@@ -123,9 +117,7 @@ def test_small_responses_to_a_client_that_does_not_read(kind: str, app: App) -> 
         assert all(reactor._bytes_counted_early == 0 for reactor in driver.reactors)
 
 
-def test_no_response_overtakes_an_unsent_one(
-    ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_response_overtakes_an_unsent_one(ring_kind: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full completion queue may show a request before the end of the last response: its client is cut off."""
     real, kept, told = Ring.completions, [], []
 

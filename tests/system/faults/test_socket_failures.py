@@ -108,9 +108,7 @@ def test_sendfile_fails(kind: str, app: App, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    "error",
-    [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EOVERFLOW],
-    ids=errno.errorcode.get,
+    "error", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EOVERFLOW], ids=errno.errorcode.get
 )
 def test_sendfile_is_refused(kind: str, app: App, error: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sandbox or a file system refuses it: the file is read and sent, whole."""
@@ -160,9 +158,7 @@ def fail_nonblocking_sends(monkeypatch: pytest.MonkeyPatch, fault: Fault) -> Non
 # --- Descriptors whose numbers come again. ---
 
 
-def test_a_stale_event_reaches_no_other_connection(
-    kind: str, app: App, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stale_event_reaches_no_other_connection(kind: str, app: App, caplog: pytest.LogCaptureFixture) -> None:
     """Handlers end while their clients half-close: a descriptor is closed in the same round that has an event of it."""
 
     @app.get("/soon", blocking=True)
@@ -175,10 +171,7 @@ def test_a_stale_event_reaches_no_other_connection(
 
     def ask(address: tuple[str, int]) -> None:
         for _ in range(40):
-            with (
-                socket.create_connection(address, timeout=EVENT_SECONDS) as sock,
-                sock.makefile("rb") as response,
-            ):
+            with socket.create_connection(address, timeout=EVENT_SECONDS) as sock, sock.makefile("rb") as response:
                 sock.sendall(b"GET /soon HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 time.sleep(dice.random() / 200)
                 sock.shutdown(socket.SHUT_WR)
