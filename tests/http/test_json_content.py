@@ -103,6 +103,7 @@ print("it lives")
 """
 
 
+@pytest.mark.slow
 def test_containers_that_other_threads_change_do_no_harm() -> None:
     """`json` reads lists and dicts without their locks: it would end the process within a second or two."""
     done = subprocess.run([sys.executable, "-c", SHARED], capture_output=True, text=True, timeout=60)
