@@ -38,7 +38,7 @@ class Job:
         context: the context that the call runs in.
         worker: the thread that the job must run in; None for any. The pool sets it to the thread that it has run in.
         is_admitted: the job continues what the pool has accepted, so a full queue does not refuse it.
-        is_cancelled: nobody waits for the result. A call that has not begun is not made. Any thread may set it.
+        is_cancelled: the result is not wanted any more. A call that has not begun is not made. Any thread may set it.
     """
 
     __slots__ = (

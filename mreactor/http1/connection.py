@@ -322,7 +322,7 @@ class Connection(StateMachine):
         return self.state == HEAD and self._buffer in EMPTY_LINES
 
     def _end_turn(self, output: bytes, rest: bytes) -> bytes | None:
-        """End a turn with its responses: the connection falls idle, or goes on from SENDING."""
+        """End a turn with its responses: the connection falls idle, or continues from SENDING."""
         self._end_reading()
         if rest or self._writer is not None or self._eof or not self._keep_alive or self.state == READY:
             self._buffer = rest

@@ -48,7 +48,7 @@ class HandlerJob(Job):
         return response
 
     def disposal(self) -> Job | None:
-        """Return the job that closes a response that nobody takes. Bytes, and a stream that is closed, need none."""
+        """Return the job that closes an abandoned response. Bytes, and a stream that is closed, need none."""
         if self.stream is not None or isinstance(getattr(self.result, "body", None), FileBody):
             return Job.disposal(self)
         return None

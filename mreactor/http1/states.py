@@ -49,7 +49,7 @@ TIMEOUT_KINDS = {IDLE: "keepalive", HEAD: "head", BODY: "body", SENDING: "write"
 DRAIN_GRACE_SECONDS = 1.0
 
 
-# A peer that is silent for this long while the connection lingers has nothing on its way. One that goes on sending is
+# A peer that is silent for this long while the connection lingers has nothing on its way. One that keeps sending is
 # read until `linger_seconds` are over, because many clients read the response only behind their whole request.
 LINGER_SILENCE_SECONDS = 2.0
 

@@ -1,6 +1,6 @@
 """The writer of log lines: one thread, so that no other thread waits for the stream.
 
-Standard error may be a pipe that nobody empties, or a terminal that was stopped with Ctrl-S. Reactors, and the main
+Standard error may be a pipe that is never emptied, or a terminal that was stopped with Ctrl-S. Reactors, and the main
 thread with its signals, must go on.
 """
 
@@ -37,7 +37,7 @@ class LineWriter:
         self.renew()
 
     def renew(self) -> None:
-        """Forget the thread and its lines. A child after a fork has neither, and its lock may be held for ever."""
+        """Forget the thread and its lines. A child after a fork has neither, and its lock may stay held."""
         # Reentrant: a signal handler may log while its thread does.
         self._lock = threading.RLock()
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -63,7 +63,7 @@ class Counters:
         self.errors[kind] = self.errors.get(kind, 0) + 1
 
     def snapshot(self) -> "Counters":
-        """Return a copy, while the owner goes on counting. Safe to call from any thread."""
+        """Return a copy, while the owner keeps counting. Safe to call from any thread."""
         # `dict.copy` is atomic. An iteration over the owner's table would fail when the table grows.
         copy = Counters()
         copy.requests = {key: counter.copy() for key, counter in self.requests.copy().items()}

@@ -28,7 +28,7 @@ class Snapshot:
 
     Attributes:
         time: the time of the snapshot in Unix time.
-        uptime: seconds since the start, by a clock that nobody sets.
+        uptime: seconds since the start, by a clock that cannot be set.
         started: the start time of the server in Unix time. It differs between two servers.
         info: version, python, gil, backend and the like.
         report: the lines of the start-up report.

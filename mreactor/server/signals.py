@@ -70,7 +70,7 @@ class SignalQueue:
             signal.signal(number, self._receive)
 
     def restore(self) -> None:
-        """Put back the handlers that were there before: nobody takes signals from the queue any more."""
+        """Restore the previous handlers. Call it when the queue is no longer read."""
         for number, handler in self._former.items():
             # None is a handler that was not set from Python and cannot be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

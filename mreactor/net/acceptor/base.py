@@ -83,7 +83,7 @@ class Acceptor(threading.Thread, ABC):
         self._connections_max = connections_max
         self._fds_max = fds_max
         self._refusals = refusals
-        # Connections known to be closed again. Counted anew only when the limit seems to be reached.
+        # Connections known to be closed again. Counted again only when the limit seems to be reached.
         self._closed_at_least = 0
         # Connections handed over, by reactor.
         self._handed_over = [0] * len(reactors)

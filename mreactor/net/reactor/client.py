@@ -97,7 +97,7 @@ class EpollClient(Client):
     Attributes:
         sock: its socket.
         fast_path: the bound `recv` and `send`, and the connection, in one tuple; both paths use them.
-        drain_reads: a short read need not have emptied the socket, so reading goes on.
+        drain_reads: a short read need not have emptied the socket, so reading continues.
     """
 
     __slots__ = ("drain_reads", "fast_path", "sock")

@@ -1,10 +1,10 @@
 """The reactor that waits with epoll.
 
-The acceptor registers each socket once for its life, edge-triggered; nobody calls `epoll_ctl` after that
+The acceptor registers each socket once for its life, edge-triggered; no `epoll_ctl` follows
 (docs/decisions/022). An edge is reported once, so somebody must make progress when no edge comes:
 
 - A short read has emptied the socket, so the next bytes are a new edge. Where that may not hold (an end, an error or
-  urgent data was reported), `drain_reads` is set and reading goes on until the kernel has nothing.
+  urgent data was reported), `drain_reads` is set and reading continues until the kernel has nothing.
 - A full read, or a turn that is used up, puts the client on the list of deferred clients.
 - A send that the socket refuses leaves bytes behind; EPOLLOUT is the edge that signals room.
 - A connection that takes no bytes (`wants_read`) leaves them in the kernel. Whatever makes it want bytes again goes
