@@ -92,7 +92,7 @@ class Refusals:
                 self._lingering -= len(over)
 
     def _is_over(self, mailbox: Mailbox[socket.socket]) -> bool:
-        """Return whether no client lingers. Clients in the mailbox count. The next client then starts another thread."""
+        """Return whether no client lingers, in the mailbox either. The next client then starts another thread."""
         with self._lock:
             if self._lingering:
                 return False
