@@ -56,7 +56,7 @@ class Acceptor(threading.Thread, ABC):
 
     Args:
         listener: bound and listening. The acceptor closes it in the end.
-        reactors: get the connections, strictly in turn.
+        reactors: get the connections in turn, evened out; see `_choose_reactor`.
         connections_max: connections open at once, over all reactors. Further ones are refused.
         fds_max: descriptors from this number on are refused as well, since the reactors' tables end there.
         refusals: refuses clients.

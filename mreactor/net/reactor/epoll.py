@@ -1,7 +1,7 @@
 """The reactor that waits with epoll.
 
-The acceptor registers each socket once for its life, edge-triggered; no `epoll_ctl` follows
-(docs/decisions/022). An edge is reported once, so somebody must make progress when no edge comes:
+The acceptor registers each socket once, edge-triggered; the next `epoll_ctl` takes it out when it is closed
+(docs/decisions/022). An edge is reported once, so other code must make progress when no edge comes:
 
 - A short read has emptied the socket, so the next bytes are a new edge. Where that may not hold (an end, an error or
   urgent data was reported), `drain_reads` is set and reading continues until the kernel has nothing.
