@@ -4,9 +4,9 @@ __version__ = "0.1.0"
 
 # This import comes first: it interns the package's attribute names. See docs/decisions/006.
 from . import runtime as runtime
-from .app import App, RouteError
+from .app import App, RouteError, StaticFiles, send_file
 from .config import Config, ConfigError, Limits
-from .http import HTTPError, Request, Response
+from .http import HTTPError, Request, Response, redirect, use_json
 from .server import Server, StartError
 
 __all__ = [
@@ -20,5 +20,9 @@ __all__ = [
     "RouteError",
     "Server",
     "StartError",
+    "StaticFiles",
     "__version__",
+    "redirect",
+    "send_file",
+    "use_json",
 ]

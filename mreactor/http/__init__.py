@@ -2,16 +2,18 @@
 
 from .conditional import evaluate_conditions
 from .dates import MONTHS, format_date, note_date, noted_date, parse_date
+from .error_page import render_error
 from .grammar import TOKEN
 from .handler import Handler, describe_handler, underlying_function
 from .headers import Headers
-from .request import METHODS, Request, RequestHead
-from .response import BINARY, HTML, TEXT, Body, Response, encode_part, respond
+from .json_content import use_json
+from .request import METHODS, Request, RequestHead, unread_head
+from .response import BINARY, HTML, JSON, TEXT, Body, Content, Response, SizedStream, encode_part, redirect, respond
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
-    "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "HTTPError", "Handler",
-    "Headers", "Request", "RequestHead", "Response", "describe_handler", "encode_part", "evaluate_conditions",
-    "format_date", "has_body", "note_date", "noted_date", "parse_date", "respond", "status_line",
-    "underlying_function",
+    "BINARY", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "Content", "HTTPError",
+    "Handler", "Headers", "Request", "RequestHead", "Response", "SizedStream", "describe_handler", "encode_part",
+    "evaluate_conditions", "format_date", "has_body", "note_date", "noted_date", "parse_date", "redirect",
+    "render_error", "respond", "status_line", "underlying_function", "unread_head", "use_json",
 ]  # fmt: skip

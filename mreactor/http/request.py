@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..runtime import hot
+from .cookies import parse_cookies
 from .headers import Headers
 from .json_content import decode_json
 from .status import HTTPError
@@ -62,6 +63,15 @@ class RequestHead:
     expects_continue: bool
     has_body: bool
     default_framing: bool
+
+
+def unread_head() -> RequestHead:
+    """Make the head of a request that could not be read: everything in it is empty. Error handlers get it."""
+    head = RequestHead()
+    head.method = head.target = head.raw_path = head.path = head.query_string = head.host = ""
+    head.version, head.headers, head.content_length = (1, 1), Headers(), 0
+    head.chunked = head.keep_alive = head.expects_continue = head.has_body = head.default_framing = False
+    return head
 
 
 class Parameters(Mapping[str, str]):
@@ -177,6 +187,25 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"
+
+    # What few handlers use.
+
+    @property
+    def url(self) -> str:
+        """The URL of the request as the client wrote it, such as `http://example.org/a?b=c`. The client chooses it."""
+        if self.target.startswith("/"):
+            return f"{self.scheme}://{self.host}{self.target}"
+        return self.target
+
+    @property
+    def scheme(self) -> str:
+        """`http`, or `https` if the connection is encrypted up to this server."""
+        return "http"
+
+    @cached_property
+    def cookies(self) -> Parameters:
+        """The cookies by name. Of a repeated name the first counts, which is that of the longest path."""
+        return Parameters(parse_cookies(self.headers.get("cookie", "")))
 
 
 def _parameters(encoded: bytes) -> Parameters:

@@ -3,5 +3,6 @@
 from .connection import Connection
 from .context import ReactorContext
 from .encoder import render_overload
+from .head_parser import Parser
 
-__all__ = ["Connection", "ReactorContext", "render_overload"]
+__all__ = ["Connection", "Parser", "ReactorContext", "render_overload"]

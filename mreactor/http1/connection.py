@@ -107,8 +107,8 @@ class Connection(StateMachine):
     def call_cached_route(self, route: CachedRoute, body: bytes) -> bytes | None:
         """Fast path: call the handler of a cached route. IDLE only. Returns as `receive_data`."""
         handler, positional_param, keyword_params, head, counter, heads, access, routed = route
+        request = Request(head, body, self.peer)
         try:
-            request = Request(head, body, self.peer)
             # By position is cheaper than by name: see docs/decisions/014.
             if positional_param is not None:
                 result = handler(request, positional_param)
@@ -122,7 +122,7 @@ class Connection(StateMachine):
             else:
                 content, content_type = result.encode(), TEXT
         except BaseException as error:
-            return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
+            return self._end_turn(self._encode(routed, failure_page(self._context, request, error)), b"")
         counter[0] += 1
         self.deadline = self._context.idle_deadline
         if access is not None:

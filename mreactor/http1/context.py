@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .. import protocol
-from ..app import Match, Route, Router
+from ..app import ErrorResponder, Match, Route, Router
 from ..config import Limits
 from ..http import HTTPError, RequestHead
 from ..logs import AccessBuffer
@@ -35,6 +35,7 @@ class ReactorContext:
         access: the reactor's share of the access log; None if it is off.
         reactors: how many reactors share the limits of the whole server.
         second_offset: when this reactor's seconds begin after the clock's, from 0 to 1. See docs/decisions/010.
+        errors: the application's error handlers; None if it has none.
 
     Attributes:
         cache: what this second's requests have led to; empty while the server drains.
@@ -52,8 +53,10 @@ class ReactorContext:
         access: AccessBuffer | None = None,
         reactors: int = 1,
         second_offset: float = 0.0,
+        errors: ErrorResponder | None = None,
     ) -> None:
         self.limits = limits
+        self.errors = errors
         self.router = Router(routes)
         self.parser = Parser(limits)
         self.encoder = Encoder()

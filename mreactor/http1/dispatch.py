@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: bytes) -> Response:
     """Call a request's handler here and now."""
-    match, head = request.match, request.head
+    match = request.match
+    argument = Request(request.head, body, peer)
     try:
-        return respond(match.handler(Request(head, body, peer), **match.params), match.handler)
+        return respond(match.handler(argument, **match.params), match.handler)
     except BaseException as error:
-        return failure_page(context, head, error)
+        return failure_page(context, argument, error)
 
 
 class HandlerJob(Job):
@@ -29,12 +30,13 @@ class HandlerJob(Job):
     stream that is not sent is closed at once.
     """
 
-    __slots__ = ("_head",)
+    __slots__ = ("_head", "request")
 
     def __init__(self, request: RoutedRequest, argument: Request, since: float) -> None:
         match = request.match
         Job.__init__(self, match.handler, argument, keywords=match.params, size=len(argument.body), since=since)
         self._head: RequestHead = request.head
+        self.request = argument
 
     def _call(self) -> Response:
         response = respond(Job._call(self), self._function)
@@ -69,6 +71,7 @@ def job_response(context: "ReactorContext", request: RoutedRequest, job: Job) ->
     # The error's traceback leads back to the job. That cycle would keep the request alive.
     error, job.error = job.error, None
     if error is not None:
-        return failure_page(context, request.head, error)
+        argument = job.request if isinstance(job, HandlerJob) else Request(request.head, b"", ())
+        return failure_page(context, argument, error)
     response: Response = job.result
     return response

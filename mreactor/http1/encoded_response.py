@@ -57,7 +57,7 @@ def encode_response(
     elif not isinstance(body, bytes):
         # The parts see what the handler has set, and share it with no other response.
         stream = Stream(body, chunked=is_11, context=copy_context(), blocking=match.blocking)
-    if not head.keep_alive or (isinstance(stream, Stream) and not is_11):
+    if not head.keep_alive or (isinstance(stream, Stream) and stream.ends_with_connection):
         keep_alive = False
     output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
     may_be_cached = match.constant and stream is None and status in (200, 304)

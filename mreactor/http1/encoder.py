@@ -1,6 +1,6 @@
 """Responses as bytes: status line, header fields, framing (RFC 9112 sections 4 to 7)."""
 
-from ..http import REASONS, Body, RequestHead, Response, format_date, has_body, note_date, status_line
+from ..http import REASONS, Body, RequestHead, Response, SizedStream, format_date, has_body, note_date, status_line
 from ..protocol import FileBody
 from ..runtime import hot
 
@@ -55,18 +55,14 @@ class Encoder:
             encoded += body
         return encoded
 
-    def status_text(self, status: int) -> str:
-        """Return the status and its reason as a page shows them, such as `404 Not Found`."""
-        line = self._status_lines.get(status) or status_line(status)
-        return line[len("HTTP/1.1 ") :].decode("ascii").strip()
-
 
 def encode_fields(response: Response) -> bytes:
     """Encode the fields of a response that depend on neither connection nor time, each with its CRLF."""
     # Joined, not formatted: a subclass of str could format as something that was not checked.
-    lines = [name + ": " + value + "\r\n" for name, value in response.headers]
-    if response.content_type and has_body(response.status):
-        lines.append("Content-Type: " + response.content_type + "\r\n")
+    _, content_type, status, fields, _ = response.parts
+    lines = [name + ": " + value + "\r\n" for name, value in fields]
+    if content_type and has_body(status):
+        lines.append("Content-Type: " + content_type + "\r\n")
     return "".join(lines).encode("latin-1")
 
 
@@ -80,6 +76,8 @@ def encode_length(status: int, body: Body, *, chunks: bool) -> bytes:
         return b"Content-Length: 0\r\n" if status == 205 else b""
     if isinstance(body, bytes | FileBody):
         return b"Content-Length: %d\r\n" % len(body)
+    if isinstance(body, SizedStream):
+        return b"Content-Length: %d\r\n" % body.length
     return b"Transfer-Encoding: chunked\r\n" if chunks else b""
 
 

@@ -1,10 +1,10 @@
 """Responses to what goes wrong: malformed messages, refusals, and handlers that fail."""
 
 import logging
-from html import escape
 from typing import TYPE_CHECKING
 
-from ..http import HTML, HTTPError, RequestHead, Response
+from ..app import HandlerFailure
+from ..http import HTTPError, Request, RequestHead, Response, render_error, unread_head
 from ..protocol import Peer
 
 if TYPE_CHECKING:
@@ -13,26 +13,40 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mreactor")
 
-
-def error_page(context: "ReactorContext", error: HTTPError) -> Response:
-    """Render the page for an error: the status and one sentence."""
-    title = context.encoder.status_text(error.status)
-    page = (
-        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n"
-        f"<h1>{title}</h1>\n<p>{escape(error.reason)}</p>\n"
-    )
-    return Response(page, error.status, error.headers, content_type=HTML)
+FAILED = "The server failed to answer this request."
 
 
-def failure_page(context: "ReactorContext", head: RequestHead, error: BaseException) -> Response:
-    """Render the response to what a handler has raised. Log anything but an `HTTPError`; the response is then a 500."""
+def failure_page(context: "ReactorContext", request: Request, error: BaseException) -> Response:
+    """Make the response to what a handler has raised, by the application's error handlers if it has any.
+
+    Log anything but an `HTTPError`; the response is then a 500, unless the application has made another one.
+    """
+    # No branch keeps an exception in a variable of this frame: its traceback leads here, and the cycle would keep the
+    # request alive.
+    try:
+        return _recover(context, request, error)
+    except HandlerFailure as failure:
+        log_failure(context, request.head, failure.__cause__ or failure)
+        return failure.response
+    except Exception as unfit:  # a status, reason or header field that cannot be sent
+        log_failure(context, request.head, unfit)
+    return _render(request, HTTPError(500, FAILED))
+
+
+def _recover(context: "ReactorContext", request: Request, error: BaseException) -> Response:
+    if isinstance(error, HandlerFailure):
+        log_failure(context, request.head, error.__cause__ or error)
+        return error.response
+    if context.errors is not None:
+        return context.errors.recover(request, error)
     if isinstance(error, HTTPError):
-        try:
-            return error_page(context, error)
-        except Exception as unfit:  # a status, reason or header field that cannot be sent
-            error = unfit
-    log_failure(context, head, error)
-    return error_page(context, HTTPError(500, "The server failed to answer this request."))
+        return _render(request, error)
+    log_failure(context, request.head, error)
+    return _render(request, HTTPError(500, FAILED))
+
+
+def _render(request: Request, error: HTTPError) -> Response:
+    return render_error(error, request.headers.get("accept", ""))
 
 
 def log_failure(context: "ReactorContext", head: RequestHead, error: BaseException) -> None:
@@ -41,13 +55,28 @@ def log_failure(context: "ReactorContext", head: RequestHead, error: BaseExcepti
     log.error("the handler of %s %s failed", head.method, head.raw_path, exc_info=error)
 
 
+def refusal_page(context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError) -> Response:
+    """Make the response to a message whose end is unknown. Content that is not in memory is not sent."""
+    request = Request(head or unread_head(), b"", peer)
+    if context.errors is not None:
+        try:
+            response = context.errors.refuse(request, error)
+        except HandlerFailure as failure:
+            log_failure(context, request.head, failure.__cause__ or failure)
+            response = failure.response
+        if isinstance(response.body, bytes):
+            return response
+        log.error("the error handler of %s returned a stream, which a refusal cannot send", error.status)
+    return _render(request, error)
+
+
 def encode_refusal(context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError) -> bytes:
     """Encode and log the response to a message whose end is unknown. It has a head if the fault lies behind that."""
-    response = error_page(context, error)
+    response = refusal_page(context, peer, head, error)
     size = len(response.body) if isinstance(response.body, bytes) else -1
     if head is not None and head.method == "HEAD":
         size = 0
-    context.counters.counter("-", error.status)[0] += 1
+    context.counters.counter("-", response.status)[0] += 1
     if context.access is not None:
-        context.access.log_request(peer, head, error.status, size)
+        context.access.log_request(peer, head, response.status, size)
     return context.encoder.encode(response, head, keep_alive=False)

@@ -6,7 +6,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from ..concurrency import Closable, Job, Worker
-from ..http import encode_part
+from ..http import SizedStream, encode_part
 from .encoder import LAST_CHUNK, encode_chunk
 
 log = logging.getLogger("mreactor")
@@ -20,21 +20,25 @@ class Stream:
 
     Args:
         parts: what the handler returned.
-        chunked: the content is sent in chunked coding; otherwise it ends with the connection (HTTP/1.0).
+        chunked: the content is sent in chunked coding unless its length is known; otherwise it ends with the connection
+            (HTTP/1.0).
         context: the context variables that the parts see, from the first to the closing.
         blocking: a part may take time, so the thread pool computes it.
 
     Attributes:
+        ends_with_connection: nothing but the end of the connection tells where the content ends.
         is_over: the last part has been computed, or one has failed.
         worker: the thread that computes the parts; None for the reactor's own.
     """
 
-    __slots__ = ("_context", "_parts", "blocking", "chunked", "is_over", "worker")
+    __slots__ = ("_context", "_parts", "blocking", "chunked", "ends_with_connection", "is_over", "worker")
 
     def __init__(self, parts: Iterator[bytes | str], *, chunked: bool, context: Context, blocking: bool) -> None:
         self._parts = parts
         self._context = context
-        self.chunked = chunked
+        is_sized = isinstance(parts, SizedStream)
+        self.chunked = chunked and not is_sized
+        self.ends_with_connection = not chunked and not is_sized
         self.blocking = blocking
         self.is_over = False
         self.worker: Worker | None = None

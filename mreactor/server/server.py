@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App
@@ -63,6 +63,17 @@ class Server:
         self._status = ServerStatus(config, self._reactors, has_gil)
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
+        # The application's hooks for its end are still to be called.
+        self._has_started_app = False
+
+    def __enter__(self) -> Self:
+        """Start; see `start`."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop; see `stop`."""
+        self.stop()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -93,14 +104,18 @@ class Server:
         """Listen and serve. Return when every thread runs.
 
         Raises:
-            StartError: the server cannot listen on the address or cannot start a thread.
+            StartError: the server cannot listen on the address or cannot start a thread, or was started before.
             ConfigError: this machine does not support a setting: io_uring, or the access log's file.
         """
+        if self._status.report:
+            raise StartError("this server was started before; make a new Server to start again")
         suppress_failures()
         backend = choose(self.config)
         listener = listen(self.config)
         self._status.backend, self._status.address = backend.description, listener.getsockname()[:2]
         try:
+            self._app.start()
+            self._has_started_app = True
             with sigpipe_blocked():
                 self._start_threads(backend, listener)
         except BaseException:
@@ -140,6 +155,9 @@ class Server:
         for part in (self._pool, self._access_log, self._admin):
             if part is not None:
                 part.close()
+        if self._has_started_app:
+            self._has_started_app = False
+            self._app.stop()
 
     def run(self, announce: Callable[[str, int], None] | None = None) -> int:
         """Start, log the report, serve until a signal, drain. Main thread only.
@@ -190,7 +208,6 @@ class Server:
             self._access_log.open()
             start_thread(self._access_log.start, "access-log")
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max)
-        self._app.freeze()
         log.debug("type cache collisions: %s", before_threads())
         options = self._reactor_options(fds_max, listener.family)
         self._start_reactors(backend, self._pool, options)
@@ -230,7 +247,8 @@ class Server:
     def _make_context(self, second_offset: float) -> ReactorContext:
         """Create a reactor's context. Called in the reactor's thread, which owns it."""
         buffer = self._access_log.buffer() if self._access_log is not None else None
-        return ReactorContext(self.config.limits, self._app.routes, buffer, self.config.reactors, second_offset)
+        app = self._app
+        return ReactorContext(self.config.limits, app.routes, buffer, self.config.reactors, second_offset, app.errors)
 
     # Service.
 

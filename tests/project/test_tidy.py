@@ -26,7 +26,7 @@ FLOORS = (
     "http net",
     "app logs",
     "http1 demo",
-    "admin",
+    "admin testing",
     "server",
     "cli",
     "__init__",
