@@ -1,15 +1,17 @@
 """A request as handlers see it, and its head as the parser leaves it."""
 
 import binascii
+import io
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..runtime import hot
 from .cookies import parse_cookies
 from .headers import Headers
 from .json_content import decode_json
+from .multipart import Files, Form, read_form
 from .status import HTTPError
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -156,11 +158,13 @@ class Request:
 
     @cached_property
     def form(self) -> Parameters:
-        """The fields of an `application/x-www-form-urlencoded` body.
+        """The fields of a form: `application/x-www-form-urlencoded`, or `multipart/form-data` without its files.
 
         Raises:
-            HTTPError: 415, the body is of another type; 400, more than 1000 fields or not UTF-8.
+            HTTPError: 415, the body is of another type; 400, more than 1000 fields or not UTF-8; see also `files`.
         """
+        if self.content_type == "multipart/form-data":
+            return Parameters(self._multipart.fields)
         if self.content_type != "application/x-www-form-urlencoded":
             raise HTTPError(415, "This resource takes application/x-www-form-urlencoded.")
         return _parameters(self.body)
@@ -206,6 +210,25 @@ class Request:
     def cookies(self) -> Parameters:
         """The cookies by name. Of a repeated name the first counts, which is that of the longest path."""
         return Parameters(parse_cookies(self.headers.get("cookie", "")))
+
+    @cached_property
+    def stream(self) -> BinaryIO:
+        """The body as a binary file, at its beginning. A large body is read from disk, piece by piece."""
+        return io.BytesIO(self.body)
+
+    @cached_property
+    def files(self) -> Files:
+        """The files of a `multipart/form-data` body. Large ones lie on disk and vanish with the request.
+
+        Raises:
+            HTTPError: 415, the body is of another type; 400, it is malformed; 413, it has too many parts, or a part's
+                head, a name or the text fields are too large.
+        """
+        return Files(self._multipart.files)
+
+    @cached_property
+    def _multipart(self) -> Form:
+        return read_form(self.stream, self.headers.get("content-type", ""))
 
 
 def _parameters(encoded: bytes) -> Parameters:
