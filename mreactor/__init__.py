@@ -1,6 +1,15 @@
 """mreactor: an HTTP/1.1 server in pure Python for interpreters without the GIL."""
 
+import sys
+
 __version__ = "0.1.0"
+
+if sys.version_info < (3, 13):  # noqa: UP036
+    # This module is read by any Python 3; the others need the syntax of 3.12. `python -m` shows no traceback.
+    raise (SystemExit if sys.argv[:1] == ["-m"] else ImportError)(
+        "mreactor needs Python 3.13 or later, best a free-threaded build such as python3.13t; this is Python "
+        + ".".join(map(str, sys.version_info[:3]))
+    )
 
 # This import comes first: it interns the package's attribute names. See docs/decisions/006.
 from . import runtime as runtime

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import importlib
 import os
 import re
 import sys
@@ -10,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
-from .app import App
 from .config import Config, ConfigError, Limits, option, size
 from .demo import make_demo
-from .logs import configure, flush, resolve_file
+from .loading import load
+from .logs import configure, flush, format_error, resolve_file
 from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, url
 
 START_ERROR = 1
@@ -22,7 +21,8 @@ USAGE_ERROR = 2
 EXAMPLES = """\
 examples:
   mreactor                           serve the demo on http://127.0.0.1:8080
-  mreactor --threads 16 shop:app     serve the App named app in shop.py
+  mreactor shop.py                   serve the application in shop.py
+  mreactor --threads 16 shop:app     serve the App named app in the module shop
   mreactor --host 0.0.0.0 --port 80 --access-log combined:access.log shop:app
 
 environment variables (options override them):
@@ -55,8 +55,9 @@ def command() -> NoReturn:
     except SystemExit as error:
         # --help, --version, or a mount's factory.
         outcome = Outcome(error.code if isinstance(error.code, int) else int(error.code is not None))
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        # The application has failed while it was imported. Its author needs its frames, and not those of the server.
+        _print(format_error(error), sys.stderr)
         outcome = Outcome(START_ERROR)
     end_process(*outcome)
 
@@ -114,31 +115,6 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     return Config(**settings, limits=limits), target
 
 
-def load(target: str) -> App:
-    """Import an application named `module:attribute`. The current directory is searched first.
-
-    Raises:
-        ConfigError: there is no such module or App, or the module exits. Its other exceptions are not caught, so that
-            their traceback is shown.
-    """
-    module_name, _, attribute = target.partition(":")
-    if not module_name or module_name.startswith(".") or not attribute:
-        raise ConfigError(f"{target!r} is not of the form module:attribute, such as shop:app")
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"cannot import {target!r}: {error}") from None
-    except SystemExit as error:
-        raise ConfigError(f"cannot import {target!r}: it exited with {error.code}") from None
-    for name in attribute.split("."):
-        found = getattr(found, name, None)
-    if not isinstance(found, App):
-        raise ConfigError(f"{target!r} is not an App")
-    return found
-
-
 def _report(error: str, code: int) -> Outcome:
     """Print an error; return the outcome."""
     flush()
@@ -183,7 +159,10 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "app", nargs="?", metavar="APP", help="application to serve, as module:attribute (default: the demo)"
+        "app",
+        nargs="?",
+        metavar="APP",
+        help="application to serve: module:attribute, module:factory(), or a file (default: the demo)",
     )
     parser.add_argument(
         "--version", action="version", version=f"mreactor {__version__}", help="show the version and exit"

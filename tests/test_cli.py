@@ -12,7 +12,7 @@ import pytest
 
 from mreactor import __version__
 from mreactor.app.application import App
-from mreactor.cli import load, main, parse
+from mreactor.cli import main, parse
 from mreactor.config import Config, ConfigError, Limits, option
 from mreactor.server import StartError
 
@@ -185,59 +185,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for name in set(sys.modules) - before:
         del sys.modules[name]
-
-
-def test_an_application_is_found_in_the_current_directory(here: Path) -> None:
-    (here / "shop_one.py").write_text("import mreactor\napp = mreactor.App()\n")
-    assert isinstance(load("shop_one:app"), App)
-
-
-def test_an_application_may_be_an_attribute_of_an_attribute(here: Path) -> None:
-    package = here / "shop_two"
-    package.mkdir()
-    (package / "web.py").write_text("import mreactor\nclass Site:\n    app = mreactor.App()\n")
-    assert isinstance(load("shop_two.web:Site.app"), App)
-
-
-def test_the_current_directory_is_added_once(here: Path) -> None:
-    (here / "shop_three.py").write_text("import mreactor\napp = mreactor.App()\n")
-    load("shop_three:app")
-    load("shop_three:app")
-    assert sys.path.count(str(here)) == 1
-
-
-@pytest.mark.parametrize(
-    ("target", "said"),
-    [
-        ("", "is not of the form module:attribute"),
-        ("shop", "is not of the form module:attribute"),
-        ("shop:", "is not of the form module:attribute"),
-        (":app", "is not of the form module:attribute"),
-        (".shop:app", "is not of the form module:attribute"),
-        ("no_such_module:app", "No module named 'no_such_module'"),
-        ("no_such.module:app", "No module named 'no_such'"),
-        ("shop_four.web:app", "is not a package"),
-        ("shop_four:other", "is not an App"),
-        ("shop_four:number", "is not an App"),
-        ("shop_four:number.app", "is not an App"),
-        ("shop_four:App", "is not an App"),
-        ("shop_five:app", "No module named 'not_installed'"),
-    ],
-)
-def test_an_application_that_cannot_be_loaded(here: Path, target: str, said: str) -> None:
-    (here / "shop_four.py").write_text("from mreactor import App\napp = App()\nnumber = 5\n")
-    (here / "shop_five.py").write_text("import not_installed\n")
-    with pytest.raises(ConfigError) as caught:
-        load(target)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_the_exception_of_an_application_is_not_caught(here: Path) -> None:
-    """The traceback helps its author."""
-    (here / "shop_six.py").write_text("1 / 0\n")
-    with pytest.raises(ZeroDivisionError):
-        load("shop_six:app")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from .grammar import TOKEN
 from .handler import Handler, describe_handler, underlying_function
 from .headers import Headers
 from .json_content import use_json
-from .multipart import Files, UploadedFile
 from .request import METHODS, Request, RequestHead, unread_head
 from .response import BINARY, HTML, JSON, TEXT, Body, Content, Response, SizedStream, encode_part, redirect, respond
 from .status import REASONS, HTTPError, has_body, status_line
+from .uploads import Files, UploadedFile
 
 __all__ = [
     "BINARY", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "Content", "Files", "HTTPError",

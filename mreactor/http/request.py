@@ -11,8 +11,8 @@ from ..runtime import hot
 from .cookies import parse_cookies
 from .headers import Headers
 from .json_content import decode_json
-from .multipart import Files, Form, read_form
 from .status import HTTPError
+from .uploads import Files, Form, read_form
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

@@ -12,7 +12,8 @@ import pytest
 
 from mreactor import HTTPError
 from mreactor.http.multipart import LIMITS as DEFAULT_LIMITS
-from mreactor.http.multipart import READ_BYTES, FormLimits, MultipartParser, PartData, PartEnd, PartHead, read_form
+from mreactor.http.multipart import FormLimits, MultipartParser, PartData, PartEnd, PartHead
+from mreactor.http.uploads import READ_BYTES, read_form
 from mreactor.testing import make_request
 from tests.http.forms import FORMS, LIMITS, Form, Part
 
@@ -188,10 +189,10 @@ def test_the_parser_holds_no_more_than_a_piece() -> None:
 
 def test_a_form_that_is_refused_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Any] = []
-    from mreactor.http import multipart
+    from mreactor.http import uploads
 
-    make = multipart.tempfile.SpooledTemporaryFile
-    monkeypatch.setattr(multipart.tempfile, "SpooledTemporaryFile", lambda *a: opened.append(make(*a)) or opened[-1])
+    make = uploads.tempfile.SpooledTemporaryFile
+    monkeypatch.setattr(uploads.tempfile, "SpooledTemporaryFile", lambda *a: opened.append(make(*a)) or opened[-1])
     body = b'--B\r\nContent-Disposition: form-data; name="a"; filename="f"\r\n\r\n' + bytes(MIB)
     with pytest.raises(HTTPError):
         read_form(io.BytesIO(body), "multipart/form-data; boundary=B")

@@ -25,7 +25,7 @@ FLOORS = (
     "config iouring protocol",
     "http net",
     "app logs",
-    "http1 demo",
+    "http1 demo loading",
     "admin testing",
     "server",
     "cli",

@@ -46,8 +46,34 @@ def test_wrong_usage(arguments: list[str], words: list[str]) -> None:
     assert_fails(run(*arguments), 2, *words)
 
 
-def test_a_missing_static_folder_is_wrong_usage(tmp_path: Path) -> None:
-    assert_fails(run(cwd=tmp_path), 2, "static")
+def test_without_a_static_folder_the_demo_serves_that_of_the_package(tmp_path: Path) -> None:
+    with start(tmp_path, cwd=tmp_path) as server:
+        assert "Hello from" in ask(server, get("/hello.html"))[2]
+
+
+def test_an_application_that_fails_is_shown_by_its_own_frames(tmp_path: Path) -> None:
+    (tmp_path / "fails.py").write_text("def prepare():\n    1 / 0\n\n\nprepare()\n")
+    ended = run("fails.py", cwd=tmp_path)
+    assert ended.returncode == 1
+    files = [line for line in ended.stderr.splitlines() if line.startswith("  File")]
+    assert [line.rpartition("line ")[2] for line in files] == ["5, in <module>", "2, in prepare"]
+    assert ended.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_an_application_may_be_a_file(shop: Path) -> None:
+    with start(shop, "shop.py", cwd=shop) as server:
+        assert ask(server, get("/"))[2] == "the shop"
+
+
+@pytest.mark.parametrize(("arguments", "error"), [(["-m"], "SystemExit"), (["x"], "ImportError")])
+def test_an_older_python_is_told_which_one_is_needed(arguments: list[str], error: str) -> None:
+    code = (
+        f"import sys; sys.version_info = (3, 11, 2); sys.argv = {arguments!r}\n"
+        "try:\n    import mreactor\nexcept BaseException as error:\n    print(type(error).__name__, error)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.startswith(f"{error} mreactor needs Python 3.13 or later")
+    assert told.endswith("this is Python 3.11.2\n")
 
 
 def test_a_port_that_is_taken(demo: ServerProcess) -> None:
