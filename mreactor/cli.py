@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import logging
 import os
 import re
 import sys
@@ -13,7 +14,10 @@ from .config import Config, ConfigError, Limits, option, size
 from .demo import make_demo
 from .loading import load
 from .logs import configure, flush, format_error, resolve_file
+from .reload import must_watch, supervise
 from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, url
+
+log = logging.getLogger("mreactor")
 
 START_ERROR = 1
 USAGE_ERROR = 2
@@ -74,9 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(arguments: Sequence[str]) -> Outcome:
     try:
         config, target = parse(arguments, os.environ)
+        config = _choose_access_log(config)
         if config.access_log and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
+        if config.reload and must_watch():
+            return Outcome(supervise(arguments, target))
+        if config.debug:
+            log.warning("--debug: clients are shown the tracebacks of handlers")
         app = load(target) if target else make_demo(config)
     except ConfigError as error:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
@@ -90,6 +99,23 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         return _report(str(error), START_ERROR)
     # A second signal leaves no time.
     return Outcome(code, 0.0 if code else server.drain_deadline)
+
+
+def _choose_access_log(config: Config) -> Config:
+    """Return the settings with the access log that is meant: at a terminal a short one, unless it is chosen or off."""
+    if config.access_log == "off":
+        return dataclasses.replace(config, access_log="")
+    if config.access_log or not (_is_terminal(sys.stdout) and _is_terminal(sys.stderr)):
+        return config
+    return dataclasses.replace(config, access_log="short")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        # It is closed.
+        return False
 
 
 def announce(host: str, port: int) -> None:

@@ -2,7 +2,7 @@
 
 from .conditional import evaluate_conditions
 from .dates import MONTHS, format_date, note_date, noted_date, parse_date
-from .error_page import render_error
+from .error_page import render_error, render_traceback
 from .grammar import TOKEN
 from .handler import Handler, describe_handler, underlying_function
 from .headers import Headers
@@ -16,5 +16,6 @@ __all__ = [
     "BINARY", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "Content", "Files", "HTTPError",
     "Handler", "Headers", "Request", "RequestHead", "Response", "SizedStream", "UploadedFile", "describe_handler",
     "encode_part", "evaluate_conditions", "format_date", "has_body", "note_date", "noted_date", "parse_date",
-    "redirect", "render_error", "respond", "status_line", "underlying_function", "unread_head", "use_json",
+    "redirect", "render_error", "render_traceback", "respond", "status_line", "underlying_function", "unread_head",
+    "use_json",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The built-in page for an error: the status and one sentence, as HTML, JSON (RFC 9457) or text. A pure function."""
+"""The built-in page for an error: the status and one sentence, as HTML, JSON (RFC 9457) or text. Pure functions."""
 
 from html import escape
 
@@ -32,3 +32,15 @@ def render_error(error: HTTPError, accept: str = "") -> Response:
         f"<h1>{title}</h1>\n<p>{escape(error.reason)}</p>\n"
     )
     return Response(page, error.status, fields, content_type=HTML)
+
+
+def render_traceback(text: str, accept: str = "") -> Response:
+    """Render the page for a handler that has failed, with its traceback. For its author, not for the public."""
+    if choose_type(accept, _OFFERS) == "text/html":
+        page = (
+            "<!doctype html>\n<html lang=en><meta charset=utf-8><title>500 Internal Server Error</title>\n"
+            f"<h1>{escape(text.splitlines()[-1] if text else 'failed')}</h1>\n<pre>{escape(text)}</pre>\n"
+            "<p>This page is shown because the server runs with --debug.</p>\n"
+        )
+        return Response(page, 500, content_type=HTML)
+    return Response(f"{text}\n", 500, content_type=TEXT)

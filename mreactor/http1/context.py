@@ -36,6 +36,7 @@ class ReactorContext:
         reactors: how many reactors share the limits of the whole server.
         second_offset: when this reactor's seconds begin after the clock's, from 0 to 1. See docs/decisions/010.
         errors: the application's error handlers; None if it has none.
+        debug: the client is shown the traceback of a handler that fails.
 
     Attributes:
         cache: what this second's requests have led to; empty while the server drains.
@@ -54,9 +55,12 @@ class ReactorContext:
         reactors: int = 1,
         second_offset: float = 0.0,
         errors: ErrorResponder | None = None,
+        *,
+        debug: bool = False,
     ) -> None:
         self.limits = limits
         self.errors = errors
+        self.debug = debug
         self.router = Router(routes)
         self.parser = Parser(limits)
         self.encoder = Encoder()

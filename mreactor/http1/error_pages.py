@@ -4,7 +4,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..app import HandlerFailure
-from ..http import HTTPError, Request, RequestHead, Response, render_error, unread_head
+from ..http import HTTPError, Request, RequestHead, Response, render_error, render_traceback, unread_head
+from ..logs import format_error
 from ..protocol import Peer
 
 if TYPE_CHECKING:
@@ -26,23 +27,29 @@ def failure_page(context: "ReactorContext", request: Request, error: BaseExcepti
     try:
         return _recover(context, request, error)
     except HandlerFailure as failure:
-        log_failure(context, request.head, failure.__cause__ or failure)
-        return failure.response
+        return _fail(context, request, failure.__cause__ or failure, failure.response)
     except Exception as unfit:  # a status, reason or header field that cannot be sent
-        log_failure(context, request.head, unfit)
-    return _render(request, HTTPError(500, FAILED))
+        return _fail(context, request, unfit)
 
 
 def _recover(context: "ReactorContext", request: Request, error: BaseException) -> Response:
     if isinstance(error, HandlerFailure):
-        log_failure(context, request.head, error.__cause__ or error)
-        return error.response
+        return _fail(context, request, error.__cause__ or error, error.response)
     if context.errors is not None:
         return context.errors.recover(request, error)
     if isinstance(error, HTTPError):
         return _render(request, error)
+    return _fail(context, request, error)
+
+
+def _fail(
+    context: "ReactorContext", request: Request, error: BaseException, response: Response | None = None
+) -> Response:
+    """Count and log a failure. Return the application's response, the built-in page, or for debugging the traceback."""
     log_failure(context, request.head, error)
-    return _render(request, HTTPError(500, FAILED))
+    if context.debug:
+        return render_traceback(format_error(error), request.headers.get("accept", ""))
+    return response or _render(request, HTTPError(500, FAILED))
 
 
 def _render(request: Request, error: HTTPError) -> Response:

@@ -1,11 +1,13 @@
 """Tracebacks as an application's author needs them: without the frames of the server that lead to the application."""
 
+import importlib
 import os
 import traceback
 from pathlib import Path
 from types import TracebackType
 
-_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+# The server's own files, and the import machinery.
+_INNER = (str(Path(__file__).parents[1]) + os.sep, str(importlib.__file__), "<frozen importlib", "<frozen runpy")
 
 
 def format_error(error: BaseException) -> str:
@@ -33,4 +35,4 @@ def _trim(error: traceback.TracebackException, seen: set[int]) -> None:
 
 
 def _is_inner(filename: str) -> bool:
-    return filename.startswith((_PACKAGE, "<frozen importlib", "<frozen runpy"))
+    return filename.startswith(_INNER)

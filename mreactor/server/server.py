@@ -39,6 +39,8 @@ START_SECONDS_MAX = 30.0
 ABORT_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 JOIN_SECONDS = 0.05
+# Between two lines about what a drain waits for. A usual drain takes less.
+DRAIN_REPORT_SECONDS = 2.0
 # The interpreter bounds the nesting of JSON by a number of levels, which fit into this stack and not into the smaller
 # ones that an unlimited or small RLIMIT_STACK and musl give to threads. The kernel commits the memory as it is used.
 STACK_BYTES_MIN = 8 * 1024 * 1024
@@ -187,7 +189,8 @@ class Server:
 
     def _end(self, number: int) -> int:
         """Drain after a signal; return the exit code."""
-        log.info("%s: draining for up to %g s", signal.Signals(number).name, self.config.limits.drain_seconds)
+        seconds = self.config.limits.drain_seconds
+        log.info("%s: draining for up to %g s; a second signal ends it", signal.Signals(number).name, seconds)
         self.stop()
         log.info("stopped")
         flush()
@@ -248,7 +251,15 @@ class Server:
         """Create a reactor's context. Called in the reactor's thread, which owns it."""
         buffer = self._access_log.buffer() if self._access_log is not None else None
         app = self._app
-        return ReactorContext(self.config.limits, app.routes, buffer, self.config.reactors, second_offset, app.errors)
+        return ReactorContext(
+            self.config.limits,
+            app.routes,
+            buffer,
+            self.config.reactors,
+            second_offset,
+            app.errors,
+            debug=self.config.debug,
+        )
 
     # Service.
 
@@ -286,7 +297,11 @@ class Server:
     # Stop.
 
     def _wait_for_drain(self, deadline: float) -> None:
-        while time.monotonic() < deadline:
+        report_due = time.monotonic() + DRAIN_REPORT_SECONDS
+        while (now := time.monotonic()) < deadline:
+            if now >= report_due:
+                report_due = now + DRAIN_REPORT_SECONDS
+                log.info("waiting for %s to finish, for up to %.0f s more", self._count_open(), deadline - now)
             alive = [reactor for reactor in self._reactors if reactor.is_alive()]
             if not alive:
                 return
@@ -294,3 +309,7 @@ class Server:
                 log.warning("second signal: closing all connections")
                 return
             alive[0].join(JOIN_SECONDS)
+
+    def _count_open(self) -> str:
+        """Return the number of connections that the reactors still have, in words."""
+        return count(sum(reactor.context.counters.open for reactor in self._reactors), "connection")

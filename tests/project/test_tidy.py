@@ -27,7 +27,7 @@ FLOORS = (
     "app logs",
     "http1 demo loading",
     "admin testing",
-    "server",
+    "server reload",
     "cli",
     "__init__",
     "__main__",

@@ -1,7 +1,10 @@
 """The command line as users type it: wrong usage, failed starts, help, applications, environment."""
 
 import dataclasses
+import os
+import pty
 import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 
 from mreactor import __version__
 from mreactor.config import Config, Limits, option
-from tests.support.drivers import missing
+from tests.support.drivers import PATIENCE_SECONDS, SocketClient, missing
 from tests.support.processes import LIMITED, ROOT, ServerProcess, ask, environment, run, start
 from tests.support.vectors import get
 
@@ -208,3 +211,41 @@ def test_the_access_log_of_choice(variable: str, arguments: tuple[str, ...], lin
 @pytest.mark.parametrize("variable", ["WORKER_BACKEND", "HTTP_SERVER_LOG"])
 def test_an_invalid_variable(variable: str) -> None:
     assert_fails(run(**{variable: "nonsense"}), 2, variable, "nonsense")
+
+
+# A terminal.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shows"), [((), True), (("--access-log", "off"), False), (("--access-log", "common"), False)]
+)
+def test_at_a_terminal_request_lines_are_shown_unless_others_are_chosen(
+    arguments: tuple[str, ...], shows: bool, tmp_path: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "mreactor", "--port", "0", "--threads", "1", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(NO_COLOR="1"), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
+        seen = read_until(ours, rb"listening on http://127.0.0.1:([0-9]+)")
+        found = re.search(rb"listening on http://127.0.0.1:([0-9]+)", seen)
+        assert found is not None
+        with SocketClient(("127.0.0.1", int(found[1]))) as client:
+            client.ask(get("/hello/x"))
+        process.terminate()
+        seen += read_until(ours, rb"stopped")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    line = re.search(rb"\d\d:\d\d:\d\d 127\.0\.0\.1 200 GET /hello/x 9 B\r\n", seen)
+    assert (line is not None) == shows, seen
+
+
+def read_until(fd: int, pattern: bytes) -> bytes:
+    seen = b""
+    while not re.search(pattern, seen):
+        ready, _, _ = select.select([fd], [], [], PATIENCE_SECONDS)
+        assert ready, seen
+        seen += os.read(fd, 65536)
+    return seen
