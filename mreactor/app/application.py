@@ -20,6 +20,7 @@ from typing import Any
 from ..http import Handler, underlying_function
 from .router import Endpoint, Route, RouteError, check_handler, check_route, is_same
 from .scope import AfterHook, BeforeHook, ErrorHandler, ErrorKind, ErrorResponder, Scope
+from .static_files import StaticFiles
 
 log = logging.getLogger("mreactor")
 
@@ -92,18 +93,28 @@ class App:
         return self.route(pattern, ("DELETE",), blocking=blocking)
 
     def mount(
-        self, prefix: str, make_handler: Callable[[], Handler], *, blocking: bool = False, constant: bool = False
+        self,
+        prefix: str,
+        make_handler: Callable[[], Handler] | StaticFiles,
+        *,
+        blocking: bool = False,
+        constant: bool = False,
     ) -> None:
         """Declare a handler for GET and HEAD below a prefix. Each reactor makes its own.
 
         Args:
             prefix: a path such as `/` or `/assets/`. Routes below it take precedence.
-            make_handler: returns a handler that is called with the request. Called once in each reactor's thread.
+            make_handler: returns a handler that is called with the request. Called once in each reactor's thread. Of
+                `StaticFiles` each reactor gets a copy, with this prefix.
             blocking, constant: as for `route`.
 
         Raises:
             RouteError: as for `route`.
         """
+        if isinstance(make_handler, StaticFiles) and make_handler.prefix not in ("/", prefix):
+            raise RouteError(
+                f"StaticFiles with the prefix {make_handler.prefix!r} is mounted at {prefix!r}; leave it out"
+            )
         endpoint = Endpoint(make_handler, blocking=blocking, constant=constant, local=True)
         self._add(Route("GET", prefix, endpoint, mount=True))
 
@@ -254,8 +265,14 @@ class App:
         scope = outer.enter(self._scope)
         wrapped: dict[int, Endpoint] = {}
         for route in self._routes:
-            endpoint = wrapped.setdefault(id(route.endpoint), _wrap(route, scope))
-            yield dataclasses.replace(route, pattern=prefix + route.pattern, endpoint=endpoint)
+            pattern = prefix + route.pattern
+            endpoint = route.endpoint
+            if endpoint.local:
+                endpoint = dataclasses.replace(endpoint, handler=_make_local(endpoint.handler, pattern, scope))
+            elif not scope.is_empty:
+                # The routes of several methods share an endpoint.
+                endpoint = wrapped.get(id(endpoint)) or wrapped.setdefault(id(endpoint), _wrap(endpoint, scope))
+            yield dataclasses.replace(route, pattern=pattern, endpoint=endpoint)
         for inner_prefix, app in self._included:
             yield from app._compile(prefix + inner_prefix, scope)
 
@@ -266,17 +283,21 @@ class App:
             yield from app._scopes(prefix + inner_prefix, scope)
 
 
-def _wrap(route: Route, scope: Scope) -> Endpoint:
-    """Return a route's endpoint with the scope around its handler."""
-    endpoint = route.endpoint
-    if scope.is_empty:
-        return endpoint
-    if not endpoint.local:
-        return dataclasses.replace(endpoint, handler=scope.wrap(endpoint.handler))
+def _wrap(endpoint: Endpoint, scope: Scope) -> Endpoint:
+    return dataclasses.replace(endpoint, handler=scope.wrap(endpoint.handler))
+
+
+def _make_local(factory: Callable[[], Handler] | StaticFiles, pattern: str, scope: Scope) -> Callable[[], Handler]:
+    """Return the function with which each reactor makes its handler of a mount."""
 
     def make_handler() -> Handler:
-        handler = endpoint.handler()
-        check_handler(handler, route.pattern, [])
+        handler: Handler = factory.copy(pattern) if isinstance(factory, StaticFiles) else factory()
+        check_handler(handler, pattern, [])
+        if isinstance(handler, StaticFiles) and handler.prefix.rstrip("/") != pattern.rstrip("/"):
+            raise RouteError(
+                f"StaticFiles with the prefix {handler.prefix!r} is mounted at {pattern!r}; pass StaticFiles itself to "
+                "mount, which sets the prefix"
+            )
         return scope.wrap(handler)
 
-    return dataclasses.replace(endpoint, handler=make_handler)
+    return make_handler

@@ -12,7 +12,7 @@ import os
 import time
 
 from ..http import Request, RequestHead, Response
-from .document_root import DocumentRoot, OpenFile, not_found
+from .document_root import DocumentRoot, OpenFile, check_root, not_found
 from .file_cache import CachedFile, FileCache, FileVersion
 
 CACHE_ENTRIES_MAX = 256
@@ -30,14 +30,23 @@ class StaticFiles:
 
     Args:
         root: the directory. Its real path is determined once, here: later changes of links above it have no effect.
-        prefix: the path under which the handler is mounted, such as `/` or `/assets/`.
+        prefix: the path under which the handler is mounted, such as `/` or `/assets/`. `App.mount` sets it.
         sendfile_bytes_min: files of this size and more are sent from disk, smaller ones from memory.
+
+    Raises:
+        ConfigError: the directory is missing, not readable, or not a directory.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, prefix: str = "/", sendfile_bytes_min: int = 65536) -> None:
+        self.prefix = prefix
+        self._directory = check_root(os.fspath(root))
         self._root = DocumentRoot(root, prefix)
         self._sendfile_bytes_min = sendfile_bytes_min
         self._cache = FileCache(CACHE_ENTRIES_MAX, CACHE_BYTES_MAX)
+
+    def copy(self, prefix: str) -> "StaticFiles":
+        """Return a handler of the same directory for another prefix, with a cache of its own."""
+        return StaticFiles(self._directory, prefix=prefix, sendfile_bytes_min=self._sendfile_bytes_min)
 
     def __call__(self, request: Request) -> Response:
         """Serve one request below the prefix.

@@ -4,11 +4,12 @@ import functools
 import json
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mreactor import App, HTTPError, Request, Response, RouteError
+from mreactor import App, ConfigError, HTTPError, Request, Response, RouteError, StaticFiles
 from mreactor.testing import Client, ClientResponse
 
 
@@ -466,3 +467,56 @@ def test_nothing_is_declared_once_an_application_is_included_or_started() -> Non
     for declare in (api.before, api.get("/late"), api.error(404), api.on_start):
         with pytest.raises(RouteError, match="another application includes this one"):
             declare(lambda *_: None)
+
+
+# --- Static files. ---
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.txt").write_text("content")
+    return tmp_path
+
+
+@pytest.mark.parametrize("prefix", ["/", "/assets", "/assets/", "/a/b/"])
+def test_static_files_are_mounted_as_they_are(folder: Path, prefix: str) -> None:
+    app = App()
+    app.mount(prefix, StaticFiles(folder), constant=True)
+    app.after(lambda request, response: response.headers.add("X-A", "b"))
+    response = Client(app).get(prefix.rstrip("/") + "/a.txt")
+    assert (response.text, response.headers["x-a"]) == ("content", "b")
+
+
+def test_static_files_of_an_included_application_lie_below_its_prefix(folder: Path) -> None:
+    app, inner = App(), App()
+    inner.mount("/files/", StaticFiles(folder))
+    app.include("/api", inner)
+    assert Client(app).get("/api/files/a.txt").text == "content"
+
+
+def test_each_reactor_has_a_copy_of_its_own(folder: Path) -> None:
+    app = App()
+    files = StaticFiles(folder, sendfile_bytes_min=7)
+    app.mount("/files/", files)
+    (route,) = app.routes
+    copies = [route.endpoint.handler() for _ in range(2)]
+    assert copies[0] is not copies[1]
+    assert files not in copies
+    assert {copy._sendfile_bytes_min for copy in copies} == {7}
+
+
+def test_a_missing_directory_and_a_wrong_prefix_are_refused_at_once(folder: Path) -> None:
+    app = App()
+    with pytest.raises(ConfigError, match="no such file or directory"):
+        StaticFiles(folder / "missing")
+    with pytest.raises(ConfigError, match="not a directory"):
+        StaticFiles(folder / "a.txt")
+    with pytest.raises(RouteError, match="'/wrong/' is mounted at '/files/'; leave it out"):
+        app.mount("/files/", StaticFiles(folder, prefix="/wrong/"))
+
+
+def test_a_factory_with_a_wrong_prefix_is_refused_when_the_server_starts(folder: Path) -> None:
+    app = App()
+    app.mount("/files/", lambda: StaticFiles(folder))
+    with pytest.raises(RouteError, match="'/' is mounted at '/files/'; pass StaticFiles itself"):
+        Client(app)
