@@ -58,10 +58,22 @@ class Scope:
         if self.is_empty:
             return handler
 
+        before, after, finish = self.before, self.after, self._finish
+
         def call(request: Request, **params: Any) -> Any:
             try:
-                result = self._call(handler, request, params)
-                return self._finish(request, respond(result, handler).copy()) if self.after else result
+                for hook in before:
+                    result = hook(request)
+                    if result is not None:
+                        result = respond(result, hook)
+                        break
+                else:
+                    result = handler(request, **params)
+                if not after:
+                    return result
+                response = respond(result, handler)
+                # A handler may return the same response again and again.
+                return finish(request, response.copy() if response is result else response)
             except BaseException as error:
                 return self._recover(request, error)
 
@@ -87,14 +99,6 @@ class Scope:
             else:
                 return response, failure if response.status >= 500 else None
         return _render(error, request), failure
-
-    def _call(self, handler: Handler, request: Request, params: dict[str, Any]) -> Any:
-        """Call the hooks, and the handler unless a hook has made the response."""
-        for hook in self.before:
-            result = hook(request)
-            if result is not None:
-                return respond(result, hook)
-        return handler(request, **params)
 
     def _finish(self, request: Request, response: Response) -> Response:
         """Call the hooks after a response, which may change it or make another one."""

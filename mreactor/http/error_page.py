@@ -20,7 +20,8 @@ def render_error(error: HTTPError, accept: str = "") -> Response:
         accept: the request's Accept field; empty if there is none.
     """
     title = status_text(error.status)
-    chosen = choose_type(accept, _OFFERS)
+    # Most clients that are refused often say nothing or take anything. They need not wait for the choice.
+    chosen = _OFFERS[0] if accept in ("", "*/*") else choose_type(accept, _OFFERS)
     fields = (*error.headers, ("Vary", "Accept"))
     if chosen in (JSON, PROBLEM):
         problem = {"status": error.status, "title": title[4:] or "Error", "detail": error.reason}

@@ -190,7 +190,7 @@ class Response:
 
     def copy(self) -> "Response":
         """Return a response whose header fields can be changed without changing this one. They share the content."""
-        copied = Response()
+        copied = Response.__new__(Response)
         copied.parts = self.parts
         return copied
 
