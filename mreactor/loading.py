@@ -38,7 +38,9 @@ def load(target: str) -> App:
         raise ConfigError(f"{target!r} names no application; {FORM}")
     module = _import(name, target)
     found = _find(module, attribute, target) if attribute else _find_only(module, target)
-    return _recognize(found, target)
+    app = _recognize(found, target)
+    app.name = app.name or module.__name__
+    return app
 
 
 def _module_of_file(name: str) -> str:

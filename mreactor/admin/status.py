@@ -1,5 +1,6 @@
 """What the admin listener knows of the server: its status, and snapshots of its counters."""
 
+import math
 import os
 import platform
 import resource
@@ -10,9 +11,10 @@ from functools import cache
 from typing import Any
 
 from .. import __version__
+from ..concurrency import ThreadPool
 from ..config import Config
 from ..logs import AccessLog, count_lost
-from ..metrics import Counters, ReactorSnapshot, Snapshot
+from ..metrics import Counters, PoolSnapshot, ReactorSnapshot, Snapshot
 from ..net import Acceptor, Reactor
 from ..runtime import usable_cpus
 from .watchdog import STARTING, reactor_state, unhealthy_reactors
@@ -29,8 +31,9 @@ class ServerStatus:
         reactors: the server's own list, which grows during the start.
         has_gil: called for each snapshot, since an extension may switch the GIL on.
         backend, address: the chosen backend, in words; host and port of the server.
+        application: its name, for the page.
         report: the lines of the start-up report, after the start.
-        acceptor, access_log: None until they run.
+        acceptor, access_log, pool: None until they run.
         is_draining: the server is about to end.
     """
 
@@ -38,17 +41,20 @@ class ServerStatus:
     reactors: Sequence[Reactor[Any]]
     has_gil: Callable[[], bool]
     backend: str = ""
+    application: str = ""
     address: tuple[str, int] = ("", 0)
     report: Sequence[str] = ()
     acceptor: Acceptor | None = None
     access_log: AccessLog | None = None
     is_draining: bool = False
+    pool: ThreadPool | None = None
 
-    def unready_reasons(self, now: float) -> tuple[str, ...]:
+    def unready_reasons(self, now: float, wait_max: float = math.inf) -> tuple[str, ...]:
         """Return why the server wants no traffic; empty if it is ready.
 
         Args:
             now: monotonic seconds.
+            wait_max: seconds for which a request may wait for a thread of the pool.
         """
         if self.is_draining:
             return ("the server is draining",)
@@ -57,6 +63,8 @@ class ServerStatus:
         reasons = [str(health) for health in unhealthy_reactors(self.reactors, now)]
         if not self.acceptor.is_alive():
             reasons.append("the acceptor has ended")
+        if self.pool is not None and wait_max < math.inf and (pool := self.pool.status()).oldest_wait > wait_max:
+            reasons.append(f"{pool.waiting} requests wait for a blocking thread, one for {pool.oldest_wait:.1f} s")
         return tuple(reasons)
 
 
@@ -98,6 +106,11 @@ class SnapshotCache:
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),
             reactors=tuple(_snapshot(reactor, now) for reactor in status.reactors),
+            application=status.application,
+            host=platform.node(),
+            open_fds=_count_descriptors(),
+            fds_max=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            pool=PoolSnapshot(*status.pool.status()) if status.pool is not None else PoolSnapshot(),
         )
 
 
@@ -129,6 +142,14 @@ def _resident_bytes() -> int | None:
         return int(os.pread(_open_statm(), 128, 0).split()[1]) * resource.getpagesize()
     except OSError:
         # There is no /proc.
+        return None
+
+
+def _count_descriptors() -> int | None:
+    try:
+        # One of them is that of the listing.
+        return len(os.listdir("/proc/self/fd")) - 1
+    except OSError:
         return None
 
 

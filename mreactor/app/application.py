@@ -26,9 +26,14 @@ log = logging.getLogger("mreactor")
 
 
 class App:
-    """A collection of routes. Declare them from one thread; they are read-only once a server has started."""
+    """A collection of routes. Declare them from one thread; they are read-only once a server has started.
 
-    def __init__(self) -> None:
+    Args:
+        name: for the live page. The command line sets it to the name of the module if it is empty.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self._routes: list[Route] = []
         self._scope = Scope()
         self._included: list[tuple[str, App]] = []

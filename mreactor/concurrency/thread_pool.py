@@ -12,8 +12,10 @@ more streams, their threads count as computing also while they wait.
 """
 
 import logging
+import math
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,6 +25,27 @@ from .job import Job
 log = logging.getLogger("mreactor")
 
 type Done = Callable[[], None]
+
+
+class PoolStatus(NamedTuple):
+    """A pool at one moment.
+
+    Attributes:
+        busy: threads that compute, of `threads_max`.
+        waiting: jobs that wait for a thread.
+        oldest_wait: seconds for which the first of the new ones has waited.
+        begun: requests whose handler a thread has begun to run.
+        waited: seconds for which these have waited together, from the moment at which the request was complete.
+        refused: requests that found the queue full.
+    """
+
+    busy: int = 0
+    threads_max: int = 0
+    waiting: int = 0
+    oldest_wait: float = 0.0
+    begun: int = 0
+    waited: float = 0.0
+    refused: int = 0
 
 
 class QueuedJob(NamedTuple):
@@ -87,6 +110,9 @@ class ThreadPool:
         self._workers = 0
         self._computing = 0
         self._started = 0
+        self._begun = 0
+        self._waited = 0.0
+        self._refused = 0
         self._is_closed = False
 
     def submit(self, job: Job, done: Done) -> bool:
@@ -108,8 +134,19 @@ class ThreadPool:
                 return self._submit_new(queued)
         return True
 
+    def status(self) -> PoolStatus:
+        """Return what the pool is doing. Safe to call from any thread."""
+        with self._lock:
+            oldest = self._new[0].job.since if self._new else math.inf
+            wait = time.monotonic() - oldest if oldest < math.inf else 0.0
+            waiting = len(self._new) + len(self._continued)
+            return PoolStatus(
+                self._computing, self._threads_max, waiting, wait, self._begun, self._waited, self._refused
+            )
+
     def _submit_new(self, queued: QueuedJob) -> bool:
         if len(self._new) >= self._queue_max and self._computing >= self._threads_max:
+            self._refused += 1
             return False
         self._new.append(queued)
         self._start_jobs()
@@ -148,7 +185,11 @@ class ThreadPool:
                 return
             self._computing += 1
             self._new_is_next = jobs is self._continued
-            worker.inbox.put(jobs.popleft())
+            queued = jobs.popleft()
+            if queued.job.since < math.inf:
+                self._begun += 1
+                self._waited += max(0.0, time.monotonic() - queued.job.since)
+            worker.inbox.put(queued)
 
     def _next_queue(self) -> deque[QueuedJob]:
         """Return the queue whose turn it is, unless it is empty."""

@@ -69,6 +69,15 @@ SERVER_METRICS: tuple[Metric[Snapshot], ...] = (
     Metric("mreactor_log_dropped", COUNTER, attrgetter("log_lines_dropped"), "Lines missing from the log."),
     Metric("process_cpu_seconds", COUNTER, attrgetter("cpu_seconds"), "User and system CPU time used.", "seconds"),
     Metric("process_resident_memory_bytes", GAUGE, attrgetter("resident_bytes"), "Physical memory in use.", "bytes"),
+    Metric("process_open_fds", GAUGE, attrgetter("open_fds"), "Open file descriptors."),
+    Metric("process_max_fds", GAUGE, attrgetter("fds_max"), "Maximum number of open file descriptors."),
+    Metric("mreactor_blocking_threads_busy", GAUGE, attrgetter("pool.busy"), "Threads that run blocking handlers now."),
+    Metric("mreactor_blocking_threads_limit", GAUGE, attrgetter("pool.threads_max"), "Maximum number of them."),
+    Metric("mreactor_blocking_waiting", GAUGE, attrgetter("pool.waiting"), "Requests that wait for such a thread."),
+    Metric("mreactor_blocking_begun", COUNTER, attrgetter("pool.begun"), "Calls of blocking handlers."),
+    Metric("mreactor_blocking_wait_seconds", COUNTER, attrgetter("pool.waited"),
+           "Time that these requests have waited for a thread together.", "seconds"),
+    Metric("mreactor_blocking_refused", COUNTER, attrgetter("pool.refused"), "Requests that found the queue full."),
 )
 
 REACTOR_METRICS: tuple[Metric[ReactorSnapshot], ...] = (

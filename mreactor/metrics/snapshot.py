@@ -23,6 +23,19 @@ class ReactorSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """The threads for blocking handlers at one moment; see `PoolStatus`."""
+
+    busy: int = 0
+    threads_max: int = 0
+    waiting: int = 0
+    oldest_wait: float = 0.0
+    begun: int = 0
+    waited: float = 0.0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A server at one moment.
 
@@ -38,6 +51,9 @@ class Snapshot:
         log_lines_dropped: lines missing from the log.
         cpu_seconds: of the process.
         resident_bytes: of the process; None if it cannot be had.
+        open_fds, fds_max: descriptors of the process, and its limit; None if that cannot be had.
+        pool: the threads for blocking handlers.
+        application, host: the names of the application and of the machine.
     """
 
     time: float
@@ -55,6 +71,11 @@ class Snapshot:
     cpu_seconds: float
     resident_bytes: int | None
     reactors: tuple[ReactorSnapshot, ...]
+    open_fds: int | None = None
+    fds_max: int | None = None
+    pool: PoolSnapshot = PoolSnapshot()
+    application: str = ""
+    host: str = ""
 
     def total(self) -> Counters:
         """Return the sum over all reactors. It is exact: each number has one writer."""

@@ -402,3 +402,35 @@ def test_a_disposal_closes_stream_result_and_body(caplog: pytest.LogCaptureFixtu
     assert (stream.closed, result.closed, result.body.closed) == (1, 1, 1)  # type: ignore[attr-defined]
     assert disposal.error is None
     assert caplog.messages == ["cannot close an abandoned response"] * 2
+
+
+def test_the_status_shows_what_runs_and_what_waits() -> None:
+    gate = threading.Event()
+    begun = threading.Semaphore(0)
+
+    def wait() -> None:
+        begun.release()
+        gate.wait(60.0)
+
+    pool = ThreadPool(2, 1)
+    ended = threading.Semaphore(0)
+    try:
+        since = time.monotonic() - 5.0
+        for _ in range(3):
+            assert pool.submit(Job(wait, since=since), ended.release)
+        assert not pool.submit(Job(wait, since=since), ended.release)
+        for _ in range(2):
+            begun.acquire()
+        status = pool.status()
+        assert status[:3] == (2, 2, 1)
+        assert status.oldest_wait >= 5.0
+        assert (status.begun, status.refused) == (2, 1)
+        assert 10.0 <= status.waited < 70.0
+        gate.set()
+        for _ in range(3):
+            ended.acquire()
+        status = pool.status()
+        assert (status.waiting, status.oldest_wait, status.begun) == (0, 0.0, 3)
+    finally:
+        gate.set()
+        pool.close()

@@ -59,6 +59,8 @@ def snapshot(*made: Counters, reasons: tuple[str, ...] = ()) -> Snapshot:
         log_lines_dropped=7,
         cpu_seconds=1.5,
         resident_bytes=4096,
+        open_fds=12,
+        fds_max=1024,
         reactors=tuple(ReactorSnapshot(i, states[i % 4], 0.125, one) for i, one in enumerate(made)),
     )
 

@@ -44,6 +44,7 @@ CLASSES = {name: value for name, value in NAMES.items() if isinstance(value, typ
 
 # Attributes that an instance has beside its properties, as `__init__` sets them.
 ATTRIBUTES: dict[type, set[str]] = {
+    mreactor.App: {"name"},
     Request: {"head", "body", "peer"},
     HTTPError: {"status", "reason", "headers"},
     Server: {"config"},
@@ -186,7 +187,7 @@ def test_the_attributes_exist() -> None:
     upload = make_request("POST", files={"a": ("b", b"c")}).files["a"]
     response = Client(mreactor.App()).get("/")
     streamed = StreamedResponse(200, response.headers, iter(()))
-    for instance in (request, error, server, files, upload, response, streamed):
+    for instance in (mreactor.App(), request, error, server, files, upload, response, streamed):
         for name in ATTRIBUTES[type(instance)]:
             assert hasattr(instance, name)
 
