@@ -33,14 +33,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from mreactor import App, HTTPError, Request, Response, redirect
+from mreactor import HTML, App, HTTPError, Request, Response, redirect
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS links (name TEXT PRIMARY KEY, url TEXT NOT NULL, visits INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-HTML = "text/html; charset=utf-8"
 COLUMNS = "SELECT name, url, visits FROM links"
 
 app = App()
@@ -171,7 +170,7 @@ def show_error(request: Request, error: HTTPError) -> Response | dict[str, str]:
 
 @app.error(KeyError, UnicodeDecodeError)
 def show_incomplete(request: Request, error: Exception) -> None:
-    raise HTTPError(400, "Something is missing in the form, or is not UTF-8.")
+    raise HTTPError(400, "The table has no name or url, or is not UTF-8.")
 
 
 # The JSON API. All of its handlers are blocking, so its hook may use the database.

@@ -11,7 +11,7 @@ from ..runtime import hot
 from .cookies import parse_cookies
 from .headers import Headers
 from .json_content import decode_json
-from .status import HTTPError
+from .status import HTTPError, MissingField
 from .uploads import Files, Form, read_form
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -77,16 +77,30 @@ def unread_head() -> RequestHead:
 
 
 class Parameters(Mapping[str, str]):
-    """Decoded query or form fields. A repeated name has its first value; `get_all` returns all values."""
+    """Decoded query or form fields. A repeated name has its first value; `get_all` returns all values.
 
-    def __init__(self, fields: list[tuple[str, str]]) -> None:
+    Args:
+        fields: names and values, in order.
+        noun: what one of them is called where it is missing.
+    """
+
+    def __init__(self, fields: list[tuple[str, str]], noun: str = "field") -> None:
+        self._noun = noun
         self._fields = fields
         self._first: dict[str, str] = {}
         for name, value in fields:
             self._first.setdefault(name, value)
 
     def __getitem__(self, name: str) -> str:
-        return self._first[name]
+        """Return the first value of a name.
+
+        Raises:
+            MissingField: there is none. It is a KeyError, and the client gets a 400 if the handler does not catch it.
+        """
+        value = self._first.get(name)
+        if value is None:
+            raise MissingField(name, self._noun)
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._first)
@@ -209,7 +223,7 @@ class Request:
     @cached_property
     def cookies(self) -> Parameters:
         """The cookies by name. Of a repeated name the first counts, which is that of the longest path."""
-        return Parameters(parse_cookies(self.headers.get("cookie", "")))
+        return Parameters(parse_cookies(self.headers.get("cookie", "")), "cookie")
 
     @cached_property
     def stream(self) -> BinaryIO:

@@ -368,7 +368,7 @@ def _advise(content: Any) -> str:
             return "return an instance"
         case Iterable():
             return "write list(...) to send it as JSON, or iter(...) to stream its parts"
-    return "it returns str, bytes, a dict or list, an iterator of str or bytes, None or a Response"
+    return "it returns str, bytes, a dict, list or dataclass, an iterator of str or bytes, None or a Response"
 
 
 def _name_type(value: Any) -> str:

@@ -34,6 +34,13 @@ class HTTPError(Exception):
         self.headers = headers
 
 
+class MissingField(HTTPError, KeyError):
+    """A query or form has no field of this name: an `HTTPError` with 400, and a KeyError."""
+
+    def __init__(self, name: str, noun: str) -> None:
+        HTTPError.__init__(self, 400, f"The {noun} {name!r} is missing.")
+
+
 def status_line(status: int) -> bytes:
     """Encode a status line with its CRLF (RFC 9112 section 4)."""
     return b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, "").encode("ascii"))

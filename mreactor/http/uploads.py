@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import BinaryIO, Final, NamedTuple
 
 from .multipart import LIMITS, Event, FormLimits, MultipartParser, PartData, PartHead, decode_text, parse_boundary
-from .status import HTTPError
+from .status import HTTPError, MissingField
 
 READ_BYTES: Final = 256 * 1024
 
@@ -65,7 +65,7 @@ class Files(Mapping[str, UploadedFile]):
         for field, upload in self._files:
             if field == name:
                 return upload
-        raise KeyError(name)
+        raise MissingField(name, "file")
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict(self._files))

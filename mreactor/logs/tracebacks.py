@@ -27,7 +27,9 @@ def _trim(error: traceback.TracebackException, seen: set[int]) -> None:
     if id(error) in seen:
         return
     seen.add(id(error))
-    first = next((place for place, frame in enumerate(error.stack) if not _is_inner(frame.filename)), 0)
+    # A note names the handler whose frame is gone.
+    none = len(error.stack) if error.__notes__ else 0
+    first = next((place for place, frame in enumerate(error.stack) if not _is_inner(frame.filename)), none)
     del error.stack[:first]
     for other in (error.__cause__, error.__context__, *(error.exceptions or ())):
         if other is not None:

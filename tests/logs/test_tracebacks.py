@@ -2,7 +2,7 @@
 
 import pytest
 
-from mreactor import App, Request
+from mreactor import App, Request, Response
 from mreactor.logs.tracebacks import application_frames, format_error
 from mreactor.testing import Client
 
@@ -37,8 +37,6 @@ def test_the_frames_before_the_application_are_left_out(caplog: pytest.LogCaptur
 
 def test_the_frames_of_the_server_behind_the_application_stay() -> None:
     def wrong() -> None:
-        from mreactor import Response
-
         try:
             Response("x", 99)
         except ValueError as error:
@@ -47,7 +45,7 @@ def test_the_frames_of_the_server_behind_the_application_stay() -> None:
     assert "response.py" in format_error(caught(wrong))
 
 
-def test_without_a_frame_of_the_application_all_stay(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_return_value_leads_to_its_handler_alone(caplog: pytest.LogCaptureFixture) -> None:
     app = App()
     app.get("/")(lambda request: (1, 2))
     Client(app).get("/")
@@ -57,7 +55,15 @@ def test_without_a_frame_of_the_application_all_stay(caplog: pytest.LogCaptureFi
     text = format_error(record.exc_info[1])
     assert "It was returned by the handler" in text
     assert __file__ in text
-    assert "  File" in text
+    assert "  File" not in text
+
+
+def test_without_a_frame_of_the_application_and_without_a_note_all_stay() -> None:
+    with pytest.raises(ValueError) as info:
+        eval(compile("Response('x', 99)", format_error.__code__.co_filename, "eval"), {"Response": Response})
+    steps = info.value.__traceback__
+    assert steps is not None
+    assert "  File" in format_error(info.value.with_traceback(steps.tb_next))
 
 
 def test_causes_that_form_a_circle_end() -> None:
