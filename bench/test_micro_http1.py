@@ -16,7 +16,7 @@ import pytest
 from mreactor.app.router import Router
 from mreactor.config import Config, Limits
 from mreactor.demo import make_demo
-from mreactor.http.request import RequestHead
+from mreactor.http.request_head import RequestHead
 from mreactor.http.response import TEXT, Response
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext

@@ -6,12 +6,11 @@ only here. The other records are read once a second or less often.
 
 from typing import Any, NamedTuple
 
-from ..app import Handler
+from ..app import Handler, Match
 from ..http import RequestHead
 from ..logs import AccessBuffer
 from ..metrics import RequestCounter
 from .head_cache import HeadCache
-from .routed_request import RoutedRequest
 
 # The places of the two hit counts. The reactor's fast path adds to the first and counts bytes by it.
 LOOP_HITS = 0
@@ -24,9 +23,9 @@ type RepeatedLogEntry = tuple[RequestHead, int, int, int]
 type CachedResponse = tuple[bytes, int, list[int], RepeatedLogEntry | None]
 
 # Handler, the path parameter passed by position, those passed by name, the request's head, the counter of its
-# responses; then what belongs to the context but is cheaper to find here: head cache and access log; then the request.
+# responses; then what belongs to the context but is cheaper to find here: head cache and access log; then the match.
 type CachedRoute = tuple[
-    Handler, Any, dict[str, Any], RequestHead, RequestCounter, HeadCache, AccessBuffer | None, RoutedRequest
+    Handler, Any, dict[str, Any], RequestHead, RequestCounter, HeadCache, AccessBuffer | None, Match
 ]
 
 
@@ -61,10 +60,10 @@ def make_cached_response(response: bytes, ticket: CacheTicket, count: int) -> Ca
     return response, len(response), [0, 0], None if entry is None else (*entry, count)
 
 
-def make_cached_route(request: RoutedRequest, heads: HeadCache, access: AccessBuffer | None) -> CachedRoute:
+def make_cached_route(
+    head: RequestHead, match: Match, counter: RequestCounter, heads: HeadCache, access: AccessBuffer | None
+) -> CachedRoute:
     """Make the entry of a request whose handler is called again and again."""
-    match = request.match
-    by_name = match.params if match.positional_param is None else {}
     return (
-        match.handler, match.positional_param, by_name, request.head, request.counter, heads, access, request,
+        match.endpoint.handler, match.positional_param, match.keyword_params, head, counter, heads, access, match,
     )  # fmt: skip

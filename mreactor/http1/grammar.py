@@ -36,6 +36,11 @@ ORIGIN_FORM = re.compile(rb"(/%b)(?:\?(%b))?+" % (_PATH, _QUERY))
 # absolute-form = absolute-URI (RFC 9112 section 3.2.2), with a scheme of HTTP
 ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(%b%b)(/%b)?+(?:\?(%b))?+" % (_HOST, _PORT, _PATH, _QUERY))
 
+# The request line of nearly every request, as text: a method in capitals, a target in origin-form, HTTP/1.
+PLAIN_REQUEST_LINE = re.compile(
+    r"([A-Z]++) ((/%s)(?:\?(%s))?+) HTTP/1\.([0-9])" % (_PATH.decode("ascii"), _QUERY.decode("ascii")), re.ASCII
+)
+
 # Content-Length = 1*DIGIT (RFC 9110 section 8.6). 18 digits are an exabyte. Longer numbers are refused unread, because
 # converting thousands of digits takes too long.
 CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}+")

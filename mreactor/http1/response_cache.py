@@ -96,7 +96,7 @@ class ResponseCache:
         if len(key) > KEY_BYTES_MAX or self._route_key_bytes + len(key) > ROUTE_KEY_BYTES_MAX:
             return
         self._route_key_bytes += len(key)
-        route = make_cached_route(request, self._heads, self._access)
+        route = make_cached_route(head, request.match, request.counter, self._heads, self._access)
         if not head.has_body and len(self.routes) < ENTRIES_MAX:
             self.routes[key] = route
         elif head.has_body and key > BODY_METHODS_AFTER and len(self.body_routes) < ENTRIES_MAX:

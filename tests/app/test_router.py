@@ -13,7 +13,8 @@ import pytest
 from mreactor import App, Config, Response, Server, StartError
 from mreactor.app.router import Endpoint, Match, Route, RouteError, Router, check_route
 from mreactor.config import Limits
-from mreactor.http.request import METHODS, Request, RequestHead
+from mreactor.http.request import Request
+from mreactor.http.request_head import METHODS, RequestHead
 from mreactor.http.status import HTTPError
 from mreactor.http1.head_parser import Parser
 
@@ -398,9 +399,10 @@ def test_a_match_has_the_properties_of_its_endpoint() -> None:
     assert properties == [(False, False), (True, False), (False, True)]
 
 
-def test_each_match_is_a_new_object() -> None:
-    router = Router([route("/a")])
-    assert router.match(head("/a")) is not router.match(head("/a"))
+def test_only_paths_without_parameters_share_a_match() -> None:
+    router = Router([route("/a"), route("/b/{c}")])
+    assert router.match(head("/a")) is router.match(head("/a"))
+    assert router.match(head("/b/1")) is not router.match(head("/b/1"))
 
 
 def test_a_local_handler_is_made_once_for_each_router() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mreactor.http.request import RequestHead
+from mreactor.http.request_head import RequestHead
 from mreactor.http.response import Response
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from mreactor.config import Limits
-from mreactor.http.request import RequestHead
+from mreactor.http.request_head import RequestHead
 from mreactor.http.status import HTTPError
 from mreactor.http1.head_parser import END_OF_HEAD, Parser
 

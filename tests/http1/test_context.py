@@ -13,7 +13,8 @@ import pytest
 from mreactor.app.application import App
 from mreactor.config import Limits
 from mreactor.http.dates import format_date
-from mreactor.http.request import Request, RequestHead
+from mreactor.http.request import Request
+from mreactor.http.request_head import RequestHead
 from mreactor.http.response import BINARY, HTML, JSON, TEXT, Response
 from mreactor.http.status import HTTPError
 from mreactor.http1.cache_entries import CacheTicket

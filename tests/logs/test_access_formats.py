@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mreactor.http.headers import Headers
-from mreactor.http.request import RequestHead
+from mreactor.http.request_head import RequestHead
 from mreactor.logs.access import AccessBuffer
 from mreactor.logs.access_formats import FORMATS, TEXT_CHARS_MAX, quote
 from tests.logs.access_lines import BARE, CLF, HEAD, PEER, MemoryWriter, a_buffer, a_head
