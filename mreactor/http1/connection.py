@@ -123,8 +123,8 @@ class Connection(StateMachine):
             else:
                 content, content_type = result.encode(), TEXT
         except BaseException as error:
-            request = RoutedRequest(head, match, counter)
-            return self._end_turn(self._encode(request, failure_page(self._context, head, error)), b"")
+            routed = RoutedRequest(head, match, counter)
+            return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
         counter[0] += 1
         self.deadline = self._context.idle_deadline
         if access is not None:

@@ -38,7 +38,7 @@ ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(%b%b)(/%b)?+(?:\?(%b))?+" % (_HOST,
 
 # The request line of nearly every request, as text: a method in capitals, a target in origin-form, HTTP/1.
 PLAIN_REQUEST_LINE = re.compile(
-    r"([A-Z]++) ((/%s)(?:\?(%s))?+) HTTP/1\.([0-9])" % (_PATH.decode("ascii"), _QUERY.decode("ascii")), re.ASCII
+    (rb"([A-Z]++) ((/%b)(?:\?(%b))?+) HTTP/1\.([0-9])" % (_PATH, _QUERY)).decode("ascii"), re.ASCII
 )
 
 # Content-Length = 1*DIGIT (RFC 9110 section 8.6). 18 digits are an exabyte. Longer numbers are refused unread, because

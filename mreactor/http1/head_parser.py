@@ -1,9 +1,10 @@
 """Request heads: from bytes to `RequestHead` (RFC 9112 sections 2, 3 and 5).
 
-Seldom are two heads equal, but most of their lines have come before. `Parser` looks up the request line and the block of
-fields. It splits a new block into lines, looks those up, and judges only new ones. `HeadReader` reads heads that come in pieces, line by line, and checks each line as soon as
-it can. The parser leaves to it whatever is unusual or faulty, so the outcome does not depend on how the bytes were
-split, nor on what is remembered. Reactor thread only. See docs/decisions/091.
+Seldom are two heads equal, but most of their lines have come before. `Parser` looks up the request line and the block
+of fields. It splits a new block into lines, looks those up, and judges only new ones. `HeadReader` reads heads that
+come in pieces, and checks each line as soon as it can. The parser leaves to it whatever is unusual or faulty, so the
+outcome depends neither on how the bytes were split nor on what is remembered. Reactor thread only. See
+docs/decisions/091.
 """
 
 from functools import partial

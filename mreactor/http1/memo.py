@@ -33,7 +33,8 @@ class Memo[K: Hashable, V](dict[K, V]):
         self._make = make
         self._size = size
         self._bytes = 0
-        self._find_old: Callable[[K], V | None] = {}.get
+        old: dict[K, V] = {}
+        self._find_old: Callable[[K], V | None] = old.get
         self._hashes = [0] * SIGHTINGS
 
     def __missing__(self, key: K) -> V:
