@@ -137,6 +137,7 @@ def case_record(heat: Heat, bases: Sequence[str]) -> dict[str, Any]:
 def server_record(heat: Heat, lane: Lane, bases: Sequence[str]) -> dict[str, Any]:
     """One server within one case."""
     ratios = {base: heat.ratio(lane, base) for base in bases}
+    cpu_ratios = {base: heat.cpu_ratio(lane, base) for base in bases}
     return {
         "name": lane.name,
         "version": lane.version,
@@ -144,6 +145,7 @@ def server_record(heat: Heat, lane: Lane, bases: Sequence[str]) -> dict[str, Any
         "cpu_us": round(middle(lane.samples, lambda sample: sample.cpu_us_per_request), 2),
         "core": round(middle(lane.samples, lambda sample: sample.core_share), 3),
         "ratios": {base: asdict(ratio) for base, ratio in ratios.items() if ratio},
+        "cpu_ratios": {base: asdict(ratio) for base, ratio in cpu_ratios.items() if ratio},
     }
 
 
