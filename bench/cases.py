@@ -111,6 +111,11 @@ TRAFFIC_CASES = (
     ),
 )
 REPEATED_CASES = (
+    Case(
+        "repeated-head",
+        "GET /, computed, the same nine fields each time, 64 connections (nginx: return 200)",
+        Load("/", 64, traffic="repeated-head"),
+    ),
     Case("root64", "GET /, 64 connections", Load("/", 64), goals("nginx", 1.0, 1.1)),
     Case("root1000", "GET /, 1000 connections", Load("/", 1000), goals("nginx", 1.0, 1.1)),
     Case(

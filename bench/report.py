@@ -83,7 +83,7 @@ def row(heat: Heat, lane: Lane, bases: Sequence[str]) -> list[str]:
         f"{lane.spread:.0%}",
         *(str(ratio) if ratio else "-" for ratio in ratios),
         *(table.latency(value) for value in latencies),
-        f"{middle(samples, lambda sample: sample.cpu_us_per_request):.1f}",
+        f"{cpu_us(lane):.1f}",
         *(str(ratio) if ratio else "-" for ratio in cpu_ratios),
         f"{middle(samples, lambda sample: sample.core_share):.0%}",
         f"{middle(samples, lambda sample: sample.load_share):.0%}",
@@ -122,6 +122,11 @@ def rate(case: Case, lane: Lane) -> float:
     return middle(lane.samples, lambda sample: sample.outcome.requests_per_second)
 
 
+def cpu_us(lane: Lane) -> float:
+    """The median processor time of a request, in microseconds."""
+    return middle(lane.samples, lambda sample: sample.cpu_us_per_request)
+
+
 def sample_text(sample: Sample) -> str:
     """One run in a few words."""
     outcome = sample.outcome
@@ -138,7 +143,12 @@ def svg(report: Report) -> str:
 
 
 def panel(heat: Heat) -> Panel:
-    """One case as bars."""
+    """One case as bars: the rate, or the CPU time of a request where all requests differ."""
+    if heat.case.load.traffic:
+        cheapest = sorted(heat.lanes, key=cpu_us)
+        return Panel(
+            heat.case.title, "µs of CPU a request; less is better", [cost_bar(heat, lane) for lane in cheapest]
+        )
     lanes = sorted(heat.lanes, key=lambda lane: rate(heat.case, lane), reverse=True)
     unit = "MiB/s" if heat.case.counts_bytes else "requests/s"
     return Panel(heat.case.title, unit, [bar(heat, lane) for lane in lanes])
@@ -150,6 +160,13 @@ def bar(heat: Heat, lane: Lane) -> Bar:
     ratio = heat.ratio(lane, "nginx") if lane.name != "nginx" else None
     text = f"{value:,.0f}" + (f"  ({ratio.median:.2f}x nginx)" if ratio else "")
     return Bar(lane.name, value, text, TONES.get(lane.name, Tone.OTHER))
+
+
+def cost_bar(heat: Heat, lane: Lane) -> Bar:
+    """One server's bar, with the ratio to nginx where it ran."""
+    ratio = heat.cpu_ratio(lane, "nginx") if lane.name != "nginx" else None
+    text = f"{cpu_us(lane):.1f}" + (f"  ({ratio.median:.2f}x nginx)" if ratio else "")
+    return Bar(lane.name, cpu_us(lane), text, TONES.get(lane.name, Tone.OTHER))
 
 
 def as_json(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""Traffic in which no two requests are alike: what each case sends. Plain values."""
+"""What each case sends whose requests differ, and one whose requests do not. Plain values."""
 
 from collections.abc import Callable
 
@@ -13,6 +13,11 @@ JSON_FIELDS = (
     "Content-Type: application/json",
     *TRACED,
 )
+
+
+def repeated_head() -> Traffic:
+    """As many fields as `unique_head` has, and none of them is ever new."""
+    return in_turn(kind("GET", "/", (*BROWSER, *EDGE)))
 
 
 def unique_head() -> Traffic:
@@ -44,4 +49,5 @@ TRAFFIC: dict[str, Callable[[], Traffic]] = {
     "unique-post": unique_post,
     "cookies": cookies,
     "mixed": mixed,
+    "repeated-head": repeated_head,
 }

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from bench import apps, c10k, cases, load, pauses, process, race, scaling, servers, venv
-from bench.cases import CASES, REPEATED_CASES, Case, expected_bytes
+from bench.cases import CASES, Case, expected_bytes
 from bench.docroot import LARGE_BYTES, WELCOME, Docroot
 from bench.idle import IdleClients
 from bench.load import Load, LoadError
 from bench.placement import Placement
 from bench.process import Launch, Missing, Process
+
+DEMO_CASES = [case for case in CASES if not case.load.traffic]
 
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 
@@ -76,7 +78,7 @@ if shutil.which("cc"):  # elsewhere it cannot be compiled, which the race says
         def test_the_ceiling_answers_the_cases_that_it_is_asked(self, name: str, docroot: Docroot) -> None:
             server = servers.BY_NAME[name]
             with servers.running(server, docroot, 1, frozenset()) as own:
-                for case in (case for case in REPEATED_CASES if case.name not in server.unable):
+                for case in (case for case in DEMO_CASES if case.name not in server.unable):
                     body = b"x" * case.load.body_bytes
                     status, answered = own.answer(case.load.method, case.load.path, body)
                     assert status == 200
@@ -188,7 +190,7 @@ class TestApplications:
         monkeypatch.setattr(apps, "PAGE", docroot.page)
         monkeypatch.setattr(apps, "LARGE_PATH", docroot.directory / "large.bin")
 
-    @pytest.mark.parametrize("case", REPEATED_CASES, ids=lambda case: case.name)
+    @pytest.mark.parametrize("case", DEMO_CASES, ids=lambda case: case.name)
     def test_wsgi_gives_the_right_answer(self, case: Case, docroot: Docroot) -> None:
         started: list[tuple[str, dict[str, str]]] = []
         body = b"x" * case.load.body_bytes
@@ -199,7 +201,7 @@ class TestApplications:
         assert [status for status, _ in started] == ["200 OK"]
         assert started[0][1]["Content-Length"] == str(len(answer))
 
-    @pytest.mark.parametrize("case", REPEATED_CASES, ids=lambda case: case.name)
+    @pytest.mark.parametrize("case", DEMO_CASES, ids=lambda case: case.name)
     def test_asgi_gives_the_right_answer(self, case: Case, docroot: Docroot) -> None:
         body = b"x" * case.load.body_bytes
         waiting: list[dict[str, Any]] = [{"body": body[:10], "more_body": True}, {"body": body[10:]}]

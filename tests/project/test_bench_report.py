@@ -135,6 +135,15 @@ class TestReport:
         root = ElementTree.fromstring(report.svg(report_of(heat_of("root64", nginx=[1.0]), heat_of("echo"))))
         assert any("A <fast> & new CPU" in (text.text or "") for text in root.iter() if text.tag.endswith("text"))
 
+    def test_where_requests_differ_the_chart_shows_the_cost_and_the_cheapest_first(self) -> None:
+        lanes = [Lane(cases.EPOLL, "1", [sample(100.0, 15.0)]), Lane("nginx", "1", [sample(90.0, 10.0)])]
+        drawn = report.panel(Heat(cases.BY_NAME["unique-head"], lanes))
+        assert [(bar.label, bar.value, bar.text) for bar in drawn.bars] == [
+            ("nginx", 10.0, "10.0"),
+            (cases.EPOLL, 15.0, "15.0  (1.50x nginx)"),
+        ]
+        assert "less is better" in drawn.unit
+
 
 class TestResults:
     RECORDED = sorted(results.DIRECTORY.glob("*.json"))
@@ -198,7 +207,23 @@ class TestResults:
 
     def test_what_was_not_recorded_is_left_out(self) -> None:
         server: dict[str, Any] = {"name": "nginx", "rate": None, "cpu_us": 9.6, "ratios": {}}
-        assert results.cell({"servers": [server]}, "nginx") == "9.6 µs"
+        assert results.cell({"name": "root64", "servers": [server]}, "nginx") == "9.6 µs"
+
+    def test_where_requests_differ_the_cost_is_compared_and_the_cases_have_their_own_table(self) -> None:
+        lanes = [Lane(name, "1", [sample(100.0, cost)]) for name, cost in ((cases.EPOLL, 15.0), ("nginx", 10.0))]
+        lanes.append(Lane("granian", "1", [sample(100.0, 20.0)]))
+        run = results.record(report_of(Heat(cases.BY_NAME["unique-head"], lanes), heat_of("root64", nginx=[5.0])))
+        (row,) = results.cases_table([run], "differing").splitlines()[2:]
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[1:] == [
+            "15.0 µs · 1.50x nginx · 0.75x granian",
+            "-",
+            "10.0 µs · 0.50x granian",
+            "20.0 µs · 2.00x nginx",
+        ]
+        (row,) = results.cases_table([run], "repeated").splitlines()[2:]
+        assert "GET /, 64 connections" in row
+        assert len(results.cases_table([run]).splitlines()) == 4
 
     def test_the_command_prints_the_tables_and_puts_them_into_the_page(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
