@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("installed: " + ", ".join(f"{name} {version}" for name, version in venv.install().items()))
             return 0
         plan = plan_of(options)
-        wrk()
+        if not all(case.load.traffic for case in plan.cases):
+            wrk()
         allow_open_files(max(case.load.connections for case in plan.cases) + SPARE_FILES)
     except (Missing, LoadError, Refused) as error:
         print(f"bench.race: {error}", file=sys.stderr)
