@@ -19,7 +19,9 @@ from bench.load import Load, LoadError, Outcome, last_line, output_of, parse
 from bench.traffic import TRAFFIC
 
 SOURCE = Path(__file__).resolve().with_name("traffic.c")
-FORMS = (b"hex", b"number", b"session")
+# A session's digits are hexadecimal, and come again when all sessions have had their turn.
+FORMS = {b"hex": 0, b"number": 1, b"session": 0}
+SESSIONS = 10_000
 COMPILE_SECONDS = 60.0
 # Where the digits start. Sixteen slots of each request are numbered from there, in 64 bits.
 START_BITS = 58
@@ -79,10 +81,11 @@ def encode(traffic: Traffic, *, bodies: bool = True) -> bytes:
 
 
 def encode_template(template: bytes) -> bytes:
-    """Length, number of slots, slots and bytes. A slot is its offset in the bytes, its form and its name."""
+    """Length, number of slots, slots and bytes. A slot is its offset in the bytes, its form, name and period."""
     slots, shift = [], 0
     for slot in SLOT.finditer(template):
-        slots.append(encode_numbers(slot.start() + shift, FORMS.index(slot[1]), int(slot[2])))
+        period = SESSIONS if slot[1] == b"session" else 0
+        slots.append(encode_numbers(slot.start() + shift, FORMS[slot[1]], int(slot[2]), period))
         shift += WIDTHS[slot[1]] - len(slot[0])
     whole = filled(template)
     return encode_numbers(len(whole), len(slots)) + b"".join(slots) + whole

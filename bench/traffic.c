@@ -2,9 +2,9 @@
 
        traffic PORT CONNECTIONS SECONDS START FILE
 
-   FILE holds the kinds of requests and the order in which they are sent (`bench/traffic.py` writes it). Each request is
-   its kind's template with fresh digits in its slots. The digits follow from START and from the number of the request by
-   a function that gives distinct numbers distinct digits. Each response is compared with what its kind expects: the
+   FILE holds the kinds of requests and the order in which they are sent (`bench/generator.py` writes it). Each request
+   is its kind's template with fresh digits in its slots. The digits follow from START and from the number of the request
+   by a function that gives distinct numbers distinct digits. Each response is compared with what its kind expects: the
    status, and the whole body if the kind has one. Each connection sends its next request when it has its response. It
    leaves and comes anew if its request or the response says `Connection: close`.
 
@@ -27,10 +27,11 @@
 #include <unistd.h>
 
 enum { EVENTS = 512, RESPONSE_BYTES = 64 * 1024, LATENCIES = 4 << 20, LATE_US = 2000000, NAMES = 16 };
-enum form { HEX, NUMBER, SESSION };
-static const uint64_t SESSIONS = 10000, NUMBERS = 9000000000, FIRST_NUMBER = 1000000000;
+enum form { HEX, NUMBER };
+static const uint64_t NUMBERS = 9000000000, FIRST_NUMBER = 1000000000;
 
-struct slot { uint32_t offset, form, name; };
+/* The digits of a slot with a period come again after so many requests, and in each run. */
+struct slot { uint32_t offset, form, name, period; };
 struct template { uint32_t length, slots; struct slot *slot; char *bytes; };
 struct kind { uint32_t status, closes; struct template request, response; };
 struct connection { int socket; struct kind *kind; uint64_t number, sent_us; size_t length; char *response; };
@@ -43,8 +44,8 @@ static uint32_t latencies[LATENCIES];
 static int port, poller;
 static volatile sig_atomic_t interrupted;
 
-static void fail(const char *what) {
-    fprintf(stderr, "%s 127.0.0.1:%d %s\n", what, port, strerror(errno));
+static void fail(const char *what, const char *about) {
+    fprintf(stderr, "%s %s: %s\n", what, about, strerror(errno));
     exit(1);
 }
 
@@ -62,10 +63,7 @@ static uint64_t clock_us(void) {
 
 static void *read_exactly(FILE *file, size_t size) {
     void *found = malloc(size + 1);
-    if (fread(found, 1, size, file) != size) {
-        fprintf(stderr, "the file of kinds is cut off\n");
-        exit(1);
-    }
+    if (fread(found, 1, size, file) != size) fail("unable to read", "the kinds");
     return found;
 }
 
@@ -85,7 +83,7 @@ static struct template read_template(FILE *file) {
 
 static void read_kinds(const char *path) {
     FILE *file = fopen(path, "rb");
-    if (!file) fail("no file of kinds for");
+    if (!file) fail("unable to read", path);
     uint32_t count = read_number(file);
     kinds = calloc(count, sizeof *kinds);
     for (uint32_t i = 0; i < count; i++) {
@@ -120,12 +118,11 @@ static void fill(struct template *template, uint64_t number) {
     for (uint32_t i = 0; i < template->slots; i++) {
         struct slot *slot = &template->slot[i];
         char *to = template->bytes + slot->offset;
+        uint64_t turn = slot->period ? number % slot->period : start + number;
         if (slot->form == NUMBER)
-            write_decimal(to, FIRST_NUMBER + (start + number + ((uint64_t)slot->name << 28)) % NUMBERS);
-        else if (slot->form == SESSION)
-            write_hex(to, mix(number % SESSIONS * NAMES + slot->name));
+            write_decimal(to, FIRST_NUMBER + (turn + ((uint64_t)slot->name << 28)) % NUMBERS);
         else
-            write_hex(to, mix((start + number) * NAMES + slot->name));
+            write_hex(to, mix(turn * NAMES + slot->name));
     }
 }
 
@@ -151,7 +148,7 @@ static void come(struct connection *client) {
     client->socket = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(client->socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     setsockopt(client->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(client->socket, (struct sockaddr *)&address, sizeof address)) fail("unable to connect to");
+    if (connect(client->socket, (struct sockaddr *)&address, sizeof address)) fail("unable to connect to", "127.0.0.1");
     epoll_ctl(poller, EPOLL_CTL_ADD, client->socket, &edges);
     ask(client);
 }
@@ -180,8 +177,9 @@ static void complain(struct connection *client, int status, const char *body, si
     if (wrong++) return;
     struct template *request = &client->kind->request;
     int line = (char *)memchr(request->bytes, '\r', request->length) - request->bytes;
-    fprintf(stderr, "wrong response to %.*s: status %d, expected %u, and %zu bytes of body: %.*s\n", line, request->bytes,
-            status, client->kind->status, size, (int)(size < 200 ? size : 200), body);
+    int shown = size < 200 ? size : 200;
+    fprintf(stderr, "wrong response to %.*s: status %d, expected %u, and %zu bytes of body: %.*s\n", line,
+            request->bytes, status, client->kind->status, size, shown, body);
 }
 
 static void check(struct connection *client, int status, const char *body, size_t size) {
