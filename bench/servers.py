@@ -272,7 +272,10 @@ NO_ECHO = {"echo": "a stock nginx has no echo"} | dict.fromkeys(
 FILES_ONLY = dict.fromkeys(
     ("root64", "root1000", "computed", "pipeline", "close", *TRAFFIC), "the same as nginx where no file is opened"
 )
-CANNED_ONLY = dict.fromkeys(("hello_html", "computed", "echo", "file1m", *TRAFFIC), "has one canned reply only")
+CANNED_ONLY = dict.fromkeys(
+    ("hello_html", "computed", "echo", "file1m", *(TRAFFIC.keys() - {"unique-head", "repeated-head"})),
+    "has one canned reply only",
+)
 REPLIES_ONLY = {
     "hello_html": "has no files",
     "file1m": "has no files",

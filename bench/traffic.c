@@ -3,8 +3,8 @@
        traffic PORT CONNECTIONS SECONDS START FILE
 
    FILE holds the kinds of requests and the order in which they are sent (`bench/generator.py` writes it). Each request
-   is its kind's template with fresh digits in its slots. The digits follow from START and from the number of the request
-   by a function that gives distinct numbers distinct digits. Each response is compared with what its kind expects: the
+   is its kind's template with fresh digits in its slots. The digits follow from START and the number of the request by
+   a function that gives distinct numbers distinct digits. Each response is compared with what its kind expects: the
    status, and the whole body if the kind has one. Each connection sends its next request when it has its response. It
    leaves and comes anew if its request or the response says `Connection: close`.
 
@@ -130,7 +130,7 @@ static void fill(struct template *template, uint64_t number) {
 
 static void ask(struct connection *client) {
     client->number = issued++;
-    client->kind = &kinds[order[client->number % order_length]];
+    client->kind = &kinds[order[(start + client->number) % order_length]];
     client->length = 0;
     client->sent_us = now;
     struct template *request = &client->kind->request;

@@ -252,6 +252,19 @@ class TestEndToEnd:
         assert outputs["markdown"].read_text() in told.out
         assert "[1/1] root64 round 1/1 floor:" in told.err
 
+    def test_requests_that_differ_are_raced_by_their_cost(self, tmp_path: Path) -> None:
+        arguments = ["--cases", "unique-head", "--servers", "floor", "--base", "floor", "--rounds", "1"]
+        arguments += ["--seconds", "0.3", "--warm-up", "0.1", "--json", os.fspath(tmp_path / "json")]
+        assert race.main(arguments) == 0
+        (case,) = json.loads((tmp_path / "json").read_text())["cases"]
+        (lane,) = case["lanes"]
+        (measured,) = lane["samples"]
+        assert measured["outcome"]["requests"] > 0
+        assert set(measured["outcome"]["errors"].values()) == {0}
+        assert 0 < measured["load_share"] < 1.1
+        assert lane["cpu_ratios"]["floor"]["median"] == 1.0
+        assert {goal["cpu"] for goal in case["goals"]} == {True}
+
     def test_the_collector_is_watched(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = ["--servers", "mreactor-epoll", "--seconds", "0.3", "--json", os.fspath(tmp_path / "json")]
         assert pauses.main(arguments) == 0
