@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench import cases, generator, kinds, race, servers, traffic
+from bench import cases, generator, kinds, mix, race, servers, traffic
 from bench.docroot import Docroot
 from bench.kinds import Kind, Traffic, in_turn, kind
 from bench.load import Load, LoadError, Outcome
@@ -130,14 +130,14 @@ class TestKinds:
             assert 900 < len(kinds.filled(one.body)) < 1150
 
     def test_the_mix_has_its_shares_of_errors_and_new_connections(self) -> None:
-        mixed = traffic.mixed()
+        mixed = mix.mixed()
         turns = [mixed.kinds[number] for number in mixed.order]
         assert (len(mixed.kinds), set(mixed.order)) == (200, set(range(200)))
         assert sum(one.status >= 400 for one in turns) == 0.05 * len(turns)
         assert sum(one.closes for one in turns) == 0.1 * len(turns)
         assert {one.status for one in turns} == {200, 204, 400, 401, 404, 405}
         assert {one.method for one in turns} == {"GET", "POST", "PUT", "DELETE"}
-        assert mixed == traffic.mixed()
+        assert mixed == mix.mixed()
 
     def test_a_length_counts_the_digits_and_not_the_slots(self) -> None:
         asked = kind("POST", "/orders", (kinds.HOST,), "order <hex5> <number1>")
