@@ -12,7 +12,7 @@ from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
     "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "Framing", "HTTPError", "Handler",
-    "HeaderFields",    "Headers", "Request", "RequestHead", "RequestLine", "Response", "describe_handler", "encode_part", "evaluate_conditions",
-    "format_date", "has_body", "note_date", "noted_date", "parse_date", "respond", "status_line",
-    "underlying_function",
+    "HeaderFields", "Headers", "Request", "RequestHead", "RequestLine", "Response", "describe_handler", "encode_part",
+    "evaluate_conditions", "format_date", "has_body", "note_date", "noted_date", "parse_date", "respond",
+    "status_line", "underlying_function",
 ]  # fmt: skip

@@ -38,8 +38,8 @@ EMPTY_LINES = (b"\r", b"\r\n")
 
 
 @hot(
-    "__init__", "receive_data", "receive_uncached", "_receive_whole", "call_cached_route", "queue_remainder", "data_sent", "abort",
-    "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn", "_begin_sending", "_advance",
+    "__init__", "receive_data", "receive_uncached", "_receive_whole", "call_cached_route", "queue_remainder",
+    "data_sent", "abort", "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn", "_begin_sending", "_advance",
     "_enter", "_ensure_reader", "_ensure_writer",
 )  # fmt: skip
 class Connection(StateMachine):
@@ -107,7 +107,7 @@ class Connection(StateMachine):
 
     def call_cached_route(self, route: CachedRoute, body: bytes) -> bytes | None:
         """Fast path: call the handler of a cached route. IDLE only. Returns as `receive_data`."""
-        handler, positional_param, keyword_params, head, counter, heads, access, match = route
+        handler, positional_param, keyword_params, counter, heads, access, match, head = route
         try:
             request = Request(head, body, self.peer)
             # By position is cheaper than by name: see docs/decisions/014.
@@ -228,24 +228,17 @@ class Connection(StateMachine):
         if head is None or context.draining:
             return self._take_turn(data)
         line, fields = head.line, head.fields
-        match = line.match
-        is_repeated = match is not None and fields.is_repeated
-        if match is None:
-            match = context.match(line)
-        framing, endpoint = fields.framing, match.endpoint
-        is_immediate = endpoint.is_immediate and line.keeps_framing and framing.is_simple
-        length = framing.content_length
-        if is_immediate and end + length == len(data) and (not length or length <= context.limits.body_bytes_max):
-            if is_repeated:
-                context.cache.store_route(data, RoutedRequest(head, match, line.counter))
-            fields.is_repeated = True
-            # A tuple in place: a function that makes it costs as much as three of these lookups.
-            route: CachedRoute = (
-                endpoint.handler, match.positional_param, match.keyword_params, head, line.counter,
-                context.head_cache, context.access, match,
-            )  # fmt: skip
-            return self.call_cached_route(route, data[end:])
-        return self._take_turn(data, RoutedRequest(head, match, line.counter), end)
+        is_repeated = line.match is not None and fields.is_repeated
+        if line.match is None:
+            context.match(line)
+        if line.route is not None and (framing := fields.framing).is_simple:
+            length = framing.content_length
+            if end + length == len(data) and (not length or length <= context.limits.body_bytes_max):
+                if is_repeated:
+                    context.cache.store_route(data, RoutedRequest(head, line.match, line.counter))
+                fields.is_repeated = True
+                return self.call_cached_route((*line.route, head), data[end:])
+        return self._take_turn(data, RoutedRequest(head, line.match, line.counter), end)
 
     def _take_turn(self, data: bytes, request: RoutedRequest | None = None, head_end: int = 0) -> bytes | None:
         """Respond to the requests in `data`, up to the bound of one turn. Returns as `receive_data`.

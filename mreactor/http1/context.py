@@ -15,6 +15,7 @@ from ..http import HTTPError, RequestHead, RequestLine
 from ..logs import AccessBuffer
 from ..metrics import Counters
 from ..runtime import hot, private_bytes
+from .cache_entries import make_line_route
 from .connection import Connection
 from .encoder import Encoder
 from .head_cache import HeadCache
@@ -124,7 +125,9 @@ class ReactorContext:
             match = Match.refused(error.with_traceback(None))
         line.match = match
         key = (line.method, 200)
-        line.counter = self.counters.requests.get(key) or self.counters.counter(*key)
+        line.counter = counter = self.counters.requests.get(key) or self.counters.counter(*key)
+        is_immediate = match.endpoint.is_immediate and line.keeps_framing
+        line.route = make_line_route(match, counter, self.head_cache, self.access) if is_immediate else None
         return match
 
     def reserve_body_bytes(self, count: int) -> None:
