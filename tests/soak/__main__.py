@@ -1,4 +1,4 @@
-"""The command line: `load`, `slow` and `drain`."""
+"""The command line: `load`, `slow`, `drain` and `links`."""
 
 # ruff: noqa: T201
 import argparse
@@ -6,7 +6,10 @@ import json
 import sys
 import time
 
+from tests.support.links import missing_links
+
 from .drain import OPTIONS, drain
+from .links import read_slowly
 from .server import Sight, serving
 from .slow import Slowness, beset
 from .soak import soak
@@ -39,6 +42,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--readers", type=int, default=500, metavar="N", help="slow: clients that do not read")
     parser.add_argument("--times", type=int, default=20, metavar="N", help="drain: so often (default: 20)")
     parser.add_argument("--connections", type=int, default=500, metavar="N", help="drain: at once (default: 500)")
+    parser.add_argument("--bytes", type=int, default=8_000_000, metavar="N", help="links: of each response (8000000)")
+    parser.add_argument("--rates", default="64kbit,128kbit,256kbit", metavar="RATES", help="links: of tc (%(default)s)")
+    parser.add_argument("--each", type=int, default=12, metavar="N", help="links: clients of each rate (default: 12)")
     return parser.parse_args()
 
 
@@ -72,7 +78,15 @@ def do_drain(options: argparse.Namespace) -> list[str]:
     return faults
 
 
-COMMANDS = {"load": do_load, "slow": do_slow, "drain": do_drain}
+def do_links(options: argparse.Namespace) -> list[str]:
+    if reason := missing_links():
+        return [reason]
+    outcome = read_slowly(options.backend, dict.fromkeys(options.rates.split(","), options.bytes), options.each)
+    print(outcome)
+    return outcome.faults()
+
+
+COMMANDS = {"load": do_load, "slow": do_slow, "drain": do_drain, "links": do_links}
 
 
 class Teller:
