@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from mreactor import App, Config, Limits, Server
 from mreactor.app.static_files import StaticFiles
-from tests.support.links import SERVER, Links
+from tests.support.links import QUEUE_BYTES, SERVER, Links
 
 READ_BYTES = 64 * 1024
 # Beyond the time that the link's rate needs for the content: heads, acknowledgements, lost packets.
@@ -83,18 +83,21 @@ class Outcome:
         return "\n".join(lines)
 
 
-def read_slowly(backend: str, contents: dict[str, int], count: int, limits: Limits | None = None) -> Outcome:
+def read_slowly(
+    backend: str, contents: dict[str, int], count: int, limits: Limits | None = None, queue_bytes: int = QUEUE_BYTES
+) -> Outcome:
     """Have steady readers behind slow links, all at once.
 
     Args:
         contents: how many bytes the clients of each rate ask for, such as `{"64kbit": 8_000_000}`.
         count: how many clients of each rate.
+        queue_bytes: how much waits before each link.
     """
     rates = [rate for rate in contents for _ in range(count)]
     content = hashlib.shake_128(b"content").digest(max(contents.values()))
     app = App()
     app.get("/memory/{size:int}")(lambda request, size: content[:size])
-    with TemporaryDirectory() as folder, Links(rates) as links:
+    with TemporaryDirectory() as folder, Links(rates, queue_bytes) as links:
         for size in contents.values():
             Path(folder, str(size)).write_bytes(content[:size])
         app.mount("/files/", partial(StaticFiles, folder, prefix="/files/", sendfile_bytes_min=65536))

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 SERVER, CLIENTS = "server", "clients"
-# What is beyond is dropped, as a provider's queue does. At 64 kbit/s a segment waits for 4 seconds in it.
+# At 64 kbit/s a segment waits for 4 seconds in it.
 QUEUE_BYTES = 32_000
 BURST_BYTES = 3_000
 
@@ -28,10 +28,12 @@ class Links:
 
     Args:
         rates: the rate of each link towards the clients, as tc writes it, such as `64kbit`; empty for no limit.
+        queue_bytes: how much waits before each link. What is beyond is dropped, as a provider's queue does.
     """
 
-    def __init__(self, rates: list[str]) -> None:
+    def __init__(self, rates: list[str], queue_bytes: int = QUEUE_BYTES) -> None:
         self._rates = rates
+        self._queue_bytes = queue_bytes
         self._names = {side: f"mreactor-{os.getpid()}-{threading.get_native_id()}-{side}" for side in (SERVER, CLIENTS)}
 
     def __enter__(self) -> Self:
@@ -110,7 +112,7 @@ class Links:
             ip("-n", name, "addr", "add", f"10.83.{number}.{host}/24", "dev", device)
             ip("-n", name, "link", "set", device, "up")
         if rate:
-            tbf = ("root", "tbf", "rate", rate, "burst", str(BURST_BYTES), "limit", str(QUEUE_BYTES))
+            tbf = ("root", "tbf", "rate", rate, "burst", str(BURST_BYTES), "limit", str(self._queue_bytes))
             subprocess.run(("tc", "-n", server, "qdisc", "add", "dev", device, *tbf), check=True, capture_output=True)
 
     def _remove(self) -> None:

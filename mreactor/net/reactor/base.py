@@ -24,7 +24,7 @@ from ...protocol import CLOSED, IDLE, LINGERING, READY, Context, Peer
 from ...runtime import every_tick, in_thread, private_int
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client, end
-from .delivery import LOOK_SECONDS, UNWATCHED_BYTES_MAX, Delivery, memory_of
+from .delivery import LOOK_SECONDS, UNWATCHED_BYTES_MAX, Delivery
 from .options import Command, FinishedJob, Message, NewConnection, ReactorOptions
 
 log = logging.getLogger("mreactor")
@@ -506,7 +506,7 @@ class Reactor[C: Client](threading.Thread, ABC):
 
     def _keep_watch(self, client: C, delivery: Delivery) -> None:
         """Count the memory that a watched client keeps, and schedule the next look."""
-        self._count_unsent(delivery, memory_of(client.connection.data_to_send()))
+        self._count_unsent(delivery, client.unsent_memory())
         self.timers.schedule(client.fd, self.context.now + LOOK_SECONDS)
         while self.context.counters.unsent > self._unsent_max and self._give_up_slowest():
             pass

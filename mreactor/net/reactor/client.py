@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ...protocol import Connection, FileBody
 from ...runtime import hot
-from .delivery import Delivery, delivered_segments, unacknowledged
+from .delivery import Delivery, delivered_segments, memory_of, unacknowledged
 
 # What a request from the cache takes: the socket's `recv` and `send`, and the connection.
 type FastPathClient = tuple[Callable[[int], bytes], Callable[..., int], Connection]
@@ -79,6 +79,10 @@ class Client:
     def unacknowledged(self) -> int:
         """Return the bytes that the kernel holds for the peer."""
         return unacknowledged(self.fd)
+
+    def unsent_memory(self) -> int:
+        """Return the bytes of memory that the unsent output keeps."""
+        return memory_of(self.connection.data_to_send())
 
     def begin_delivery(self, now: float) -> None:
         """Begin the watch over a slow peer."""
@@ -200,6 +204,12 @@ class UringClient(Client):
     def is_sending(self) -> bool:
         """A send waits in the kernel for the peer."""
         return self.in_flight is not None
+
+    def unsent_memory(self) -> int:
+        """Return the bytes of memory that the unsent output keeps, and the copy of a piece that is in flight."""
+        output, piece = self.connection.data_to_send(), self.in_flight
+        copied = 0 if piece is None or piece is output else memory_of(piece)
+        return memory_of(output) + copied
 
     @property
     def has_pending_operations(self) -> bool:
