@@ -338,6 +338,9 @@ class UringReactor(Reactor[UringClient]):
             piece = output
         else:
             piece = bytes(output[:SEND_BYTES_MAX])
+            if len(output) > SEND_BYTES_MAX:
+                # Thousands may do this in one round, before the first send has ended: their memory counts now.
+                self._watch(client)
         # The head waits for its file in the kernel: docs/decisions/029.
         self._start_send_of(client, piece, flags=socket.MSG_MORE if client.connection.more_follows else 0)
 
