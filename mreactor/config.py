@@ -46,9 +46,11 @@ class Limits:
     keepalive_seconds: float = setting(
         75.0, "time to keep an idle connection open; longer than the 60 s of common load balancers"
     )
-    write_stall_seconds: float = setting(30.0, "maximum pause while a client reads a response; then close")
+    write_stall_seconds: float = setting(
+        30.0, "maximum time without an acknowledgement of a client that reads a response; then reset"
+    )
     write_rate_min: int = setting(
-        500, "minimum average client read rate after --write-stall-seconds; close if slower", minimum=1
+        500, "minimum average rate of acknowledged bytes after --write-stall-seconds; reset if slower", minimum=1
     )
     linger_seconds: float = setting(
         30.0, "time to discard late data before closing, so that no reset destroys the response"
@@ -74,6 +76,11 @@ class Limits:
     )
     blocking_streams_max: int = setting(
         256, "maximum number of further threads that wait for the clients of blocking streams", minimum=1
+    )
+    unsent_bytes_max: int = setting(
+        2**30,
+        "maximum memory for the responses of slow clients; the one that stands still longest is reset if exceeded",
+        minimum=1024,
     )
 
 

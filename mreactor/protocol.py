@@ -165,7 +165,7 @@ class Context(Protocol):
         """Do what is due a few times a second, such as handing over log lines."""
 
     def count_write_timeout(self) -> None:
-        """Count a peer that the kernel has given up, because it took no bytes for too long."""
+        """Count a peer that the reactor gives up, because it has acknowledged too little for too long."""
 
     def drain(self) -> None:
         """From now on each connection's next response is its last."""

@@ -142,8 +142,6 @@ class Connection(StateMachine):
         writer = self._ensure_writer()
         writer.data_sent(count)
         if self.state == SENDING:
-            if count:
-                self.deadline = writer.deadline(self._context)
             self._advance()
 
     def reject_job(self, job: Job) -> None:
@@ -423,7 +421,7 @@ class Connection(StateMachine):
     # Sending.
 
     def _begin_sending(self, writer: ResponseWriter) -> None:
-        writer.begin(self._context.now)
+        writer.begin()
         self._enter(SENDING)
 
     def _advance(self) -> None:

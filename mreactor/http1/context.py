@@ -39,7 +39,7 @@ class ReactorContext:
     Attributes:
         cache: what this second's requests have led to; empty while the server drains.
         head_cache: heads of body-only responses: `head_cache[content_type][len(content)] + content` is a response.
-        state_timeouts: seconds that each state may last, or may last without progress; infinite for no bound.
+        state_timeouts: seconds that each state may last; infinite for no bound.
         draining: each response says `Connection: close`.
         log_request: writes a line of the access log, see `AccessBuffer`.
         idle_reader: a `RequestReader` that no connection uses, or None.
@@ -146,7 +146,7 @@ class ReactorContext:
         self.counters.timeout(TIMEOUT_KINDS[state])
 
     def count_write_timeout(self) -> None:
-        """Count a peer that took no bytes for too long, as the kernel noticed first."""
+        """Count a peer that has acknowledged too little for too long."""
         self.count_timeout(SENDING)
 
 

@@ -206,6 +206,8 @@ class Server:
             family=family,
             connection_limit=ConnectionLimit(per_address) if per_address else None,
             refusals=Refusals(render_overload()),
+            limits=self.config.limits,
+            reactors=self.config.reactors,
             batch_scheduling=self.config.reactors > usable_cpus(),
         )
 

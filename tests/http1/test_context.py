@@ -319,5 +319,6 @@ def test_each_deadline_has_a_name(context: ReactorContext) -> None:
     missable = [state for state, seconds in context.state_timeouts.items() if seconds < inf]
     for state in missable:
         context.count_timeout(state)
+    context.count_write_timeout()
     assert sorted(context.counters.timeouts) == ["body", "head", "keepalive", "linger", "write"]
     assert set(context.counters.timeouts.values()) == {1}

@@ -207,7 +207,7 @@ class MemoryDriver(Driver):
     kind = "memory"
 
     def __init__(self, app: App, limits: Limits) -> None:
-        self.reactor = MemoryReactor(lambda: ReactorContext(limits, app.routes))
+        self.reactor = MemoryReactor(lambda: ReactorContext(limits, app.routes), limits=limits)
 
     def connect(self, *, window: int = 0) -> "MemoryClient":
         return MemoryClient(self.reactor, window or UNLIMITED)
