@@ -1,0 +1,64 @@
+"""One TLS session over two buffers: ciphertext in and out, plaintext in and out. Knows no HTTP and does no I/O.
+
+The session (`ssl.SSLObject`) belongs to one reactor's thread. It is made with the first bytes that arrive, because a
+client that never sends any would take its memory for nothing.
+"""
+
+from ssl import MemoryBIO, SSLContext, SSLError, SSLObject, SSLWantReadError, SSLZeroReturnError
+from typing import Any
+
+# The plaintext of one record at most (RFC 8446 section 5.1): so a read never leaves a part of a record in the session.
+RECORD_BYTES_MAX = 16 * 1024
+
+
+class Channel:
+    """The base of `TlsConnection`: a base and not an object of its own, because thousands of them may be idle."""
+
+    __slots__ = ("_incoming", "_outgoing", "_session")
+
+    _session: SSLObject
+    _incoming: MemoryBIO
+    _outgoing: MemoryBIO
+
+    def _begin_session(self, certificates: SSLContext) -> None:
+        self._incoming, self._outgoing = MemoryBIO(), MemoryBIO()
+        self._session = certificates.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def _shake_hands(self) -> bool:
+        """Continue the handshake. Return whether it is complete. Raises SSLError if it has failed."""
+        try:
+            self._session.do_handshake()
+        except SSLWantReadError:
+            return False
+        return True
+
+    def _decrypt(self) -> bytes | None:
+        """Return the content of one record, `b""` at the peer's close_notify, None if no whole record is there.
+
+        Raises:
+            SSLError: the bytes are no records of this session.
+        """
+        try:
+            return self._session.read(RECORD_BYTES_MAX)
+        except SSLWantReadError:
+            return None
+        except SSLZeroReturnError:
+            return b""
+
+    def _encrypt(self, plaintext: bytes | memoryview) -> bytes:
+        """Return the records that carry a plaintext, behind whatever the session itself had to say."""
+        self._session.write(plaintext)
+        return self._outgoing.read()
+
+    def _encrypt_end(self) -> bytes:
+        """Return the close_notify: nothing follows, so the peer knows that nothing was cut off."""
+        try:
+            self._session.unwrap()
+        except SSLError:
+            # It is written by now. The call goes on to read the peer's, which has not come or is not the next record.
+            pass
+        return self._outgoing.read()
+
+    def _client_certificate(self) -> dict[str, Any] | None:
+        """Return the verified certificate of the peer, as `ssl.SSLSocket.getpeercert`; None if it gave none."""
+        return self._session.getpeercert() or None
