@@ -1,5 +1,7 @@
 """Responses as bytes: status line, header fields, framing (RFC 9112 sections 4 to 7)."""
 
+import time
+
 from ..http import REASONS, Body, RequestHead, Response, format_date, has_body, note_date, status_line
 from ..protocol import FileBody
 from ..runtime import hot
@@ -95,7 +97,8 @@ def render_overload() -> bytes:
 
 def render_plain_refusal() -> bytes:
     """Render the response to a client that speaks HTTP where TLS is expected: 400, and the connection ends."""
-    return _render_last(400, b"This port serves HTTPS only: use a URL that begins with https://.\r\n")
+    date = b"Date: %b\r\n" % format_date(time.time()).encode("ascii")
+    return _render_last(400, b"This port serves HTTPS only: use a URL that begins with https://.\r\n", date)
 
 
 def _render_last(status: int, content: bytes, fields: bytes = b"") -> bytes:

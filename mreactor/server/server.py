@@ -242,7 +242,7 @@ class Server:
         context = ReactorContext(limits, self._app.routes, buffer, self.config.reactors, second_offset)
         if self._certificates is None:
             return context
-        return TlsContext(context, self._certificates, limits, render_plain_refusal())
+        return TlsContext(context, self._certificates, limits, render_plain_refusal)
 
     # Service.
 

@@ -11,13 +11,13 @@ keep it honest:
 
 import logging
 from math import inf
-from ssl import SSLError
+from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import TYPE_CHECKING, Any, Final
 
 from ..concurrency import Job
 from ..protocol import CLOSED, IDLE, LINGERING, READY, Connection, FileBody, Peer, SecurePeer
 from ..runtime import hot
-from .channel import Channel
+from .channel import RECORD_BYTES_MAX, Channel
 
 if TYPE_CHECKING:
     from .context import TlsContext
@@ -80,16 +80,32 @@ class TlsConnection(Channel):
     def receive_uncached(self, data: bytes) -> bytes | None:
         """Do the same. Nothing is known by its encrypted bytes."""
         inner = self._inner
-        if inner is None or self._refused:
+        if self.state == IDLE and data and inner is not None:
+            # The commonest case: a request in one record.
+            put_in, decrypt, encrypt, take_out = self._calls
+            put_in(data)
+            try:
+                plaintext = decrypt(RECORD_BYTES_MAX)
+            except SSLError as error:
+                self._receive_no_content(error)
+                return None
+            if not plaintext:
+                self._eof = True
+            elif (response := inner.receive_data(plaintext)) is not None:
+                if len(response) <= PIECE_BYTES_MAX and not self._incoming.pending:
+                    self.deadline = inner.deadline
+                    encrypt(response)
+                    return take_out()
+                self._queue_response(inner, response)
+            self._advance()
+        elif inner is None or self._refused:
             self._receive_early(data)
-            return None
-        if not data:
-            self._eof = True
-        elif not self._eof:
-            self._incoming.write(data)
-            if self.state == IDLE:
-                return self._respond(inner)
-        self._advance()
+        else:
+            if not data:
+                self._eof = True
+            elif not self._eof:
+                self._incoming.write(data)
+            self._advance()
         return None
 
     def call_cached_route(self, route: Any, body: bytes) -> bytes | None:
@@ -219,7 +235,7 @@ class TlsConnection(Channel):
         elif self._refused:
             self.deadline = min(self._context.now + CLOSE_SECONDS, self._linger_ends)
         elif not self._has_session and is_plain(data):
-            self._refuse(self._context.plain_refusal)
+            self._refuse(self._context.render_plain_refusal())
         else:
             if not self._has_session:
                 self._begin_session(self._context.certificates.current)
@@ -233,12 +249,14 @@ class TlsConnection(Channel):
         except SSLError as error:
             self._fail(error)
             return
-        self._output = bytes(self._output) + self._outgoing.read()
-        if is_complete:
-            self._inner = inner = self._context.inner.connect(SecurePeer(self.peer, self._client_certificate()))
-            if self._context.draining:
-                inner.drain()
-            self._advance()
+        if not is_complete:
+            self._output = bytes(self._output) + self._outgoing.read()
+            return
+        self._inner = inner = self._context.inner.connect(SecurePeer(self.peer, self._client_certificate()))
+        if self._context.draining:
+            inner.drain()
+        # The tickets go with the response to the first request, if that is there.
+        self._advance()
 
     def _fail(self, error: SSLError) -> None:
         """Send the alert that explains the failure, if there is one, and end."""
@@ -263,24 +281,14 @@ class TlsConnection(Channel):
 
     # The session.
 
-    def _respond(self, inner: Connection) -> bytes | None:
-        """Respond to bytes on an idle connection. Returns as `receive_data`."""
-        try:
-            plaintext = self._decrypt()
-        except SSLError as error:
-            self._fail(error)
-            return None
-        if plaintext:
-            response = inner.receive_data(plaintext)
-            if response is not None:
-                if len(response) <= PIECE_BYTES_MAX and not self._incoming.pending:
-                    self.deadline = inner.deadline
-                    return self._encrypt(response)
-                self._queue_response(inner, response)
-        elif plaintext is not None:
+    def _receive_no_content(self, error: SSLError) -> None:
+        """Act on a read that brought no content: no whole record is there, or the peer's end, or a fault."""
+        if isinstance(error, SSLZeroReturnError):
             self._eof = True
+        elif not isinstance(error, SSLWantReadError):
+            self._fail(error)
+            return
         self._advance()
-        return None
 
     def _queue_response(self, inner: Connection, response: bytes) -> None:
         self._context.slow_path_responses += 1

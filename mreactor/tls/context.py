@@ -1,5 +1,6 @@
 """What all TLS connections of one reactor share: another protocol's context, and the server's certificates."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import protocol
@@ -17,7 +18,7 @@ class TlsContext:
     Args:
         inner: makes the connections that see the plaintext, and counts for all.
         certificates: those of the server. All reactors share them.
-        plain_refusal: the response to a client that speaks HTTP without TLS.
+        render_plain_refusal: makes the response to a client that speaks HTTP without TLS.
         serves_plain: some of the reactor's clients do not use TLS. They come by `connect_plain`, and the fast path is
             theirs: a TLS connection is then never IDLE but QUIET.
 
@@ -31,14 +32,14 @@ class TlsContext:
         inner: Context,
         certificates: Certificates,
         limits: Limits,
-        plain_refusal: bytes = b"",
+        render_plain_refusal: Callable[[], bytes] = bytes,
         *,
         serves_plain: bool = False,
     ) -> None:
         self.inner = inner
         self.certificates = certificates
         self.limits = limits
-        self.plain_refusal = plain_refusal
+        self.render_plain_refusal = render_plain_refusal
         self.counters = inner.counters
         self.fast_path = inner.fast_path if serves_plain else no_fast_path()
         self.idle_state = QUIET if serves_plain else IDLE

@@ -300,7 +300,7 @@ class MemoryDriver(Driver):
 
         def make_context() -> Context:
             context = ReactorContext(limits, app.routes)
-            return TlsContext(context, certificates, limits, render_plain_refusal()) if certificates else context
+            return TlsContext(context, certificates, limits, render_plain_refusal) if certificates else context
 
         self.reactor = MemoryReactor(make_context)
 
