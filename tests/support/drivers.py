@@ -186,10 +186,10 @@ def open_driver(kind: str, app: App, limits: Limits, *, drains: bool = True, **s
         drains: end the server as SIGTERM does, which takes a quarter of a second more than at once.
         settings: further fields of `Config`.
     """
-    backend, _, tls = kind.partition("-")
-    reason = missing(backend)
+    reason = missing(kind)
     if reason:
         pytest.skip(reason)
+    backend, _, tls = kind.partition("-")
     if tls:
         certificate, key = server_pair()
         settings = {"tls_cert": (str(certificate),), "tls_key": (str(key),)} | settings
@@ -207,7 +207,7 @@ def open_driver(kind: str, app: App, limits: Limits, *, drains: bool = True, **s
 
 def missing(kind: str) -> str:
     """Return why this machine lacks a kind of driver; empty if it has it."""
-    if kind != "io_uring":
+    if kind.removesuffix(TLS) != "io_uring":
         return ""
     if importlib.util.find_spec("mreactor.net.reactor.io_uring") is None:
         return "io_uring: there is no such backend yet"
