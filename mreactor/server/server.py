@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App
@@ -31,9 +31,11 @@ from ..net import (
 )  # fmt: skip
 from ..protocol import Context
 from ..runtime import before_threads, usable_cpus
-from ..tls import Certificates, TlsContext
 from .report import count, has_gil, interpreter_warnings, render_report
 from .signals import SignalQueue, sigpipe_blocked
+
+if TYPE_CHECKING:
+    from ..tls import Certificates
 
 log = logging.getLogger("mreactor")
 
@@ -103,7 +105,7 @@ class Server:
         """
         suppress_failures()
         if self.config.tls_cert:
-            self._certificates = Certificates(self.config)
+            self._certificates = self._load_certificates()
         backend = choose(self.config)
         listener = listen(self.config)
         self._status.backend, self._status.address = backend.description, listener.getsockname()[:2]
@@ -185,6 +187,12 @@ class Server:
 
     # Start.
 
+    def _load_certificates(self) -> "Certificates":
+        # A server without TLS needs neither OpenSSL nor a place for more classes in the type cache.
+        from ..tls import Certificates
+
+        return Certificates(self.config)
+
     def _start_threads(self, backend: Backend, listener: socket.socket) -> None:
         limits = self.config.limits
         threading.stack_size(max(threading.stack_size(), STACK_BYTES_MIN))
@@ -242,6 +250,8 @@ class Server:
         context = ReactorContext(limits, self._app.routes, buffer, self.config.reactors, second_offset)
         if self._certificates is None:
             return context
+        from ..tls import TlsContext
+
         return TlsContext(context, self._certificates, limits, render_plain_refusal)
 
     # Service.

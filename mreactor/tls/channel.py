@@ -8,13 +8,18 @@ from collections.abc import Callable
 from ssl import MemoryBIO, SSLContext, SSLError, SSLObject, SSLWantReadError, SSLZeroReturnError
 from typing import Any
 
+from ..runtime import hot
+
 # The plaintext of one record at most (RFC 8446 section 5.1): so a read never leaves a part of a record in the session.
 RECORD_BYTES_MAX = 16 * 1024
 
 # What a request on an idle connection takes: put ciphertext in, decrypt a record, encrypt, take ciphertext out.
-type Calls = tuple[Callable[[bytes], int], Callable[[int], bytes], Callable[[bytes], int], Callable[[], bytes]]
+type Calls = tuple[
+    Callable[[bytes], int], Callable[[int], bytes], Callable[[bytes | memoryview], int], Callable[[], bytes]
+]
 
 
+@hot("calls", "do_handshake", "unwrap", "getpeercert", "_create")
 class Session(SSLObject):
     """A TLS session whose reads and writes can be bound without the methods of Python around them."""
 
@@ -66,9 +71,19 @@ class Channel:
             return b""
 
     def _encrypt(self, plaintext: bytes | memoryview) -> bytes:
-        """Return the records that carry a plaintext, behind whatever the session itself had to say."""
-        self._session.write(plaintext)
-        return self._outgoing.read()
+        """Return the records that carry a plaintext, behind whatever the session itself had to say.
+
+        Record by record: the outgoing buffer keeps the memory of the largest amount that it has held.
+        """
+        _, _, encrypt, take_out = self._calls
+        if len(plaintext) <= RECORD_BYTES_MAX:
+            encrypt(plaintext)
+            return take_out()
+        view, records = memoryview(plaintext), []
+        for start in range(0, len(view), RECORD_BYTES_MAX):
+            encrypt(view[start : start + RECORD_BYTES_MAX])
+            records.append(take_out())
+        return b"".join(records)
 
     def _encrypt_end(self) -> bytes:
         """Return the close_notify: nothing follows, so the peer knows that nothing was cut off."""

@@ -41,7 +41,11 @@ def is_plain(data: bytes) -> bool:
     return b"A" <= data[:1] <= b"Z"
 
 
-@hot("receive_uncached", "_advance", "_apply_inner_state", "data_to_send", "data_sent")
+@hot(
+    "__init__", "receive_uncached", "data_to_send", "data_sent", "next_job", "abort", "wants_read", "_receive_early",
+    "_continue_handshake", "_advance", "_deliver", "_apply_inner_state", "_begin_session", "_shake_hands", "_decrypt",
+    "_encrypt", "_encrypt_end", "_client_certificate",
+)  # fmt: skip
 class TlsConnection(Channel):
     """One client; implements `protocol.Connection`. Reactor thread only.
 
