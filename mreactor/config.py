@@ -15,7 +15,8 @@ from .runtime import hot, usable_cpus
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
 BACKENDS = ("epoll", "io_uring", "auto")
 ACCEPTS = ("auto", "accept4", "io_uring")
-TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+TEXTS = tuple[str, ...]
+TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False", TEXTS: "a list of texts"}
 
 
 class ConfigError(ValueError):
@@ -57,6 +58,7 @@ class Limits:
     )
     linger_bytes_max: int = setting(2**40, "maximum late data to discard before closing", minimum=0)
     drain_seconds: float = setting(10.0, "time for active requests to complete at shutdown")
+    tls_handshake_seconds: float = setting(10.0, "time to complete a TLS handshake; then close")
     connections_max: int = setting(
         16_384, "maximum number of open connections; 503 if exceeded", minimum=1, maximum=2**20
     )
@@ -102,12 +104,31 @@ class Config:
     )
     admin: str = setting("", "serve metrics and a live page on this address", metavar="HOST:PORT")
     admin_public: bool = setting(False, "allow --admin to listen on a non-loopback address")
+    # TLS.
+    tls_cert: tuple[str, ...] = setting(
+        (), "serve HTTPS with the certificate chain in this PEM file; more than one for more host names", metavar="FILE"
+    )
+    tls_key: tuple[str, ...] = setting(
+        (), "PEM file of the private key, one for each --tls-cert; without it the key is in that file", metavar="FILE"
+    )
+    tls_password_file: str = setting("", "file whose first line is the password of the keys", metavar="FILE")
+    tls_client_ca: str = setting(
+        "", "ask clients for a certificate from one of the authorities in this PEM file", metavar="FILE"
+    )
+    tls_client_cert: str = setting(
+        "required", "whether a client must have a certificate; with --tls-client-ca", choices=("optional", "required")
+    )
+    tls_min: str = setting("1.2", "minimum version of TLS", choices=("1.2", "1.3"))
+    tls_ciphers: str = setting(
+        "", "ciphers of TLS 1.2 as an OpenSSL cipher list; without it ECDHE with AES-GCM or ChaCha20", metavar="LIST"
+    )
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Validate all settings; see `validate`."""
         validate(self)
         validate(self.limits)
+        _validate_tls(self)
 
     @property
     def reactors(self) -> int:
@@ -127,6 +148,15 @@ def validate(settings: Any) -> None:
             raise ConfigError(f"{option(spec.name)}: {value!r} {reason}")
 
 
+def _validate_tls(config: Config) -> None:
+    if config.tls_key and len(config.tls_key) != len(config.tls_cert):
+        raise ConfigError("--tls-key: there must be one for each --tls-cert, in the same order, or none")
+    needed = {"tls_password_file": config.tls_password_file, "tls_client_ca": config.tls_client_ca}
+    for name, value in needed.items():
+        if value and not config.tls_cert:
+            raise ConfigError(f"{option(name)}: it needs --tls-cert")
+
+
 def option(name: str) -> str:
     """Return the command-line option of a field."""
     return "--" + name.replace("_", "-")
@@ -138,12 +168,19 @@ def size(count: int) -> str:
     return next((f"{count // one} {name}" for one, name in units if count and count % one == 0), f"{count} bytes")
 
 
+def _has_type(value: Any, kind: Any) -> bool:
+    """Tell whether a value has a field's type."""
+    if kind == TEXTS:
+        return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
 def _find_error(value: Any, kind: Any, metadata: Mapping[str, Any]) -> str:
     """Return what is wrong with a value, or an empty string."""
     choices = metadata.get("choices")
     if choices and value not in choices:
         return "is not one of " + ", ".join(choices)
-    if not isinstance(value, (int, float) if kind is float else kind):
+    if not _has_type(value, kind):
         return f"is not {TYPE_NAMES.get(kind, kind.__name__)}"
     if kind is float and not 0 < value < math.inf:
         return "is not a positive number of seconds"

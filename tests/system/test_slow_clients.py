@@ -11,7 +11,7 @@ from mreactor.config import Limits
 from tests.soak.readers import AT_ONCE, EXTRA_BYTES, gather
 from tests.soak.server import serving
 from tests.soak.slow import Beset, Slowness, beset
-from tests.support.drivers import SOCKET_KINDS, missing
+from tests.support.drivers import SOCKET_KINDS, TLS_SOCKET_KINDS, missing
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def slowness() -> Slowness:
     return Slowness(heads, bodies, readers)
 
 
-@pytest.mark.parametrize("kind", SOCKET_KINDS)
+@pytest.mark.parametrize("kind", SOCKET_KINDS + TLS_SOCKET_KINDS)
 def test_slow_clients_are_closed_and_others_do_not_notice(kind: str) -> None:
     if reason := missing(kind):
         pytest.skip(reason)

@@ -20,7 +20,7 @@ from typing import Any
 
 from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
-from ...protocol import CLOSED, IDLE, LINGERING, READY, Context, Peer
+from ...protocol import CLOSED, IDLE, LINGERING, QUIET, READY, Context, Peer
 from ...runtime import every_tick, in_thread, private_int
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client, end
@@ -450,7 +450,7 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _has_unread_in_time(self, client: C, now: float) -> bool:
         """Return whether an idle client's next bytes are in the kernel, where this thread was too busy to read them."""
         connection = client.connection
-        return connection.state == IDLE and connection.deadline <= now and client.has_unread()
+        return connection.state in (IDLE, QUIET) and connection.deadline <= now and client.has_unread()
 
     def _handle_messages(self) -> None:
         for message in self._mailbox.take():
