@@ -7,15 +7,16 @@ from .grammar import TOKEN
 from .handler import Handler, describe_handler, underlying_function
 from .headers import Headers
 from .json_content import use_json
-from .request import METHODS, Request, RequestHead, unread_head
+from .request import Request
+from .request_head import METHODS, Framing, HeaderFields, RequestHead, RequestLine, unread_head
 from .response import BINARY, HTML, JSON, TEXT, Body, Content, Response, SizedStream, encode_part, redirect, respond
 from .status import REASONS, HTTPError, has_body, status_line
 from .uploads import Files, UploadedFile
 
 __all__ = [
-    "BINARY", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "Content", "Files", "HTTPError",
-    "Handler", "Headers", "Request", "RequestHead", "Response", "SizedStream", "UploadedFile", "describe_handler",
-    "encode_part", "evaluate_conditions", "format_date", "has_body", "note_date", "noted_date", "parse_date",
-    "redirect", "render_error", "render_traceback", "respond", "status_line", "underlying_function", "unread_head",
-    "use_json",
+    "BINARY", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "Content", "Files", "Framing",
+    "HTTPError", "Handler", "HeaderFields", "Headers", "Request", "RequestHead", "RequestLine", "Response",
+    "SizedStream", "UploadedFile", "describe_handler", "encode_part", "evaluate_conditions", "format_date", "has_body",
+    "note_date", "noted_date", "parse_date", "redirect", "render_error", "render_traceback", "respond", "status_line",
+    "underlying_function", "unread_head", "use_json",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from .connection import Connection
 from .context import ReactorContext
-from .encoder import render_overload
+from .encoder import render_overload, render_plain_refusal
 from .head_parser import Parser
 
-__all__ = ["Connection", "Parser", "ReactorContext", "render_overload"]
+__all__ = ["Connection", "Parser", "ReactorContext", "render_overload", "render_plain_refusal"]
