@@ -8,6 +8,7 @@ from .status import HTTPError, status_text
 
 PROBLEM = "application/problem+json"
 
+_VARY = ("Vary", "Accept")
 # The first is for clients that say nothing, or take anything.
 _OFFERS = ("text/html", JSON, PROBLEM, "text/plain")
 
@@ -22,17 +23,22 @@ def render_error(error: HTTPError, accept: str = "") -> Response:
     title = status_text(error.status)
     # Most clients that are refused often say nothing or take anything. They need not wait for the choice.
     chosen = _OFFERS[0] if accept in ("", "*/*") else choose_type(accept, _OFFERS)
-    fields = (*error.headers, ("Vary", "Accept"))
+    content: str | dict[str, object]
     if chosen in (JSON, PROBLEM):
-        problem = {"status": error.status, "title": title[4:] or "Error", "detail": error.reason}
-        return Response(problem, error.status, fields, content_type=chosen)
-    if chosen == "text/plain":
-        return Response(f"{title}\n{error.reason}\n", error.status, fields, content_type=TEXT)
-    page = (
-        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n"
-        f"<h1>{title}</h1>\n<p>{escape(error.reason)}</p>\n"
-    )
-    return Response(page, error.status, fields, content_type=HTML)
+        content = {"status": error.status, "title": title[4:] or "Error", "detail": error.reason}
+    elif chosen == "text/plain":
+        content, chosen = f"{title}\n{error.reason}\n", TEXT
+    else:
+        chosen = HTML
+        content = (
+            f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n"
+            f"<h1>{title}</h1>\n<p>{escape(error.reason)}</p>\n"
+        )
+    response = Response(content, error.status, error.headers, content_type=chosen)
+    body, content_type, status, fields, _ = response.parts
+    # This field needs no check.
+    response.parts = (body, content_type, status, (*fields, _VARY), None)
+    return response
 
 
 def render_traceback(text: str, accept: str = "") -> Response:

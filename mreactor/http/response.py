@@ -307,9 +307,16 @@ def respond(result: Any, handler: Handler | None = None) -> Response:
     try:
         if isinstance(result, Response):
             return result
-        if handler is not None and isinstance(result, Iterator) and yields_text(handler):
-            return Response(result, content_type=TEXT)
-        return Response(result)
+        response = Response(result)
+        # A look at the media type first: most content is no stream, and whether it is one is costly to tell.
+        if (
+            response.parts[1] is BINARY
+            and handler is not None
+            and isinstance(result, Iterator)
+            and yields_text(handler)
+        ):
+            response.content_type = TEXT
+        return response
     except BaseException as error:
         if handler is not None:
             error.add_note(f"It was returned by the handler {describe_handler(handler)}.")
