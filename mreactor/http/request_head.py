@@ -28,8 +28,8 @@ class RequestLine:
     """
 
     __slots__ = (
-        "authority", "counter", "keeps_framing", "match", "method", "path", "query_string", "raw_path", "route", "target",
-        "version",
+        "authority", "counter", "keeps_framing", "match", "method", "path", "query_string", "raw_path", "route",
+        "target", "version",
     )  # fmt: skip
 
     authority: str

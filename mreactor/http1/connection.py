@@ -39,8 +39,8 @@ EMPTY_LINES = (b"\r", b"\r\n")
 
 @hot(
     "__init__", "receive_data", "receive_uncached", "_receive_whole", "call_cached_route", "queue_remainder",
-    "data_sent", "abort", "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn", "_begin_sending", "_advance",
-    "_enter", "_ensure_reader", "_ensure_writer",
+    "data_sent", "abort", "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn",
+    "_begin_sending", "_advance", "_enter", "_ensure_reader", "_ensure_writer",
 )  # fmt: skip
 class Connection(StateMachine):
     """One client; implements `protocol.Connection`. Reactor thread only."""
