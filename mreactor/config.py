@@ -125,6 +125,7 @@ class Config:
         "", "ciphers of TLS 1.2 as an OpenSSL cipher list; without it ECDHE with AES-GCM or ChaCha20", metavar="LIST"
     )
     limits: Limits = field(default_factory=Limits)
+    route_metrics: bool = setting(False, "measure the time that handlers take, by route, for --admin")
     # For development.
     reload: bool = setting(False, "restart when a Python file below this directory or the application's changes")
     debug: bool = setting(False, "show the traceback of a failed handler to the client; never in production")

@@ -11,10 +11,11 @@ from functools import cache
 from typing import Any
 
 from .. import __version__
+from ..app import RouteTimes
 from ..concurrency import ThreadPool
 from ..config import Config
 from ..logs import AccessLog, count_lost
-from ..metrics import Counters, PoolSnapshot, ReactorSnapshot, Snapshot
+from ..metrics import Counters, PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
 from ..net import Acceptor, Reactor
 from ..runtime import usable_cpus
 from .watchdog import STARTING, reactor_state, unhealthy_reactors
@@ -34,6 +35,7 @@ class ServerStatus:
         application: its name, for the page.
         report: the lines of the start-up report, after the start.
         acceptor, access_log, pool: None until they run.
+        route_times: None if they are not measured.
         is_draining: the server is about to end.
     """
 
@@ -48,6 +50,7 @@ class ServerStatus:
     access_log: AccessLog | None = None
     is_draining: bool = False
     pool: ThreadPool | None = None
+    route_times: RouteTimes | None = None
 
     def unready_reasons(self, now: float, wait_max: float = math.inf) -> tuple[str, ...]:
         """Return why the server wants no traffic; empty if it is ready.
@@ -106,6 +109,7 @@ class SnapshotCache:
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),
             reactors=tuple(_snapshot(reactor, now) for reactor in status.reactors),
+            routes=tuple(RouteSnapshot(*one) for one in status.route_times.read()) if status.route_times else (),
             application=status.application,
             host=platform.node(),
             open_fds=_count_descriptors(),

@@ -100,6 +100,7 @@ def stats(snapshot: Snapshot) -> dict[str, Any]:
             "max_fds": snapshot.fds_max,
         },
         "blocking": dataclasses.asdict(snapshot.pool),
+        "routes": [dataclasses.asdict(one) for one in snapshot.routes],
         "total": _describe_counters(snapshot.total()),
         "reactors": [
             {"index": one.index, "state": one.state, "heartbeat_age": one.heartbeat_age}

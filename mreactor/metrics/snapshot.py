@@ -36,6 +36,16 @@ class PoolSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteSnapshot:
+    """The calls of a route's handler so far, and the seconds that they have taken together."""
+
+    method: str
+    pattern: str
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A server at one moment.
 
@@ -54,6 +64,7 @@ class Snapshot:
         open_fds, fds_max: descriptors of the process, and its limit; None if that cannot be had.
         pool: the threads for blocking handlers.
         application, host: the names of the application and of the machine.
+        routes: the times of the routes, if they are measured.
     """
 
     time: float
@@ -76,6 +87,7 @@ class Snapshot:
     pool: PoolSnapshot = PoolSnapshot()
     application: str = ""
     host: str = ""
+    routes: tuple[RouteSnapshot, ...] = ()
 
     def total(self) -> Counters:
         """Return the sum over all reactors. It is exact: each number has one writer."""

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from ..admin import AdminListener, ServerStatus, Watchdog
-from ..app import App
+from ..app import App, Route, RouteTimes
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, ConfigError
 from ..http1 import ReactorContext, render_overload, render_plain_refusal
@@ -72,6 +72,7 @@ class Server:
         self._status = ServerStatus(config, self._reactors, has_gil)
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
+        self._routes: tuple[Route, ...] = ()
         # The application's hooks for its end are still to be called.
         self._has_started_app = False
 
@@ -127,6 +128,10 @@ class Server:
         try:
             self._app.start()
             self._has_started_app = True
+            self._routes = self._app.routes
+            if self.config.route_metrics:
+                self._status.route_times = times = RouteTimes()
+                self._routes = times.wrap(self._routes)
             with sigpipe_blocked():
                 self._start_threads(backend, listener)
         except BaseException:
@@ -271,7 +276,7 @@ class Server:
         buffer = self._access_log.buffer() if self._access_log is not None else None
         limits, app = self.config.limits, self._app
         context = ReactorContext(
-            limits, app.routes, buffer, self.config.reactors, second_offset, app.errors, debug=self.config.debug
+            limits, self._routes, buffer, self.config.reactors, second_offset, app.errors, debug=self.config.debug
         )
         if self._certificates is None:
             return context

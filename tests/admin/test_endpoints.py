@@ -263,3 +263,21 @@ def test_readiness_takes_the_pool_into_account_where_asked() -> None:
             gate.set()
         wait_for(lambda: ask(server, "/readyz?pool=0")[0].status == 200)
         wait_for(lambda: "mreactor_blocking_begun_total 2\n" in ask(server, "/metrics")[1])
+
+
+def test_times_of_routes_where_asked() -> None:
+    app = App()
+    app.get("/hello/{name}")(lambda request, name: name)
+    with serving(app, route_metrics=True) as server:
+        for number in range(4):
+            with connect(server) as client:
+                client.sendall(b"GET /hello/%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
+                assert client.recv(1000).endswith(b"\r\n\r\n%d" % number)
+        line = 'mreactor_route_calls_total{method="GET",route="/hello/{name}"} 4\n'
+        wait_for(lambda: line in ask(server, "/metrics")[1])
+        assert 'mreactor_route_seconds_total{method="GET",route="/hello/{name}"} ' in ask(server, "/metrics")[1]
+        (route,) = stats(server)["routes"]
+        assert (route["pattern"], route["calls"]) == ("/hello/{name}", 4)
+        assert 0 < route["seconds"] < SECONDS_MAX
+    with serving(app) as server:
+        assert "mreactor_route" not in ask(server, "/metrics")[1]
