@@ -3,6 +3,7 @@
 from .connection import Connection
 from .context import ReactorContext
 from .encoder import render_overload, render_plain_refusal
+from .error_pages import encode_overload
 from .head_parser import Parser
 
-__all__ = ["Connection", "Parser", "ReactorContext", "render_overload", "render_plain_refusal"]
+__all__ = ["Connection", "Parser", "ReactorContext", "encode_overload", "render_overload", "render_plain_refusal"]

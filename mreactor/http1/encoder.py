@@ -23,7 +23,7 @@ class Encoder:
     def __init__(self) -> None:
         # Rendered at once: the table of reasons is shared between threads, and reading it takes its lock.
         self._status_lines = {status: status_line(status) for status in REASONS}
-        self.common_fields = b""
+        self.common_fields = _SERVER
 
     def begin_second(self, wall: float) -> bytes:
         """Render what changes with the second `wall` (Unix time). Returns the start of a head with status 200."""

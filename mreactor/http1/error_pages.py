@@ -3,10 +3,11 @@
 import logging
 from typing import TYPE_CHECKING
 
-from ..app import HandlerFailure
+from ..app import ErrorResponder, HandlerFailure
 from ..http import HTTPError, Request, RequestHead, Response, render_error, render_traceback, unread_head
 from ..logs import format_error
 from ..protocol import Peer
+from .encoder import Encoder, render_overload
 
 if TYPE_CHECKING:
     from .context import ReactorContext
@@ -75,6 +76,24 @@ def refusal_page(context: "ReactorContext", peer: Peer, head: RequestHead | None
             return response
         log.error("the error handler of %s returned a stream, which a refusal cannot send", error.status)
     return _render(request, error)
+
+
+def encode_overload(errors: ErrorResponder | None) -> bytes:
+    """Encode the response to clients that find no room: 503, by the application's error handler if it has one.
+
+    It is encoded once, when the server starts, so it has no Date.
+    """
+    if errors is None:
+        return render_overload()
+    refusal = HTTPError(503, "This server has too many connections.", (("Retry-After", "1"),))
+    try:
+        response = errors.refuse(Request(unread_head(), b"", ()), refusal)
+    except HandlerFailure as failure:
+        log.error("the error handler of 503 failed", exc_info=failure.__cause__)
+        return render_overload()
+    if not isinstance(response.body, bytes):
+        return render_overload()
+    return Encoder().encode(response, None, keep_alive=False)
 
 
 def encode_refusal(context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError) -> bytes:

@@ -14,7 +14,7 @@ from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App, Route, RouteTimes
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, ConfigError
-from ..http1 import ReactorContext, render_overload, render_plain_refusal
+from ..http1 import ReactorContext, encode_overload, render_plain_refusal
 from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
@@ -247,7 +247,7 @@ class Server:
             family=family,
             connection_limit=ConnectionLimit(per_address) if per_address else None,
             # A client of TLS could not read the response in plain text.
-            refusals=Refusals(OVERLOAD_ALERT if self.config.tls_cert else render_overload()),
+            refusals=Refusals(OVERLOAD_ALERT if self.config.tls_cert else encode_overload(self._app.errors)),
             limits=self.config.limits,
             reactors=self.config.reactors,
             batch_scheduling=self.config.reactors > usable_cpus(),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mreactor import App, ConfigError, HTTPError, Request, Response, RouteError, StaticFiles
+from mreactor.http1 import encode_overload, render_overload
 from mreactor.testing import Client, ClientResponse
 
 
@@ -302,6 +303,22 @@ def test_refusals_of_messages_are_handled(app: App, data: bytes, status: int, pa
     assert head.endswith(b"Connection: close")
     assert b"X-A" not in head
     assert json.loads(body)["path"] == path
+
+
+def test_a_full_server_responds_by_the_error_handler(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    assert encode_overload(None) == render_overload()
+    app.error(503)(as_json)
+    head, _, body = encode_overload(app.errors).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert (lines[0], lines[1]) == (b"HTTP/1.1 503 Service Unavailable", b"Server: mreactor")
+    assert {b"Content-Type: application/json", b"Retry-After: 1", b"Connection: close"} <= {*lines}
+    assert b"Content-Length: %d" % len(body) in lines
+    assert json.loads(body)["error"] == "This server has too many connections."
+    broken, streaming = App(), App()
+    broken.error(503)(lambda request, error: failing(request))
+    streaming.error(503)(lambda request, error: iter(["x"]))
+    assert encode_overload(broken.errors) == encode_overload(streaming.errors) == render_overload()
+    assert "lost" in caplog.text
 
 
 def test_an_error_handler_that_fails_for_a_refusal_is_logged(app: App, caplog: pytest.LogCaptureFixture) -> None:
