@@ -298,7 +298,8 @@ def test_a_draining_server_caches_nothing() -> None:
 def test_a_cached_route_may_give_another_result(caplog: pytest.LogCaptureFixture) -> None:
     fd, file = open_descriptor()
     results: list[Any] = [
-        *["first"] * REPEATED, "second", {"a": 1}, Response("no", 403), None, iter(["a", "b"]), file, ZeroDivisionError(), "last",
+        *["first"] * REPEATED, "second", {"a": 1}, Response("no", 403), None, iter(["a", "b"]), file,
+        ZeroDivisionError(), "last",
     ]  # fmt: skip
 
     def handler(request: Request) -> Any:
