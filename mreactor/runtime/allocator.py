@@ -4,8 +4,9 @@ import os
 
 from .interpreter import IS_FREE_THREADED
 
-# mimalloc gives an object of the first size a page of its own, and one of the second a region of the kernel's.
-LARGE_BYTES = (256 * 1024, 20 * 1024 * 1024)
+# mimalloc gives an object of the first size a region of its own, and one of the second a page. In the other order it
+# finds no empty pages.
+LARGE_BYTES = (20 * 1024 * 1024, 256 * 1024)
 
 
 def release_empty_pages() -> None:
