@@ -183,7 +183,12 @@ class Connection(StateMachine):
         if self.state == LINGERING and (writer := self._writer) is not None:
             # Closing alone would leave a peer that is still sending to wait for minutes.
             writer.resets = now >= writer.linger_ends and writer.late_bytes > 0
-        StateMachine.handle_timeout(self, now)
+        if self.state == WAITING and now >= self.deadline:
+            # The stream's pause is over.
+            self._begin_sending(self._ensure_writer())
+            self._advance()
+        else:
+            StateMachine.handle_timeout(self, now)
 
     def abort(self) -> None:
         """End the connection, whatever it is doing. Idempotent."""
@@ -471,6 +476,9 @@ class Connection(StateMachine):
             self._keep_alive = False
             if writer.ends_with_connection:
                 self.abort()
+        elif pause := writer.take_pause():
+            self._enter(WAITING)
+            self.deadline = self._context.now + pause
 
     def _wait_for(self, job: Job) -> None:
         writer = self._ensure_writer()

@@ -98,6 +98,14 @@ class ResponseWriter:
             self.add(job.result)
         return error
 
+    def take_pause(self) -> float:
+        """Return the seconds that the stream wants to wait, once; 0 for none."""
+        stream = self.stream
+        if not isinstance(stream, Stream):
+            return 0.0
+        pause, stream.pause = stream.pause, 0.0
+        return pause
+
     def abandon(self) -> None:
         """Drop everything. What another thread is computing is closed when its job comes back."""
         self.output = b""

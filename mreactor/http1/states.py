@@ -14,7 +14,7 @@ class State(IntEnum):
     IDLE = protocol.IDLE  # between requests; the buffers are empty and no response is due
     HEAD = 1  # part of a request head, or an empty line before one, has arrived
     BODY = 2  # a request's body is arriving
-    WAITING = 3  # the thread pool runs a blocking handler, or computes the next part of a blocking stream
+    WAITING = 3  # the thread pool runs a blocking handler or computes a part of a blocking stream; or a stream pauses
     SENDING = 4  # a response is being sent
     READY = protocol.READY  # there is more to read or to compute, and the other clients' turn comes first
     LINGERING = protocol.LINGERING  # late bytes are read, so that no reset destroys the last response

@@ -6,13 +6,14 @@ import socket
 import sqlite3
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
-from mreactor import App, Config, HTTPError, Limits, Server
+from mreactor import App, Config, HTTPError, Limits, Pause, Server
 from mreactor.http.request import Request
 from tests.support.drivers import PATIENCE_SECONDS, SOCKET_KINDS, missing
 
@@ -287,3 +288,67 @@ def test_empty_parts_do_not_starve_others(served: Served) -> None:
     endless.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     endless.close()
     assert ended.wait(PATIENCE_SECONDS)
+
+
+# Pauses.
+
+
+def read_until(client: socket.socket, end: bytes) -> bytes:
+    data = b""
+    while not data.endswith(end):
+        piece = client.recv(65536)
+        assert piece, data
+        data += piece
+    return data
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_stream_that_pauses_goes_on_later(served: Served, blocking: bool) -> None:
+    @served.app.get("/ticks", blocking=blocking)
+    def ticks(request: Request) -> Iterator[str | Pause]:
+        for number in range(3):
+            yield f"{number} "
+            yield Pause(0.3)
+        yield Pause(0.001)
+        yield "over"
+
+    begun = time.monotonic()
+    assert get(served.start(), "/ticks") == "0 1 2 over"
+    assert 0.9 < time.monotonic() - begun < PATIENCE_SECONDS / 2
+
+
+def test_quiet_streams_hold_no_thread(served: Served) -> None:
+    """Sixteen of them stopped all blocking routes."""
+
+    @served.app.get("/events", blocking=True)
+    def events(request: Request) -> Iterator[str | Pause]:
+        try:
+            yield "data: hello\n\n"
+            yield Pause(1000.0)
+        finally:
+            served.closed_in.put(threading.current_thread().name)
+
+    @served.app.get("/work", blocking=True)
+    def work(request: Request) -> str:
+        return "worked"
+
+    address = served.start(blocking_threads=2)
+    streams = [send(address, "/events", version="1.1") for _ in range(16)]
+    for stream in streams:
+        read_until(stream, b"hello\n\n\r\n")
+    time.sleep(0.2)
+    begun = time.monotonic()
+    assert get(address, "/work") == "worked"
+    assert time.monotonic() - begun < 5
+    for stream in streams:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        stream.close()
+    closed = [served.closed_in.get(timeout=PATIENCE_SECONDS) for _ in streams]
+    assert all(name.startswith("blocking-") for name in closed)
+
+
+def test_a_pause_is_no_part_of_the_content_and_its_length_is_checked() -> None:
+    for seconds in (0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="positive number of seconds"):
+            Pause(seconds)
+    assert repr(Pause(2.5)) == "Pause(2.5)"
