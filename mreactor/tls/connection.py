@@ -42,7 +42,7 @@ def is_plain(data: bytes) -> bool:
 
 
 @hot(
-    "__init__", "receive_uncached", "data_to_send", "data_sent", "next_job", "abort", "wants_read", "_receive_early",
+    "__init__", "receive_uncached", "data_to_send", "data_sent", "next_job", "abort", "_receive_early",
     "_continue_handshake", "_advance", "_deliver", "_apply_inner_state", "_begin_session", "_shake_hands", "_decrypt",
     "_encrypt", "_encrypt_end", "_client_certificate",
 )  # fmt: skip
