@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
 from .app import App
-from .config import Config, ConfigError, Limits, option, size
+from .config import TEXTS, Config, ConfigError, Limits, option, size
+from .config_file import read_config
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
-from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, url
+from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, take_startup, url
 
 START_ERROR = 1
 USAGE_ERROR = 2
@@ -50,12 +51,15 @@ def command() -> NoReturn:
     """Run the command line and end the process, whatever threads and exit handlers the application has."""
     open_standard_descriptors()
     end_at_once()
+    # Before the application is imported, which may start other programs.
+    take_startup()
     try:
         outcome = _serve(sys.argv[1:])
     except SystemExit as error:
         # --help, --version, or a mount's factory.
         outcome = Outcome(error.code if isinstance(error.code, int) else int(error.code is not None))
-    except BaseException:
+    except BaseException as error:
+        take_startup().reply(failure=f"{type(error).__name__}: {error}")
         sys.excepthook(*sys.exc_info())
         outcome = Outcome(START_ERROR)
     end_process(*outcome)
@@ -81,7 +85,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
     server = Server(config, app)
     try:
-        code = server.run(announce if config.port == 0 else None)
+        code = server.run(announce if config.picks_port else None)
     except ConfigError as error:
         # This error is about the machine, so the help does not explain it.
         return _report(str(error), USAGE_ERROR)
@@ -97,15 +101,20 @@ def announce(host: str, port: int) -> None:
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Config, str]:
-    """Return the settings and the name of the application. Options override environment variables.
+    """Return the settings and the name of the application.
+
+    Options override environment variables, and those override the configuration file.
 
     Raises:
         ConfigError: an option or a variable is invalid.
     """
     options = vars(make_parser().parse_args(arguments))
-    target = options.pop("app") or ""
+    file = options.pop("config")
     given = {name: value for name, value in options.items() if value is not None}
-    settings = _from_environment(environment) | given
+    # Options that may be repeated.
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    settings = (read_config(file) if file else {}) | _from_environment(environment) | given
+    target = settings.pop("app", "")
     limit_names = {spec.name for spec in dataclasses.fields(Limits)}
     limits = Limits(**{name: settings.pop(name) for name in limit_names & settings.keys()})
     if "access_log" in settings:
@@ -142,6 +151,7 @@ def load(target: str) -> App:
 def _report(error: str, code: int) -> Outcome:
     """Print an error; return the outcome."""
     flush()
+    take_startup().reply(failure=error)
     _print(f"mreactor: {error}", sys.stderr)
     return Outcome(code)
 
@@ -186,6 +196,9 @@ def make_parser() -> argparse.ArgumentParser:
         "app", nargs="?", metavar="APP", help="application to serve, as module:attribute (default: the demo)"
     )
     parser.add_argument(
+        "--config", metavar="FILE", help="read settings from a TOML file; its keys are the options' names"
+    )
+    parser.add_argument(
         "--version", action="version", version=f"mreactor {__version__}", help="show the version and exit"
     )
     _add_options(parser.add_argument_group("server"), Config)
@@ -200,6 +213,8 @@ def _add_options(group: Any, settings: type[Any]) -> None:
         text = spec.metadata["help"].replace("%", "%%")
         if spec.type is bool:
             group.add_argument(option(spec.name), action="store_true", default=None, help=text)
+        elif spec.type == TEXTS:
+            group.add_argument(option(spec.name), action="append", metavar=_metavar(spec), help=text)
         else:
             text += _format_default(spec)
             group.add_argument(option(spec.name), type=PARSERS[spec.type], metavar=_metavar(spec), help=text)
@@ -208,7 +223,7 @@ def _add_options(group: Any, settings: type[Any]) -> None:
 def _format_default(spec: dataclasses.Field[Any]) -> str:
     """Format the default as a user would type it; bytes also in a larger unit."""
     default: Any = spec.default
-    if default == "":
+    if default in ("", ()):
         return ""
     typed = f"{default:g}" if spec.type is float else str(default)
     return f" (default: {typed}, {size(default)})" if "bytes_" in spec.name else f" (default: {typed})"

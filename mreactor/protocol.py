@@ -22,6 +22,9 @@ from .metrics import Counters
 # A client's address, as `getpeername` gives it: (host, port), with two more numbers for IPv6.
 type Peer = tuple[Any, ...]
 
+# The address of a client that has none: of a unix socket, or of a balancer's connection to the server itself.
+NO_ADDRESS: Final[Peer] = ("", 0)
+
 # The states that a reactor acts on. Every other int is a protocol's own state, in which the reactor only reads, if
 # `wants_read`, and sends. They are ints, not members of an Enum: see docs/decisions/002.
 IDLE: Final = 0  # between messages; nothing is buffered and nothing is to be sent

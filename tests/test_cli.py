@@ -32,6 +32,11 @@ def complaint(*arguments: str, **environment: str) -> str:
 TEXTS = {"host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000"}
 
 
+# Options that may be repeated, with two values each.
+LISTED = {"bind": ("127.0.0.1:1", "unix:/run/a.sock")}
+LISTS = [spec for spec in SETTINGS if spec.type == tuple[str, ...]]
+
+
 def other_value(spec: dataclasses.Field[Any]) -> Any:
     """A valid value other than the default."""
     if spec.metadata.get("choices"):
@@ -52,7 +57,7 @@ def test_the_application_is_a_positional_argument() -> None:
     assert parse(["--port", "1", "shop:app", "--threads", "2"], {}) == (Config(port=1, threads=2), "shop:app")
 
 
-@pytest.mark.parametrize("spec", SETTINGS, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [spec for spec in SETTINGS if spec not in LISTS], ids=lambda spec: spec.name)
 def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
     if spec.type is bool:
         config, _ = parse([option(spec.name)], {})
@@ -63,6 +68,13 @@ def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
         config, _ = parse(arguments, {})
         assert value_of(config, spec.name) == wanted
         assert type(value_of(config, spec.name)) is spec.type
+
+
+@pytest.mark.parametrize("spec", LISTS, ids=lambda spec: spec.name)
+def test_an_option_that_may_be_repeated(spec: dataclasses.Field[Any]) -> None:
+    one, two = LISTED[spec.name]
+    assert value_of(parse([option(spec.name), one], {})[0], spec.name) == (one,)
+    assert value_of(parse([option(spec.name), one, f"{option(spec.name)}={two}"], {})[0], spec.name) == (one, two)
 
 
 def test_the_help_explains_each_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 class ConnectionLimit:
     """A limit of `connections_max` open connections per client address. Safe to call from any thread.
 
+    Clients without an address, those of unix sockets, are not counted.
+
     Reactors take its lock once when a connection begins and once when it ends, if the limit is set.
     """
 
@@ -18,6 +20,8 @@ class ConnectionLimit:
     def acquire(self, peer: tuple[Any, ...]) -> bool:
         """Count a connection of a peer, as `getpeername` returns it. Return False, and count nothing, at the limit."""
         host = peer[0]
+        if not host:
+            return True
         with self._lock:
             count = self._counts.get(host, 0)
             if count >= self._connections_max:
@@ -28,6 +32,8 @@ class ConnectionLimit:
     def release(self, peer: tuple[Any, ...]) -> None:
         """Remove a connection that `acquire` counted."""
         host = peer[0]
+        if not host:
+            return
         with self._lock:
             count = self._counts[host] - 1
             if count:

@@ -5,5 +5,8 @@ from .process import end_process, open_standard_descriptors
 from .report import url
 from .server import Server
 from .signals import end_at_once
+from .startup import take_startup
 
-__all__ = ["Server", "StartError", "end_at_once", "end_process", "open_standard_descriptors", "url"]
+__all__ = [
+    "Server", "StartError", "end_at_once", "end_process", "open_standard_descriptors", "take_startup", "url",
+]  # fmt: skip

@@ -20,7 +20,7 @@ from typing import Any
 
 from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
-from ...protocol import CLOSED, IDLE, LINGERING, READY, Context, Peer
+from ...protocol import CLOSED, IDLE, LINGERING, NO_ADDRESS, READY, Context, Peer
 from ...runtime import every_tick, in_thread, private_int
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client, end
@@ -202,7 +202,8 @@ class Reactor[C: Client](threading.Thread, ABC):
         self.context.counters.accepted += 1
         sock: socket.SocketType | None = None
         try:
-            sock = socket.SocketType(self._options.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
+            # `getpeername` sizes its buffer by this family, the one with the longest addresses. It fits all.
+            sock = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
             client = self._make_client(sock)
         except Exception as error:
             # An OSError means that the client is gone or over its limit.
@@ -239,6 +240,9 @@ class Reactor[C: Client](threading.Thread, ABC):
 
     def _make_client(self, sock: socket.SocketType) -> C:
         peer = sock.getpeername()
+        if type(peer) is not tuple:
+            # A unix socket's path, which is empty for nearly every client.
+            peer = NO_ADDRESS
         self._admit(sock, peer)
         try:
             return self.client_type(sock, self.context.connect(peer))
@@ -431,6 +435,8 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _handle_messages(self) -> None:
         for message in self._mailbox.take():
             match message:
+                case Command.HAND_OVER:
+                    self._begin_draining()
                 case Command.DRAIN:
                     self._drain()
                 case Command.STOP:
@@ -452,11 +458,15 @@ class Reactor[C: Client](threading.Thread, ABC):
         except Exception as error:
             self._fail(client, error)
 
-    def _drain(self) -> None:
-        """Let clients finish: what they have sent is read and answered, and each response is the connection's last."""
+    def _begin_draining(self) -> None:
+        """Make each response the last of its connection, and end when no client is left."""
         self._is_draining = True
         self._drain_check_after = time.monotonic() + TICK_SECONDS
         self.context.drain()
+
+    def _drain(self) -> None:
+        """Let clients finish: what they have sent is read and answered, and each response is the connection's last."""
+        self._begin_draining()
         for client in self._all_clients():
             try:
                 self._process_client(client)

@@ -15,22 +15,26 @@ class ReactorOptions:
 
     Attributes:
         fds_max: every descriptor that is handed over is smaller than this.
-        family: address family of the connections.
         connection_limit: bounds the connections of each address; None for no bound.
         refusals: refuses a client that is over that bound.
         batch_scheduling: a reactor that wakes does not interrupt other threads; see docs/decisions/008.
     """
 
     fds_max: int
-    family: int
     connection_limit: ConnectionLimit | None = None
     refusals: Refusals = field(default_factory=lambda: Refusals(b""))
     batch_scheduling: bool = False
 
 
 class Command(enum.Enum):
-    """What the server tells a reactor."""
+    """What the server tells a reactor.
 
+    HAND_OVER: each connection's next response is its last. Idle connections stay open: their next request is served.
+    DRAIN: that, and idle connections are closed.
+    STOP: all connections are cut off.
+    """
+
+    HAND_OVER = enum.auto()
     DRAIN = enum.auto()
     STOP = enum.auto()
 
