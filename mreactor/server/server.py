@@ -186,13 +186,12 @@ class Server:
 
     def _end(self, number: int) -> int:
         """Drain after a signal; return the exit code."""
-        seconds = self.config.limits.drain_seconds
         successor = self._restart.successor
         if successor is not None and number == signal.SIGUSR2:
-            log.info("process %d serves now: draining for up to %g s", successor.pid, seconds)
             self._hand_over(successor)
         else:
             self._restart.cancel()
+            seconds = self.config.limits.drain_seconds
             log.info("%s: draining for up to %g s", signal.Signals(number).name, seconds)
             self._notifier.stopping("draining")
             self.stop()
@@ -335,6 +334,7 @@ class Server:
         deadline = self._stop_accepting()
         if self._admin is not None:
             self._admin.hand_over()
+        log.info("process %d serves now: draining for up to %g s", successor.pid, self.config.limits.drain_seconds)
         self._post(Command.HAND_OVER)
         self._wait_for_drain(deadline - min(IDLE_END_SECONDS, self.config.limits.drain_seconds / 2))
         self._post(Command.DRAIN)
