@@ -15,7 +15,8 @@ from .config import TEXTS, Config, ConfigError, Limits, option, size
 from .config_file import read_config
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
-from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, take_startup, url
+from .net import open_listeners
+from .server import Server, StartError, become, end_at_once, end_process, open_standard_descriptors, take_startup, url
 
 START_ERROR = 1
 USAGE_ERROR = 2
@@ -80,9 +81,15 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         if config.access_log and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
+        if config.user or config.group:
+            # Before the application is imported.
+            take_startup().listeners = open_listeners(config, take_startup().sockets)
+            become(config.user, config.group)
         app = load(target) if target else make_demo(config)
     except ConfigError as error:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
+    except StartError as error:
+        return _report(str(error), START_ERROR)
     server = Server(config, app)
     try:
         code = server.run(announce if config.picks_port else None)
@@ -120,6 +127,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     if "access_log" in settings:
         # Before the application is imported, which may change the directory.
         settings["access_log"] = resolve_file(settings["access_log"])
+    if settings.get("pid_file"):
+        settings["pid_file"] = os.path.abspath(settings["pid_file"])
     return Config(**settings, limits=limits), target
 
 

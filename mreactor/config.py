@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .addresses import BindAddress, parse_address
+from .addresses import BindAddress, TrustedProxies, parse_address
 from .runtime import hot, usable_cpus
 
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
@@ -109,6 +109,24 @@ class Config:
     drain_delay_seconds: float = setting(
         0.0, "time to go on accepting after SIGTERM while readiness fails, so that balancers notice", minimum=0
     )
+    # Balancers and proxies.
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "network of balancers or proxies, such as 10.0.0.0/8; or unix, for clients of unix sockets; may be repeated",
+        metavar="NETWORK",
+    )
+    proxy_protocol: bool = setting(
+        False, "connections of --trusted-proxies begin with a header of the PROXY protocol, version 1 or 2"
+    )
+    forwarded_fields: str = setting(
+        "x-forwarded",
+        "fields in which --trusted-proxies tell the client's address: X-Forwarded-For and -Proto, or Forwarded",
+        choices=("x-forwarded", "forwarded", "off"),
+    )
+    # The process.
+    user: str = setting("", "become this user once the sockets are open", metavar="USER")
+    group: str = setting("", "become this group; without it the main group of --user", metavar="GROUP")
+    pid_file: str = setting("", "write the number of the process to this file", metavar="FILE")
     restart_seconds: float = setting(60.0, "time for a new process to start at SIGUSR2; then it is ended")
     limits: Limits = field(default_factory=Limits)
 
@@ -118,6 +136,12 @@ class Config:
         validate(self.limits)
         if self.bind and (self.host, self.port) != (DEFAULT_HOST, DEFAULT_PORT):
             raise ConfigError("--bind: it takes the place of --host and --port; give one or the other")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ConfigError("--proxy-protocol: it needs --trusted-proxies, since clients could forge the header")
+        try:
+            TrustedProxies(self.trusted_proxies)
+        except ValueError as error:
+            raise ConfigError(f"--trusted-proxies: {error}") from None
         # For its errors.
         _ = self.addresses
 

@@ -22,6 +22,25 @@ from .metrics import Counters
 # A client's address, as `getpeername` gives it: (host, port), with two more numbers for IPv6.
 type Peer = tuple[Any, ...]
 
+
+class SecurePeer(tuple[Any, ...]):
+    """The address of a client whose connection is encrypted: a `Peer` that knows more.
+
+    Attributes:
+        certificate: the client's verified certificate as `ssl.SSLSocket.getpeercert` gives it; None if it gave none.
+    """
+
+    certificate: dict[str, Any] | None = None
+
+    def __new__(cls, address: Peer, certificate: dict[str, Any] | None = None) -> "SecurePeer":
+        """Make a secure peer of an address."""
+        self = tuple.__new__(cls, address)
+        if certificate is not None:
+            # Without one the object needs no dict of its own.
+            self.certificate = certificate
+        return self
+
+
 # The address of a client that has none: of a unix socket, or of a balancer's connection to the server itself.
 NO_ADDRESS: Final[Peer] = ("", 0)
 
@@ -31,6 +50,7 @@ IDLE: Final = 0  # between messages; nothing is buffered and nothing is to be se
 READY: Final = 5  # there is more to do, and the other clients' turn comes first: call `resume` next round
 LINGERING: Final = 6  # the last byte is sent: shut the write side and go on reading until the peer closes
 CLOSED: Final = 7  # close the socket
+REPLACED: Final = 9  # another connection takes this one's place: see `Replaced`
 
 
 class Connection(Protocol):
@@ -105,6 +125,20 @@ class Connection(Protocol):
 
     def abort(self) -> None:
         """End the connection, whatever it is doing. Idempotent."""
+
+
+class Replaced(Protocol):
+    """What a connection in the state REPLACED has beside the rest.
+
+    Attributes:
+        successor: the connection of the same client from now on.
+    """
+
+    @property
+    def successor(self) -> Connection | None: ...
+
+    def take_rest(self) -> bytes:
+        """Return the bytes that were received for the successor."""
 
 
 class FastPath(NamedTuple):

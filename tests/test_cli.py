@@ -30,10 +30,13 @@ def complaint(*arguments: str, **environment: str) -> str:
 
 
 TEXTS = {"host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000"}
+TEXTS |= {"user": "nobody", "group": "nogroup", "pid_file": "/run/x.pid"}
 
 
 # Options that may be repeated, with two values each.
-LISTED = {"bind": ("127.0.0.1:1", "unix:/run/a.sock")}
+LISTED = {"bind": ("127.0.0.1:1", "unix:/run/a.sock"), "trusted_proxies": ("10.0.0.0/8", "unix")}
+# What other options need.
+NEEDED = {"proxy_protocol": ["--trusted-proxies", "unix"]}
 LISTS = [spec for spec in SETTINGS if spec.type == tuple[str, ...]]
 
 
@@ -60,7 +63,7 @@ def test_the_application_is_a_positional_argument() -> None:
 @pytest.mark.parametrize("spec", [spec for spec in SETTINGS if spec not in LISTS], ids=lambda spec: spec.name)
 def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
     if spec.type is bool:
-        config, _ = parse([option(spec.name)], {})
+        config, _ = parse([option(spec.name), *NEEDED.get(spec.name, ())], {})
         assert value_of(config, spec.name) is True
         return
     wanted = other_value(spec)

@@ -1,18 +1,23 @@
 """The limit on open connections per client address, over all reactors."""
 
 import threading
+from collections.abc import Container
 from typing import Any
 
 
 class ConnectionLimit:
     """A limit of `connections_max` open connections per client address. Safe to call from any thread.
 
-    Clients without an address, those of unix sockets, are not counted.
+    Clients without an address, those of unix sockets, are not counted, nor are exempt ones.
+
+    Args:
+        exempt: addresses of proxies, which have many clients behind them.
 
     Reactors take its lock once when a connection begins and once when it ends, if the limit is set.
     """
 
-    def __init__(self, connections_max: int) -> None:
+    def __init__(self, connections_max: int, exempt: Container[str] = ()) -> None:
+        self._exempt = exempt
         self._connections_max = connections_max
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
@@ -23,6 +28,8 @@ class ConnectionLimit:
         if not host:
             return True
         with self._lock:
+            if host in self._exempt:
+                return True
             count = self._counts.get(host, 0)
             if count >= self._connections_max:
                 return False
@@ -35,6 +42,8 @@ class ConnectionLimit:
         if not host:
             return
         with self._lock:
+            if host in self._exempt:
+                return
             count = self._counts[host] - 1
             if count:
                 self._counts[host] = count

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from ..protocol import SecurePeer
 from ..runtime import hot
 from .headers import Headers
 from .json_content import decode_json
@@ -134,6 +135,11 @@ class Request:
     def host(self) -> str:
         """The authority, such as `example.org:8080`."""
         return self.head.host
+
+    @property
+    def scheme(self) -> str:
+        """`https` if the connection is encrypted, otherwise `http`."""
+        return "https" if isinstance(self.peer, SecurePeer) else "http"
 
     @cached_property
     def query(self) -> Parameters:

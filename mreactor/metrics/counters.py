@@ -11,8 +11,8 @@ from .histogram import Histogram
 type RequestCounter = list[int]
 
 # All kinds, so that a reader can show a zero before the first event of a kind.
-TIMEOUTS = ("head", "body", "keepalive", "write", "linger")
-ERRORS = ("handler", "connection", "socket", "peer", "address")
+TIMEOUTS = ("head", "body", "keepalive", "write", "linger", "proxy")
+ERRORS = ("handler", "connection", "socket", "peer", "address", "proxy")
 
 
 @hot("counter")

@@ -1,6 +1,7 @@
 """The server's life cycle: start, signals, drain, report; and the end of its process."""
 
 from ..net import StartError
+from .privileges import become
 from .process import end_process, open_standard_descriptors
 from .report import url
 from .server import Server
@@ -8,5 +9,5 @@ from .signals import end_at_once
 from .startup import take_startup
 
 __all__ = [
-    "Server", "StartError", "end_at_once", "end_process", "open_standard_descriptors", "take_startup", "url",
+    "Server", "StartError", "become", "end_at_once", "end_process", "open_standard_descriptors", "take_startup", "url",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from ..addresses import TrustedProxies
 from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App
 from ..concurrency import ConnectionLimit, ThreadPool
@@ -30,8 +31,11 @@ from ..net import (
     raise_fd_limit,
     start_thread,
 )  # fmt: skip
+from ..protocol import Context
+from ..proxy import Forwarding, ProxyPreface
 from ..runtime import before_threads, usable_cpus
 from .notify import Notifier
+from .privileges import remove_pid_file, write_pid_file
 from .report import count, has_gil, interpreter_warnings, render_report, url
 from .restart import POLL_SECONDS, Restart, Successor
 from .signals import SignalQueue, sigpipe_blocked
@@ -114,7 +118,7 @@ class Server:
         """
         suppress_failures()
         backend = choose(self.config)
-        self._listeners = open_listeners(self.config, self._startup.sockets)
+        self._listeners = self._startup.listeners or open_listeners(self.config, self._startup.sockets)
         self._addresses = tuple(listener.address for listener in self._listeners)
         self._status.backend, self._status.address = backend.description, self._addresses[0]
         try:
@@ -173,9 +177,17 @@ class Server:
             return self._run(announce)
         finally:
             self._signals.restore()
+            if self.config.pid_file:
+                remove_pid_file(self.config.pid_file)
 
     def _run(self, announce: Callable[[str, int], None] | None) -> int:
         self.start()
+        if self.config.pid_file:
+            try:
+                write_pid_file(self.config.pid_file)
+            except StartError:
+                self.abort()
+                raise
         self._signals.prepare_service()
         if announce is not None:
             for address in self.addresses:
@@ -229,10 +241,12 @@ class Server:
 
     def _reactor_options(self, fds_max: int) -> ReactorOptions:
         per_address = self.config.limits.connections_per_address_max
+        proxies = TrustedProxies(self.config.trusted_proxies)
         return ReactorOptions(
             fds_max=fds_max,
-            connection_limit=ConnectionLimit(per_address) if per_address else None,
+            connection_limit=ConnectionLimit(per_address, proxies) if per_address else None,
             refusals=Refusals(render_overload()),
+            preface=self._make_preface if self.config.proxy_protocol else None,
             batch_scheduling=self.config.reactors > usable_cpus(),
         )
 
@@ -257,7 +271,18 @@ class Server:
     def _make_context(self, second_offset: float) -> ReactorContext:
         """Create a reactor's context. Called in the reactor's thread, which owns it."""
         buffer = self._access_log.buffer() if self._access_log is not None else None
-        return ReactorContext(self.config.limits, self._app.routes, buffer, self.config.reactors, second_offset)
+        config = self.config
+        forwarding = None
+        if config.trusted_proxies and config.forwarded_fields != "off":
+            forwarding = Forwarding(TrustedProxies(config.trusted_proxies), config.forwarded_fields)
+        return ReactorContext(
+            config.limits, self._app.routes, buffer, config.reactors, second_offset, forwarding=forwarding
+        )
+
+    def _make_preface(self, context: Context) -> ProxyPreface:
+        """Create what makes a reactor's connections under the PROXY protocol. Called in the reactor's thread."""
+        trusted = TrustedProxies(self.config.trusted_proxies)
+        return ProxyPreface(context, trusted, self.config.limits.head_seconds)
 
     # Service.
 

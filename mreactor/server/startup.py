@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from ..net import ACTIVATED, InheritedSockets
+from ..net import ACTIVATED, InheritedSockets, Listener
 
 # A JSON object: `pid` of the process before, `reply` the descriptor to answer on, `sockets` pairs of key and
 # descriptor.
@@ -28,6 +28,7 @@ class Startup:
         command: the program and its arguments, to start the same again.
         folder, environment: its directory and its variables, without those that were for this process only.
         sockets: inherited listening sockets.
+        listeners: those that were opened before the process became another user.
         reply_fd: where the process before waits for an answer; -1 if there is none.
         predecessor: the process that handed its sockets over; 0 if there is none.
         notify_address: where systemd listens; empty for nowhere.
@@ -38,6 +39,7 @@ class Startup:
     folder: str = "."
     environment: dict[str, str] = field(default_factory=dict)
     sockets: InheritedSockets = field(default_factory=InheritedSockets)
+    listeners: list[Listener] = field(default_factory=list)
     reply_fd: int = -1
     predecessor: int = 0
     notify_address: str = ""

@@ -23,7 +23,7 @@ FLOORS = (
     "runtime",
     "addresses concurrency metrics",
     "config iouring protocol",
-    "config_file http net",
+    "config_file http net proxy",
     "app logs",
     "http1 demo",
     "admin",

@@ -20,11 +20,11 @@ from typing import Any
 
 from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
-from ...protocol import CLOSED, IDLE, LINGERING, NO_ADDRESS, READY, Context, Peer
+from ...protocol import CLOSED, IDLE, LINGERING, NO_ADDRESS, READY, REPLACED, Connection, Context, Peer
 from ...runtime import every_tick, in_thread, private_int
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client, end
-from .options import Command, FinishedJob, Message, NewConnection, ReactorOptions
+from .options import Command, Connector, FinishedJob, Message, NewConnection, ReactorOptions
 
 log = logging.getLogger("mreactor")
 
@@ -69,6 +69,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._options = options
         self._mailbox: Mailbox[Message[C]] = Mailbox()
         self._is_draining = False
+        self._closes_idle = False
         self._is_stopped = False
         # Bytes that the fast path has counted as sent before the kernel took them, so they are not counted again.
         self._bytes_counted_early = 0
@@ -110,6 +111,7 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _start_up(self) -> None:
         in_thread(batch=self._options.batch_scheduling)
         self.context = self._make_context()
+        self._connect = (self._options.preface or _no_preface)(self.context).connect
         self.timers = TimerWheel(self.context.now, self._options.fds_max)
         # Clients by descriptor: docs/decisions/003.
         self._clients: list[C | None] = [None] * self._options.fds_max
@@ -220,7 +222,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._fd_highest = max(self._fd_highest, fd)
         self._clients[fd] = client
         try:
-            if self._is_draining:
+            if self._closes_idle:
                 client.connection.drain()
             self._process_client(client)
         except Exception as error:
@@ -245,7 +247,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             peer = NO_ADDRESS
         self._admit(sock, peer)
         try:
-            return self.client_type(sock, self.context.connect(peer))
+            return self.client_type(sock, self._connect(peer))
         except BaseException:
             self._release(peer)
             raise
@@ -276,11 +278,32 @@ class Reactor[C: Client](threading.Thread, ABC):
             self._defer(client)
         elif state == LINGERING and not client.write_closed:
             self._close_write_side(client)
+        elif state == REPLACED:
+            self._replace_connection(client, connection)
+            return
         deadline = connection.deadline
         if state == IDLE:
             # The fast path moves the deadline without scheduling it. Look at the client in time for the soonest one.
             deadline = min(deadline, self.context.idle_deadline)
         self.timers.schedule(client.fd, deadline)
+
+    def _replace_connection(self, client: C, connection: Any) -> None:
+        """Put another connection in the place of one that has done its part. Its address counts from now on."""
+        successor: Connection = connection.successor
+        limit = self._options.connection_limit
+        if limit is not None and not limit.acquire(successor.peer):
+            self.context.counters.error("address")
+            connection.abort()
+            client.refuse(self._options.refusals)
+            self._discard(client)
+            return
+        client.replace_connection(successor)
+        if self._closes_idle:
+            successor.drain()
+        if (rest := connection.take_rest()) and (response := successor.receive_data(rest)) is not None:
+            self.context.slow_path_responses += 1
+            successor.queue_remainder(response, 0)
+        self._process_client(client)
 
     def _submit_job(self, client: C, job: Job) -> None:
         if self._pool.submit(job, partial(self.post, FinishedJob(client, job))):
@@ -467,6 +490,7 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _drain(self) -> None:
         """Let clients finish: what they have sent is read and answered, and each response is the connection's last."""
         self._begin_draining()
+        self._closes_idle = True
         for client in self._all_clients():
             try:
                 self._process_client(client)
@@ -489,3 +513,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._close()
         self.context.close()
         self._mailbox.close()
+
+
+def _no_preface(context: Context) -> Connector:
+    return context

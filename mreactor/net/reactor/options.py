@@ -1,12 +1,20 @@
 """What a reactor is started with, and what other threads may tell it."""
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ...concurrency import ConnectionLimit, Job
+from ...protocol import Connection, Context, Peer
 from ..overload import Refusals
 from .client import Client
+
+
+class Connector(Protocol):
+    """Makes the connections of a reactor."""
+
+    def connect(self, peer: Peer) -> Connection: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +25,7 @@ class ReactorOptions:
         fds_max: every descriptor that is handed over is smaller than this.
         connection_limit: bounds the connections of each address; None for no bound.
         refusals: refuses a client that is over that bound.
+        preface: makes what makes a reactor's connections, if that is not its context; called in the reactor's thread.
         batch_scheduling: a reactor that wakes does not interrupt other threads; see docs/decisions/008.
     """
 
@@ -24,6 +33,7 @@ class ReactorOptions:
     connection_limit: ConnectionLimit | None = None
     refusals: Refusals = field(default_factory=lambda: Refusals(b""))
     batch_scheduling: bool = False
+    preface: Callable[[Context], Connector] | None = None
 
 
 class Command(enum.Enum):
