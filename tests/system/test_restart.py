@@ -3,7 +3,6 @@
 import ctypes
 import os
 import re
-import select
 import signal
 import socket
 import time
@@ -14,8 +13,8 @@ from random import Random
 import pytest
 
 from tests.support.drivers import PATIENCE_SECONDS, SOCKET_KINDS, missing
+from tests.support.persistent import PersistentClient
 from tests.support.processes import ServerProcess, ask, start
-from tests.support.responses import read_response
 from tests.support.vectors import get
 
 pytestmark = pytest.mark.slow
@@ -23,6 +22,7 @@ pytestmark = pytest.mark.slow
 TIMES = int(os.environ.get("MREACTOR_TEST_RESTARTS", "3"))
 KEPT = 64
 DRAIN_SECONDS = 4.0
+PATHS = ("/", "/", "/pid", "/pid", "/wait")
 SERVES = re.compile(r"process ([0-9]+) serves now")
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -87,8 +87,17 @@ def children() -> list[int]:
                 break
         except ChildProcessError:
             break
-    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in found]
+    found = map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+    return [pid for pid in found if runs(pid)]
+
+
+def runs(pid: int) -> bool:
+    """Whether a process has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 class Generations:
@@ -125,11 +134,7 @@ class Generations:
 
 def is_alive(pid: int) -> bool:
     children()
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    return runs(pid)
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
@@ -137,69 +142,6 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE
     while not condition():
         assert time.monotonic() < end, f"{what} does not come"
         time.sleep(0.02)
-
-
-class Client:
-    """A client that asks without pause, on a connection that it keeps as long as the server does.
-
-    A connection that ends while a request is outstanding, or with part of a response, has lost a request.
-    """
-
-    def __init__(self, address: tuple[str, int], random: Random, requests: int) -> None:
-        self._address = address
-        self._random = random
-        self._requests = requests
-        self._connect()
-        self.answered = 0
-        self.lost: list[str] = []
-        self.pids: set[str] = set()
-
-    def _connect(self) -> None:
-        self.sock = socket.create_connection(self._address, PATIENCE_SECONDS)
-        self._received = b""
-        self._left = self._requests
-        self.outstanding = False
-        self._asks_at = 0.0
-
-    def step(self) -> None:
-        """Ask if it is time to, and take in what has come."""
-        if not self.outstanding and time.monotonic() >= self._asks_at:
-            path = self._random.choice(["/", "/", "/pid", "/pid", "/wait"])
-            self.sock.sendall(get(path))
-            self.outstanding, self._path = True, path
-        if select.select([self.sock], [], [], 0)[0]:
-            self._receive()
-
-    def _receive(self) -> None:
-        try:
-            data = self.sock.recv(1 << 16)
-        except OSError as error:
-            data = b""
-            if self.outstanding:
-                self.lost.append(f"{self._path}: {error}")
-                self.outstanding = False
-        if not data:
-            if self.outstanding:
-                self.lost.append(f"{self._path}: the connection ended, so far {self._received!r}")
-            self.sock.close()
-            self._connect()
-            return
-        self._received += data
-        if (read := read_response(self._received)) is None:
-            return
-        response, end = read
-        assert response.status == 200
-        if self._path == "/pid":
-            self.pids.add(response.text)
-        self._received = self._received[end:]
-        self.outstanding = False
-        self.answered += 1
-        self._left -= 1
-        # Some ask at once, some after a pause.
-        self._asks_at = time.monotonic() + self._random.choice([0.0, 0.0, 0.01, 0.3])
-        if response.says_close or not self._left:
-            self.sock.close()
-            self._connect()
 
 
 def count_descriptors(pid: int) -> int:
@@ -215,8 +157,8 @@ def test_no_request_is_lost(backend: str, site: Path) -> None:
         time.sleep(0.3)
         descriptors = count_descriptors(server.pid)
         random = Random(7)
-        clients = [Client(server.address, random, 1 << 30) for _ in range(KEPT)]
-        clients += [Client(server.address, random, 3) for _ in range(8)]
+        clients = [PersistentClient(server.address, PATHS, random) for _ in range(KEPT)]
+        clients += [PersistentClient(server.address, PATHS, random, requests=3) for _ in range(8)]
         for _ in range(TIMES):
             count = len(generations.pids)
             answered = sum(client.answered for client in clients)
@@ -232,13 +174,13 @@ def test_no_request_is_lost(backend: str, site: Path) -> None:
         end = time.monotonic() + PATIENCE_SECONDS
         while any(client.outstanding for client in clients) and time.monotonic() < end:
             for client in clients:
-                client._asks_at = end
+                client.pause()
                 client.step()
         assert [loss for client in clients for loss in client.lost] == []
-        served_by = {pid for client in clients for pid in client.pids}
+        served_by = {text for client in clients for text in client.texts["/pid"]}
         assert {str(pid) for pid in generations.pids} == served_by, "each process has served"
         for client in clients:
-            client.sock.close()
+            client.close()
         wait_for(lambda: [pid for pid in generations.pids if is_alive(pid)] == [generations.pid], "the end of the old")
         wait_for(lambda: count_descriptors(generations.pid) <= descriptors, "the close of descriptors")
         generations.stop()
