@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 DEPLOY = ROOT / "docs" / "deploy"
 # How many requests the restarts behind HAProxy must get through.
-REQUESTS = int(os.environ.get("MREACTOR_TEST_REQUESTS", "3000"))
+REQUESTS = int(os.environ.get("MREACTOR_TEST_REQUESTS", "1000"))
 CLIENTS = 24
 READY = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 SOURCES = ("127.0.0.5", "127.0.0.6")
