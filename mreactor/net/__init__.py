@@ -4,7 +4,16 @@ from .acceptor.accept4 import Accept4Acceptor
 from .acceptor.base import Acceptor
 from .backends import Backend, choose
 from .inherited import ACTIVATED, InheritedSockets
-from .listener import Listener, close_all, listen, open_listeners, preferred, raise_fd_limit, start_thread
+from .listener import (
+    Listener,
+    close_all,
+    listen,
+    open_listeners,
+    plain_matcher,
+    preferred,
+    raise_fd_limit,
+    start_thread,
+)
 from .overload import Refusals
 from .reactor.base import Reactor
 from .reactor.epoll import EpollReactor
@@ -15,5 +24,5 @@ from .start_error import StartError
 __all__ = [
     "ACTIVATED", "Accept4Acceptor", "Acceptor", "Backend", "Command", "EpollReactor", "InheritedSockets", "Listener",
     "Reactor", "ReactorOptions", "Refusals", "StartError", "UringReactor", "choose", "close_all", "listen",
-    "open_listeners", "preferred", "raise_fd_limit", "start_thread",
+    "open_listeners", "plain_matcher", "preferred", "raise_fd_limit", "start_thread",
 ]  # fmt: skip

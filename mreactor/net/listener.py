@@ -157,6 +157,19 @@ def close_all(listeners: Iterable[Listener]) -> None:
         listener.close()
 
 
+def plain_matcher(listeners: Iterable[Listener]) -> Callable[[socket.SocketType], bool]:
+    """Return a function that tells whether a connection came by a plain listener. Unix sockets are plain."""
+    plain = {listener.address for listener in listeners if listener.plain and not listener.is_unix}
+    # The connection's own address is then one of the machine's.
+    ports = {port for host, port in plain if host in ("0.0.0.0", "::")}
+
+    def is_plain(sock: socket.SocketType) -> bool:
+        name = sock.getsockname()
+        return not isinstance(name, tuple) or name[:2] in plain or name[1] in ports
+
+    return is_plain
+
+
 def listen(config: Config) -> socket.socket:
     """Open a listening socket on `host` and `port`; `::` accepts IPv4 as well.
 

@@ -1,5 +1,6 @@
 """The connection of a balancer until its PROXY header is complete. Then the client's own connection takes its place."""
 
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -28,21 +29,29 @@ class ProxyPreface:
 
     def connect(self, peer: Peer) -> Connection:
         """Make the connection of a new client."""
+        return self._begin(peer, self.context.connect)
+
+    def connect_plain(self, peer: Peer) -> Connection:
+        """Do the same for a client of the context's second kind; see `net.Connector`."""
+        return self._begin(peer, getattr(self.context, "connect_plain", self.context.connect))
+
+    def _begin(self, peer: Peer, connect: Callable[[Peer], Connection]) -> Connection:
         if peer[0] not in self._trusted:
-            return self.context.connect(peer)
-        return PrefaceConnection(self.context, peer, self.context.now + self._seconds)
+            return connect(peer)
+        return PrefaceConnection(self.context, connect, peer, self.context.now + self._seconds)
 
 
 class PrefaceConnection:
     """Waits for the PROXY header; implements `protocol.Connection`. Reactor thread only; sends nothing."""
 
-    __slots__ = ("_context", "_received", "deadline", "peer", "state", "successor")
+    __slots__ = ("_connect", "_context", "_received", "deadline", "peer", "state", "successor")
 
     resets = False
     more_follows = False
 
-    def __init__(self, context: Context, peer: Peer, deadline: float) -> None:
+    def __init__(self, context: Context, connect: Callable[[Peer], Connection], peer: Peer, deadline: float) -> None:
         self._context = context
+        self._connect = connect
         self._received = b""
         self.peer = peer
         self.state = EXPECTING
@@ -100,7 +109,7 @@ class PrefaceConnection:
         if header.is_secure:
             peer = SecurePeer(peer)
         self._received = self._received[length:]
-        self.successor = self._context.connect(peer)
+        self.successor = self._connect(peer)
         self.state = REPLACED
 
     def _refuse(self) -> None:

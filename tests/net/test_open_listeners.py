@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mreactor import Config, StartError
-from mreactor.net import InheritedSockets, Listener, close_all, open_listeners
+from mreactor.net import InheritedSockets, Listener, close_all, open_listeners, plain_matcher
 
 from .test_listener import resolve_to
 
@@ -102,6 +102,20 @@ def test_all_interfaces_of_both_families() -> None:
         if "family" not in str(error):
             raise
         pytest.skip(f"IPv6: {error}")
+
+
+def test_connections_of_plain_listeners_are_known_by_their_own_addresses(tmp_path: Path) -> None:
+    path = str(tmp_path / "a")
+    with listening("127.0.0.1:0", "plain:127.0.0.1:0", "plain:0.0.0.0:0", "127.0.0.2:0", f"unix:{path}") as listeners:
+        is_plain = plain_matcher(listeners)
+        found = []
+        for listener in listeners:
+            with socket.socket(listener.sock.family) as client:
+                address: Any = path if listener.is_unix else ("127.0.0.1", listener.address[1])
+                client.connect(listener.sock.getsockname() if listener.address[0] == "127.0.0.2" else address)
+                with listener.sock.accept()[0] as accepted:
+                    found.append(is_plain(accepted))
+        assert found == [False, True, True, False, True]
 
 
 # Unix sockets.

@@ -52,6 +52,19 @@ def test_the_client_s_connection_takes_its_place(header: bytes, rest: bytes) -> 
         assert (connection.take_rest(), connection.take_rest()) == (rest, b"")
 
 
+def test_a_context_with_two_kinds_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = make_context()
+    preface = ProxyPreface(context, TrustedProxies(["10.0.0.0/8"]), SECONDS)
+    # It has one kind.
+    assert preface.connect_plain(("192.0.2.9", 1)).peer == ("192.0.2.9", 1)
+    monkeypatch.setattr(type(context), "connect_plain", lambda context, peer: ("plain", peer), raising=False)
+    assert preface.connect_plain(("192.0.2.9", 1)) == ("plain", ("192.0.2.9", 1))
+    connection = preface.connect_plain(PROXY)
+    assert isinstance(connection, PrefaceConnection)
+    connection.receive_data(HEADER)
+    assert connection.successor == ("plain", CLIENT)
+
+
 def test_byte_by_byte() -> None:
     connection = connect()
     for at in range(len(HEADER)):

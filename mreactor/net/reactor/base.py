@@ -111,7 +111,9 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _start_up(self) -> None:
         in_thread(batch=self._options.batch_scheduling)
         self.context = self._make_context()
-        self._connect = (self._options.preface or _no_preface)(self.context).connect
+        connector = (self._options.preface or _no_preface)(self.context)
+        self._connect = connector.connect
+        self._connect_plain = getattr(connector, "connect_plain", connector.connect)
         self.timers = TimerWheel(self.context.now, self._options.fds_max)
         # Clients by descriptor: docs/decisions/003.
         self._clients: list[C | None] = [None] * self._options.fds_max
@@ -247,7 +249,9 @@ class Reactor[C: Client](threading.Thread, ABC):
             peer = NO_ADDRESS
         self._admit(sock, peer)
         try:
-            return self.client_type(sock, self._connect(peer))
+            is_plain = self._options.is_plain
+            connect = self._connect if is_plain is None or not is_plain(sock) else self._connect_plain
+            return self.client_type(sock, connect(peer))
         except BaseException:
             self._release(peer)
             raise

@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from socket import SocketType
 from typing import NamedTuple, Protocol
 
 from ...concurrency import ConnectionLimit, Job
@@ -12,7 +13,10 @@ from .client import Client
 
 
 class Connector(Protocol):
-    """Makes the connections of a reactor."""
+    """Makes the connections of a reactor: a context, or what stands before it.
+
+    A context with two kinds of connections has a second method, `connect_plain`. See `ReactorOptions.is_plain`.
+    """
 
     def connect(self, peer: Peer) -> Connection: ...
 
@@ -26,6 +30,7 @@ class ReactorOptions:
         connection_limit: bounds the connections of each address; None for no bound.
         refusals: refuses a client that is over that bound.
         preface: makes what makes a reactor's connections, if that is not its context; called in the reactor's thread.
+        is_plain: tells of a socket whether `connect_plain` makes its connection; None if there is one kind only.
         batch_scheduling: a reactor that wakes does not interrupt other threads; see docs/decisions/008.
     """
 
@@ -33,6 +38,7 @@ class ReactorOptions:
     connection_limit: ConnectionLimit | None = None
     refusals: Refusals = field(default_factory=lambda: Refusals(b""))
     batch_scheduling: bool = False
+    is_plain: Callable[[SocketType], bool] | None = None
     preface: Callable[[Context], Connector] | None = None
 
 
