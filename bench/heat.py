@@ -26,6 +26,11 @@ class Lane:
         return [sample.outcome.requests_per_second for sample in self.samples]
 
     @property
+    def costs(self) -> Sequence[float]:
+        """Processor time of a request by round, in microseconds."""
+        return [sample.cpu_us_per_request for sample in self.samples]
+
+    @property
     def spread(self) -> float:
         """How far the rounds lie apart, as a share of their median."""
         return spread(self.rates)
@@ -58,10 +63,16 @@ class Heat:
         other = self.lane(base)
         return pairwise(lane.rates, other.rates) if other else None
 
+    def cpu_ratio(self, lane: Lane, base: str) -> Ratio | None:
+        """The processor time of the lane's requests to that of the base's, round by round."""
+        other = self.lane(base)
+        return pairwise(lane.costs, other.costs) if other else None
+
     def verdicts(self) -> list[tuple[Goal, Ratio | None]]:
         """The case's goals with the ratios reached; None where one of the two did not run."""
         reached: list[tuple[Goal, Ratio | None]] = []
         for goal in self.case.goals:
             lane = self.lane(goal.server)
-            reached.append((goal, self.ratio(lane, goal.base) if lane else None))
+            compare = self.cpu_ratio if goal.cpu else self.ratio
+            reached.append((goal, compare(lane, goal.base) if lane else None))
         return reached

@@ -1,7 +1,7 @@
 """The load: one run of wrk, described, scripted, started, and its figures read.
 
 Runs on the harness's only thread. Knows wrk, no server. The figures come from wrk's own structures through
-a Lua `done` hook, not from its rounded text.
+a Lua `done` hook, not from its rounded text. `generator.py` sends what wrk cannot.
 """
 
 import json
@@ -41,7 +41,11 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What each connection asks, again and again."""
+    """What each connection asks, again and again.
+
+    `traffic` names requests that all differ. `bench.generator` sends them in place of wrk. With `checks_bodies` it
+    compares the bodies of their responses, too.
+    """
 
     path: str
     connections: int
@@ -50,6 +54,8 @@ class Load:
     body_bytes: int = 0
     pipeline: int = 1
     close: bool = False
+    traffic: str = ""
+    checks_bodies: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +122,10 @@ def parse(output: str) -> Outcome:
     """Read the line that the script's `done` hook wrote; LoadError where it is missing or empty of time."""
     line = next((line for line in output.splitlines() if line.startswith(MARK)), None)
     if line is None:
-        raise LoadError(f"wrk gave no summary: {last_line(output)}")
+        raise LoadError(f"the load gave no summary: {last_line(output)}")
     figures: dict[str, int] = json.loads(line[len(MARK) :])
     if figures["duration_us"] <= 0:
-        raise LoadError("wrk ran for no time at all")
+        raise LoadError("the load ran for no time at all")
     errors = Errors(*(figures[name] for name in ("connect", "read", "write", "status", "timeout")))
     latency = {rank: float(figures["p" + rank]) for rank in PERCENTILES if figures["p" + rank] > 0}
     return Outcome(figures["duration_us"] / 1e6, figures["requests"], figures["bytes"], errors, latency)
@@ -136,9 +142,9 @@ def run(load: Load, port: int, seconds: float, cores: frozenset[int] = frozenset
 
 
 def output_of(command: list[str], seconds: float, cores: frozenset[int]) -> str:
-    """Run wrk and return all that it says.
+    """Run a load and return all that it says.
 
-    It takes whole seconds only; SIGINT makes it stop and sum up earlier.
+    wrk takes whole seconds only; SIGINT makes it stop and sum up earlier.
     """
     with pinned(cores):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -151,7 +157,7 @@ def output_of(command: list[str], seconds: float, cores: frozenset[int]) -> str:
 
 
 def whole_output(process: subprocess.Popen[str], seconds: float) -> str:
-    """Wait for wrk within its time and some grace."""
+    """Wait for the load within its time and some grace."""
     if seconds != math.ceil(seconds):
         try:
             return process.communicate(timeout=seconds)[0]
@@ -160,7 +166,7 @@ def whole_output(process: subprocess.Popen[str], seconds: float) -> str:
     try:
         return process.communicate(timeout=seconds + GRACE_SECONDS)[0]
     except subprocess.TimeoutExpired:
-        raise LoadError(f"wrk did not end within {seconds + GRACE_SECONDS:.0f} s") from None
+        raise LoadError(f"the load did not end within {seconds + GRACE_SECONDS:.0f} s") from None
 
 
 def last_line(text: str) -> str:

@@ -12,16 +12,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 
-from bench import cases, report, results, servers, venv
+from bench import cases, generator, report, results, servers, venv
 from bench.cases import Case, expected_bytes
 from bench.docroot import Docroot, temporary_docroot
 from bench.heat import Heat, Lane
 from bench.limits import Refused, allow_open_files
-from bench.load import LoadError, wrk
+from bench.load import Load, LoadError, wrk
 from bench.machine import describe
 from bench.options import add_outputs, positive, positive_int, write
 from bench.placement import Placement, busy_neighbours, one_core_each
@@ -31,6 +31,7 @@ from bench.sample import measure, warm_up
 from bench.servers import Server
 
 SPARE_FILES = 200
+CHECK_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("installed: " + ", ".join(f"{name} {version}" for name, version in venv.install().items()))
             return 0
         plan = plan_of(options)
-        wrk()
+        if not all(case.load.traffic for case in plan.cases):
+            wrk()
         allow_open_files(max(case.load.connections for case in plan.cases) + SPARE_FILES)
     except (Missing, LoadError, Refused) as error:
         print(f"bench.race: {error}", file=sys.stderr)
@@ -142,30 +144,45 @@ def run(plan: Plan, placement: Placement) -> tuple[list[Heat], bool]:
 def run_heat(heat: Heat, plan: Plan, docroot: Docroot, placement: Placement, progress: Progress) -> None:
     """One case: start whatever can be started, then let them take turns."""
     with ExitStack() as stack:
-        processes: list[Process] = []
+        lined_up: list[tuple[Process, Load]] = []
         for server in plan.servers:
             try:
-                processes.append(line_up(server, heat.case, docroot, placement, stack))
+                lined_up.append(line_up(server, heat.case, docroot, placement, stack))
                 heat.lanes.append(Lane(server.name, server.version()))
             except Missing as missing:
                 heat.skipped[server.name] = str(missing)
                 progress.skip(plan.rounds)
                 progress.show(f"{heat.case.name}: {server.name} skipped: {missing}")
         for number in range(plan.rounds):
-            for lane, process in zip(heat.lanes, processes, strict=True):
-                words = take_turn(lane, process, heat.case, plan, placement)
+            for lane, (process, asked) in zip(heat.lanes, lined_up, strict=True):
+                words = take_turn(lane, process, asked, plan, placement)
                 progress.step(f"{heat.case.name} round {number + 1}/{plan.rounds} {lane.name}: {words}")
 
 
-def line_up(server: Server, case: Case, docroot: Docroot, placement: Placement, stack: ExitStack) -> Process:
-    """Start one server and check its answer: a fast wrong answer wins no race."""
+def line_up(
+    server: Server, case: Case, docroot: Docroot, placement: Placement, stack: ExitStack
+) -> tuple[Process, Load]:
+    """Start one server and check its answer: a fast wrong answer wins no race. Returns it with its load."""
     if case.name in server.unable:
         raise Missing(server.unable[case.name])
+    asked = replace(case.load, checks_bodies=not server.canned)
     with ExitStack() as own:
-        process = own.enter_context(servers.running(server, docroot, 1, placement.server))
-        check_answer(process, case, docroot)
+        traffic = bool(asked.traffic)
+        process = own.enter_context(servers.running(server, docroot, 1, placement.server, traffic=traffic))
+        if traffic:
+            check_traffic(process, asked)
+        else:
+            check_answer(process, case, docroot)
         stack.push(own.pop_all())
-    return process
+    return process, asked
+
+
+def check_traffic(process: Process, asked: Load) -> None:
+    """Missing where the server answers a kind of request wrongly."""
+    try:
+        generator.run(replace(asked, connections=1), process.port, CHECK_SECONDS)
+    except LoadError as error:
+        raise Missing(str(error)) from error
 
 
 def check_answer(process: Process, case: Case, docroot: Docroot) -> None:
@@ -179,18 +196,18 @@ def check_answer(process: Process, case: Case, docroot: Docroot) -> None:
         raise Missing(f"answers {case.load.path} wrongly: {status}, {len(answer)} bytes")
 
 
-def take_turn(lane: Lane, process: Process, case: Case, plan: Plan, placement: Placement) -> str:
+def take_turn(lane: Lane, process: Process, asked: Load, plan: Plan, placement: Placement) -> str:
     """One run of one server, after a short warm-up; the words for the progress line."""
     if lane.failure:
         return lane.failure
     try:
-        warm_up(process, case.load, plan.warm_up_seconds, placement)
-        sample = measure(process, case.load, plan.seconds, placement)
+        warm_up(process, asked, plan.warm_up_seconds, placement)
+        sample = measure(process, asked, plan.seconds, placement)
     except LoadError as error:
         lane.failure = f"failed in round {len(lane.samples) + 1}: {error}"
         return lane.failure
     lane.samples.append(sample)
-    return report.rate_text(case, sample.outcome.requests_per_second, sample.outcome.bytes_per_second)
+    return report.sample_text(sample)
 
 
 if __name__ == "__main__":

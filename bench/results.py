@@ -5,20 +5,22 @@
 
 A recorded run is one JSON file in `bench/results/`. It holds summaries, not samples. `bench.race --save FILE` writes
 one; `bench/README.md` describes its fields. A table of the page stands between two comments, and the first one names
-the runs that it shows. Where two runs have the same case, the first one counts. Runs on the harness's only thread.
+the runs that it shows. Where two runs have the same case, the first one counts. A table shows the cases whose
+requests all differ (`bench.results differing`), those whose requests repeat (`bench.results repeated`), or all. Runs on
+the harness's only thread.
 """
 
 import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench import report, table
-from bench.cases import EPOLL, IO_URING
+from bench.cases import EPOLL, IO_URING, TRAFFIC_CASES
 from bench.heat import Heat, Lane
 from bench.report import Report
 from bench.sample import middle
@@ -28,10 +30,13 @@ DIRECTORY = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 
 MARKED = re.compile(
-    r"(?P<begin><!-- bench\.results: (?P<names>[\w ,-]+) -->\n).*?(?P<end><!-- bench\.results end -->)", re.DOTALL
+    r"(?P<begin><!-- bench\.results(?: (?P<part>differing|repeated))?: (?P<names>[\w ,-]+) -->\n)"
+    r".*?(?P<end><!-- bench\.results end -->)",
+    re.DOTALL,
 )
 COLUMNS = {EPOLL: "mreactor, epoll", IO_URING: "mreactor, io_uring", "nginx": "nginx", "granian": "granian"}
 BASES = ("nginx", "granian")
+DIFFERING = {case.name for case in TRAFFIC_CASES}
 
 type Run = Mapping[str, Any]
 
@@ -47,19 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write:
         PAGE.write_text(with_tables(page))
     else:
-        print("\n".join(cases_table(runs) for runs in runs_of_tables(page)), end="")
+        print("\n".join(rendered(marked) for marked in MARKED.finditer(page)), end="")
     return 0
 
 
 def with_tables(page: str) -> str:
     """The page with each of its tables rendered from the runs that the table's first comment names."""
-    return MARKED.sub(lambda marked: marked["begin"] + cases_table(load_all(marked["names"])) + marked["end"], page)
+    return MARKED.sub(lambda marked: marked["begin"] + rendered(marked) + marked["end"], page)
 
 
-def runs_of_tables(page: str) -> Iterator[list[Run]]:
-    """For each table of the page, the runs that it shows."""
-    for marked in MARKED.finditer(page):
-        yield load_all(marked["names"])
+def rendered(marked: re.Match[str]) -> str:
+    """The table between two comments of the page."""
+    return cases_table(load_all(marked["names"]), marked["part"])
 
 
 def load_all(names: str) -> list[Run]:
@@ -73,12 +77,13 @@ def load(name: str) -> Run:
     return run
 
 
-def cases_table(runs: Sequence[Run]) -> str:
-    """A row for each case: what each server did, as rate, CPU time of a request, and ratio to nginx or granian."""
+def cases_table(runs: Sequence[Run], part: str | None = None) -> str:
+    """A row for each case: what each server did."""
     cases: dict[str, Mapping[str, Any]] = {}
     for run in runs:
         for case in run["cases"]:
-            cases.setdefault(case["name"], case)
+            if part is None or (case["name"] in DIFFERING) == (part == "differing"):
+                cases.setdefault(case["name"], case)
     rows = [[title(case), *(cell(case, server) for server in COLUMNS)] for case in cases.values()]
     return table.markdown(["case", *COLUMNS.values()], rows)
 
@@ -95,15 +100,29 @@ def cell(case: Mapping[str, Any], server: str) -> str:
     found = next((one for one in case["servers"] if one["name"] == server), None)
     if found is None:
         return "-"
+    return " · ".join(cost(found) if case["name"] in DIFFERING else speed(found))
+
+
+def cost(found: Mapping[str, Any]) -> list[str]:
+    """CPU time of a request, and its ratios to nginx and granian."""
+    ratios = found.get("cpu_ratios", {})
+    return [
+        f"{found['cpu_us']:.1f} µs",
+        *(f"{ratios[base]['median']:.2f}x {base}" for base in BASES if base in ratios and base != found["name"]),
+    ]
+
+
+def speed(found: Mapping[str, Any]) -> list[str]:
+    """Rate, CPU time of a request, and the rate's ratio to nginx, or to granian."""
     parts = []
     if found["rate"] is not None:
         parts.append(f"{found['rate']:,.0f}")
     if found["cpu_us"] is not None:
         parts.append(f"{found['cpu_us']:.1f} µs")
     base = next((base for base in BASES if base in found["ratios"]), None)
-    if base is not None and server != base:
+    if base is not None and found["name"] != base:
         parts.append(f"{found['ratios'][base]['median']:.2f}x" + (f" {base}" if base != BASES[0] else ""))
-    return " · ".join(parts)
+    return parts
 
 
 def as_json(race: Report) -> str:
@@ -137,13 +156,15 @@ def case_record(heat: Heat, bases: Sequence[str]) -> dict[str, Any]:
 def server_record(heat: Heat, lane: Lane, bases: Sequence[str]) -> dict[str, Any]:
     """One server within one case."""
     ratios = {base: heat.ratio(lane, base) for base in bases}
+    cpu_ratios = {base: heat.cpu_ratio(lane, base) for base in bases}
     return {
         "name": lane.name,
         "version": lane.version,
         "rate": round(report.rate(heat.case, lane), 1),
-        "cpu_us": round(middle(lane.samples, lambda sample: sample.cpu_us_per_request), 2),
+        "cpu_us": round(report.cpu_us(lane), 2),
         "core": round(middle(lane.samples, lambda sample: sample.core_share), 3),
         "ratios": {base: asdict(ratio) for base, ratio in ratios.items() if ratio},
+        "cpu_ratios": {base: asdict(ratio) for base, ratio in cpu_ratios.items() if ratio},
     }
 
 

@@ -3,11 +3,12 @@
 Owned by the harness's only thread.
 """
 
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench import load
+from bench import generator, load
 from bench.load import Errors, Load, LoadError, Outcome
 from bench.placement import Placement
 from bench.process import Process
@@ -15,12 +16,17 @@ from bench.process import Process
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The figures of one run. `core_share` is processor time by wall time: 1.0 is one core fully used."""
+    """The figures of one run.
+
+    The shares are processor time by wall time: 1.0 is one core fully used, `core_share` by the server, `load_share` by
+    the load.
+    """
 
     outcome: Outcome
     cpu_us_per_request: float
     core_share: float
     resident_bytes: int
+    load_share: float
 
     @property
     def errors(self) -> Errors:
@@ -30,21 +36,35 @@ class Sample:
 def warm_up(process: Process, asked: Load, seconds: float, placement: Placement) -> None:
     """A run that nobody reads: caches filled, processor awake, connections' memory allocated."""
     if seconds > 0:
-        load.run(asked, process.port, seconds, placement.load)
+        run(asked, process.port, seconds, placement)
 
 
 def measure(process: Process, asked: Load, seconds: float, placement: Placement) -> Sample:
     """One run; LoadError where the server did not live through it.
 
-    The server's time is read just before and after the run, so that it includes accepting the connections.
+    The server's time is read just before and after the run, so that it includes accepting the connections. The only
+    child that ends meanwhile is the load.
     """
-    before = process.cpu_seconds()
-    outcome = load.run(asked, process.port, seconds, placement.load)
+    before, load_before = process.cpu_seconds(), ended_children_seconds()
+    outcome = run(asked, process.port, seconds, placement)
     if process.child.poll() is not None:
         raise LoadError(f"the server ended with status {process.child.returncode}: {process.last_words()}")
     cpu = process.cpu_seconds() - before
     cost_us = cpu * 1e6 / max(1, outcome.requests)
-    return Sample(outcome, cost_us, cpu / outcome.seconds, process.resident_bytes())
+    load_share = (ended_children_seconds() - load_before) / outcome.seconds
+    return Sample(outcome, cost_us, cpu / outcome.seconds, process.resident_bytes(), load_share)
+
+
+def ended_children_seconds() -> float:
+    """The processor time of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run(asked: Load, port: int, seconds: float, placement: Placement) -> Outcome:
+    """Put the load on the port, by the program that can send it."""
+    send = generator.run if asked.traffic else load.run
+    return send(asked, port, seconds, placement.load)
 
 
 def middle(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> float:

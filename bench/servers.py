@@ -20,10 +20,13 @@ from bench.docroot import LARGE_NAME, PAGE_NAME, ROOT, WELCOME, Docroot
 from bench.load import last_line
 from bench.machine import python
 from bench.process import HOST, Launch, Missing, Process, free_port, program
+from bench.traffic import TRAFFIC
 
 # What would steer mreactor; and what keeps Python from storing compiled modules, without which their constants are
 # objects that threads count references to, see `mreactor.runtime.unshared`.
 LEFT_OUT = ("WORKER_BACKEND", "HTTP_SERVER_LOG", "HTTP_SERVER_LOGS", "PYTHONDONTWRITEBYTECODE")
+# On the path of each mreactor. The package `bench` of another checkout may lack the application.
+SERVED = ROOT / "bench" / "served"
 RING_LINK = "anon_inode:[io_uring]"
 HELP_SECONDS = 20.0
 NGINX_CONNECTIONS = 12_000  # one worker may get nearly all of 10,000 clients
@@ -54,6 +57,8 @@ http {{
     location = / {{ return 200 "{welcome}"; }}
     location = /{page} {{ }}
     location /hello/ {{ return 200 "Hello, world!"; }}
+    location = /search {{ return 200 "Results for 0123456789abcdef, page 1234567890"; }}
+    location = /session {{ return 200 "Session 0123456789abcdef"; }}
     location = /{large} {{ }}
   }}
 }}
@@ -63,23 +68,31 @@ NGINX_CACHE = "open_file_cache max=1000; open_file_cache_valid 1s;"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a server is given: a port, files to serve, a directory of its own, and its number of threads."""
+    """What a server is given: a port, files to serve, a directory of its own, and its number of threads.
+
+    `traffic` asks for the application of the traffic cases in place of the demo routes.
+    """
 
     port: int
     docroot: Docroot
     directory: Path
     threads: int
+    traffic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A way to start a server. `unable` names the cases that it cannot answer, with the reason."""
+    """A way to start a server. `unable` names the cases that it cannot answer, with the reason.
+
+    A server that is `canned` does not repeat in its response what the request said.
+    """
 
     name: str
     launch: Callable[[Site], Launch]
     version: Callable[[], str]
     unable: dict[str, str] = field(default_factory=dict)
     rings: bool | None = None
+    canned: bool = False
 
     def check(self, process: Process) -> None:
         """Missing where another backend runs than was asked for: no figure may bear a wrong name."""
@@ -88,12 +101,14 @@ class Server:
 
 
 @contextmanager
-def running(server: Server, docroot: Docroot, threads: int, cores: frozenset[int]) -> Iterator[Process]:
+def running(
+    server: Server, docroot: Docroot, threads: int, cores: frozenset[int], *, traffic: bool = False
+) -> Iterator[Process]:
     """A started, answering server, ended on the way out; Missing where it cannot be had."""
     with TemporaryDirectory(prefix="mreactor-bench-server-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        site = Site(free_port(), docroot, directory, threads)
+        site = Site(free_port(), docroot, directory, threads, traffic)
         process = Process(server.launch(site), site.port, directory)
         process.start(cores)
         try:
@@ -122,7 +137,10 @@ def mreactor(backend: str, root: Path = ROOT) -> Callable[[Site], Launch]:
         command += ["--threads", str(site.threads), "--static", os.fspath(site.docroot.directory)]
         if "--backend" in options():
             command += ["--backend", backend]
-        return Launch(tuple(command), environment(WORKER_BACKEND=backend, PYTHONPATH=os.fspath(root)))
+        if site.traffic:
+            command.append("traffic.own:app")
+        path = os.pathsep.join(map(os.fspath, (root, SERVED)))
+        return Launch(tuple(command), environment(WORKER_BACKEND=backend, PYTHONPATH=path))
 
     return launch
 
@@ -191,10 +209,11 @@ def nginx_version() -> str:
 
 
 def python_server(*arguments: str) -> Callable[[Site], Launch]:
-    """A competitor from the virtual environment; `{port}` and `{threads}` in its arguments are filled in."""
+    """A competitor from the virtual environment; `{port}`, `{threads}` and `{wsgi}` in its arguments are filled in."""
 
     def launch(site: Site) -> Launch:
-        filled = [argument.format(port=site.port, threads=site.threads) for argument in arguments]
+        wsgi = "bench.served.traffic.wsgi:application" if site.traffic else "bench.apps:wsgi"
+        filled = [argument.format(port=site.port, threads=site.threads, wsgi=wsgi) for argument in arguments]
         variables = {DIRECTORY_VARIABLE: os.fspath(site.docroot.directory)}
         return Launch((venv.python(), "-m", *filled), environment(**variables))
 
@@ -231,7 +250,7 @@ def competitor_version(name: str) -> Callable[[], str]:
 
 GRANIAN = python_server(
     *("granian", "--interface", "wsgi", "--host", HOST, "--port", "{port}", "--workers", "{threads}"),
-    *("--backlog", "4096", "--no-access-log", "--log-level", "error", "bench.apps:wsgi"),
+    *("--backlog", "4096", "--no-access-log", "--log-level", "error", "{wsgi}"),
 )
 UVICORN = python_server(
     *("uvicorn", "--host", HOST, "--port", "{port}", "--workers", "{threads}", "--backlog", "4096"),
@@ -241,29 +260,41 @@ UVICORN = python_server(
 GUNICORN = python_server(
     *("gunicorn", "--bind", HOST + ":{port}", "--workers", "{threads}", "--backlog", "4096"),
     *("--worker-class", "gthread", "--threads", "4", "--worker-connections", "12000"),
-    *("--keep-alive", "75", "--log-level", "error", "bench.apps:wsgi"),
+    *("--keep-alive", "75", "--log-level", "error", "{wsgi}"),
 )
 WAITRESS = python_server(
     *("waitress", "--host", HOST, "--port", "{port}", "--threads", "4", "--connection-limit", "12000"),
-    *("--backlog", "4096", "--asyncore-use-poll", "bench.apps:wsgi"),
+    *("--backlog", "4096", "--asyncore-use-poll", "{wsgi}"),
 )
-NO_ECHO = {"echo": "a stock nginx has no echo"}
+NO_ECHO = {"echo": "a stock nginx has no echo"} | dict.fromkeys(
+    ("unique-post", "mixed"), "a stock nginx computes nothing"
+)
 FILES_ONLY = dict.fromkeys(
-    ("root64", "root1000", "computed", "pipeline", "close"), "the same as nginx where no file is opened"
+    ("root64", "root1000", "computed", "pipeline", "close", *TRAFFIC), "the same as nginx where no file is opened"
 )
-CANNED_ONLY = dict.fromkeys(("hello_html", "computed", "echo", "file1m"), "has one canned reply only")
-REPLIES_ONLY = {"hello_html": "has no files", "file1m": "has no files", "close": "keeps its connections"}
+CANNED_ONLY = dict.fromkeys(
+    ("hello_html", "computed", "echo", "file1m", *(TRAFFIC.keys() - {"unique-head", "repeated-head"})),
+    "has one canned reply only",
+)
+REPLIES_ONLY = {
+    "hello_html": "has no files",
+    "file1m": "has no files",
+    "close": "keeps its connections",
+    "unique-post": "computes nothing",
+    "mixed": "computes nothing",
+}
+NO_ASGI = dict.fromkeys(TRAFFIC, "this application has no ASGI form")
 SERVERS = (
     Server(EPOLL, mreactor("epoll"), python, rings=False),
     Server(IO_URING, mreactor("io_uring"), python, rings=True),
-    Server("nginx", nginx(""), nginx_version, NO_ECHO),
-    Server("nginx-cached", nginx(NGINX_CACHE), nginx_version, NO_ECHO | FILES_ONLY),
+    Server("nginx", nginx(""), nginx_version, NO_ECHO, canned=True),
+    Server("nginx-cached", nginx(NGINX_CACHE), nginx_version, FILES_ONLY | NO_ECHO),
     Server("granian", GRANIAN, competitor_version("granian")),
-    Server("uvicorn", UVICORN, competitor_version("uvicorn")),
+    Server("uvicorn", UVICORN, competitor_version("uvicorn"), NO_ASGI),
     Server("gunicorn", GUNICORN, competitor_version("gunicorn")),
     Server("waitress", WAITRESS, competitor_version("waitress")),
     Server("floor", floor, python, CANNED_ONLY),
-    Server("ceiling", ceiling(looks=0), compiler_version, REPLIES_ONLY),
-    Server("ceiling-awake", ceiling(looks=300), compiler_version, REPLIES_ONLY),
+    Server("ceiling", ceiling(looks=0), compiler_version, REPLIES_ONLY, canned=True),
+    Server("ceiling-awake", ceiling(looks=300), compiler_version, REPLIES_ONLY, canned=True),
 )
 BY_NAME = {server.name: server for server in SERVERS}

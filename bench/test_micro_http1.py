@@ -6,6 +6,7 @@ One round of each is a single call, or a single pass over inputs that are all di
 (`ReactorContext.begin_second` is the reactor's to call), so what is kept for a second is kept throughout.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -13,15 +14,17 @@ from typing import Any
 
 import pytest
 
+from bench import kinds
 from mreactor.app.router import Router
 from mreactor.config import Config, Limits
 from mreactor.demo import make_demo
-from mreactor.http.request import RequestHead
+from mreactor.http.request_head import RequestHead
 from mreactor.http.response import TEXT, Response
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
 from mreactor.http1.head_parser import Parser
 from mreactor.http1.memo import ENTRIES_MAX
+from mreactor.protocol import READY
 
 PEER = ("127.0.0.1", 50_000)
 
@@ -37,6 +40,8 @@ BROWSER = (
     b"Priority: u=0, i\r\n"
 )
 SHORT = b"Host: localhost:8080\r\n"
+# What the cases of the race send that repeat no head: nine fields, two of them new each time.
+TRACED = "\r\n".join((*kinds.BROWSER, *kinds.TRACED, "")).encode()
 
 # More of them than the parser remembers: by the time that one comes again, it has been forgotten.
 DIFFERENT = 4 * ENTRIES_MAX
@@ -44,6 +49,11 @@ DIFFERENT = 4 * ENTRIES_MAX
 
 def get(target: bytes, fields: bytes = SHORT) -> bytes:
     return b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields)
+
+
+def renewed(template: bytes, count: int) -> list[bytes]:
+    """So many copies of a request, with other digits in its slots each time."""
+    return [kinds.SLOT.sub(lambda slot: b"%016x" % random.getrandbits(64), template) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +68,18 @@ def connection(context: ReactorContext) -> Connection:
     return Connection(context, PEER)
 
 
-def each_of(inputs: list[bytes], call: Callable[[bytes], Any]) -> Callable[[], Any]:
+def each_of[Input](inputs: list[Input], call: Callable[[Input], Any]) -> Callable[[], Any]:
     """A call with another input each time."""
-    supply: Iterator[bytes] = cycle(inputs)
+    supply: Iterator[Input] = cycle(inputs)
     return lambda: call(next(supply))
 
 
 # --- Parser. ---
 
 
-@pytest.mark.parametrize("fields", [SHORT, BROWSER], ids=["1 field", "8 fields"])
+@pytest.mark.parametrize(
+    "fields", [SHORT, BROWSER, kinds.filled(TRACED)], ids=["1 field", "8 fields", "9 fields, traced"]
+)
 def test_find_request_known(benchmark: Any, context: ReactorContext, fields: bytes) -> None:
     """The memo of whole heads: a client repeats its request."""
     raw = get(b"/hello/world", fields)
@@ -95,6 +107,13 @@ def test_parse_head_new(benchmark: Any, fields: bytes) -> None:
     assert head.headers["x-request-id"].isdigit()
 
 
+def test_parse_head_traced(benchmark: Any) -> None:
+    """Seven known fields, and two that no request had before, as behind a balancer and a tracer."""
+    parser = Parser(Limits())
+    head = benchmark(each_of(renewed(get(b"/hello/world", TRACED), DIFFERENT), parser.parse))
+    assert len(head.headers["x-request-id"]) == 32
+
+
 def test_read_head_in_pieces(benchmark: Any) -> None:
     """A head that comes in two segments: read without any memo."""
     parser, raw = Parser(Limits()), get(b"/hello/world", BROWSER)
@@ -117,6 +136,13 @@ def test_read_head_in_pieces(benchmark: Any) -> None:
 def test_match(benchmark: Any, context: ReactorContext, target: str) -> None:
     head = context.parser.parse(get(target.encode()))
     match = benchmark(context.router.match, head)
+    assert callable(match.handler)
+
+
+def test_match_new_path(benchmark: Any, context: ReactorContext) -> None:
+    """Another path each time, which leads to the same handler."""
+    heads = [context.parser.parse(get(b"/hello/%d" % number)) for number in range(DIFFERENT)]
+    match = benchmark(each_of(heads, context.router.match))
     assert callable(match.handler)
 
 
@@ -184,6 +210,12 @@ def test_receive_computed_another_each_time(benchmark: Any, context: ReactorCont
     assert b"\r\n\r\nHello, " in answer
 
 
+def test_receive_traced(benchmark: Any, connection: Connection) -> None:
+    """A computed response to a head with two new values, all the way."""
+    raws = renewed(get(b"/hello/world", TRACED), DIFFERENT)
+    assert benchmark(each_of(raws, connection.receive_data)).endswith(b"\r\n\r\nHello, world!")
+
+
 @pytest.mark.parametrize("size", [13, 8192])
 def test_receive_echo(benchmark: Any, connection: Connection, size: int) -> None:
     """POST /echo with Content-Length."""
@@ -196,6 +228,26 @@ def test_receive_echo_chunked(benchmark: Any, connection: Connection) -> None:
     body = (b"400\r\n" + b"x" * 1024 + b"\r\n") * 8 + b"0\r\n\r\n"
     raw = b"POST /echo HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n" % SHORT + body
     assert answered(benchmark, connection, raw).endswith(b"\r\n\r\n" + b"x" * 8192)
+
+
+def test_receive_echo_in_small_chunks(benchmark: Any, connection: Connection) -> None:
+    """POST /echo, 8 KiB in chunks of one byte, received 16 KiB at a time. Far more of them are refused."""
+    head = b"POST /echo HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n" % SHORT
+    raw = head + b"1\r\nx\r\n" * 8192 + b"0\r\n\r\n"
+    pieces = [raw[start : start + 16_384] for start in range(0, len(raw), 16_384)]
+    assert benchmark(receive_all, connection, pieces).endswith(b"\r\n\r\n" + b"x" * 8192)
+
+
+def receive_all(connection: Connection, pieces: list[bytes]) -> bytes:
+    """Receive a request in pieces as a reactor does, and return the response."""
+    for piece in pieces:
+        answer = connection.receive_data(piece)
+        while connection.state == READY:
+            connection.resume()
+    if answer is None:
+        answer = bytes(connection.data_to_send())  # type: ignore[arg-type]
+        connection.data_sent(len(answer))
+    return answer
 
 
 @pytest.mark.parametrize("target", [b"/", b"/hello/world"], ids=["constant", "computed"])

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
@@ -16,7 +17,17 @@ from .config_file import read_config
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
 from .net import open_listeners
-from .server import Server, StartError, become, end_at_once, end_process, open_standard_descriptors, take_startup, url
+from .server import (
+    Server,
+    StartError,
+    become,
+    end_at_once,
+    end_process,
+    open_standard_descriptors,
+    scheme,
+    take_startup,
+    url,
+)
 
 START_ERROR = 1
 USAGE_ERROR = 2
@@ -26,6 +37,7 @@ examples:
   mreactor                           serve the demo on http://127.0.0.1:8080
   mreactor --threads 16 shop:app     serve the App named app in shop.py
   mreactor --host 0.0.0.0 --port 80 --access-log combined:access.log shop:app
+  mreactor --port 8443 --tls-cert chain.pem --tls-key key.pem shop:app
 
 environment variables (options override them):
   WORKER_BACKEND=BACKEND             same as --backend
@@ -92,7 +104,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         return _report(str(error), START_ERROR)
     server = Server(config, app)
     try:
-        code = server.run(announce if config.picks_port else None)
+        code = server.run(partial(announce, scheme=scheme(config)) if config.picks_port else None)
     except ConfigError as error:
         # This error is about the machine, so the help does not explain it.
         return _report(str(error), USAGE_ERROR)
@@ -102,9 +114,9 @@ def _serve(arguments: Sequence[str]) -> Outcome:
     return Outcome(code, 0.0 if code else server.drain_deadline)
 
 
-def announce(host: str, port: int) -> None:
+def announce(host: str, port: int, scheme: str = "http") -> None:
     """Print the address on standard output, at any log level, because the kernel chose the port."""
-    _print(f"listening on {url(host, port)}", sys.stdout)
+    _print(f"listening on {url(host, port, scheme)}", sys.stdout)
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Config, str]:

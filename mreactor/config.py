@@ -49,15 +49,18 @@ class Limits:
     keepalive_seconds: float = setting(
         75.0, "time to keep an idle connection open; longer than the 60 s of common load balancers"
     )
-    write_stall_seconds: float = setting(30.0, "maximum pause while a client reads a response; then close")
+    write_stall_seconds: float = setting(
+        30.0, "maximum time without an acknowledgement of a client that reads a response; then reset"
+    )
     write_rate_min: int = setting(
-        500, "minimum average client read rate after --write-stall-seconds; close if slower", minimum=1
+        500, "minimum average rate of acknowledged bytes after --write-stall-seconds; reset if slower", minimum=1
     )
     linger_seconds: float = setting(
         30.0, "time to discard late data before closing, so that no reset destroys the response"
     )
     linger_bytes_max: int = setting(2**40, "maximum late data to discard before closing", minimum=0)
     drain_seconds: float = setting(10.0, "time for active requests to complete at shutdown")
+    tls_handshake_seconds: float = setting(10.0, "time to complete a TLS handshake; then close")
     connections_max: int = setting(
         16_384, "maximum number of open connections; 503 if exceeded", minimum=1, maximum=2**20
     )
@@ -77,6 +80,11 @@ class Limits:
     )
     blocking_streams_max: int = setting(
         256, "maximum number of further threads that wait for the clients of blocking streams", minimum=1
+    )
+    unsent_bytes_max: int = setting(
+        2**30,
+        "maximum memory for the responses of slow clients; the one that stands still longest is reset if exceeded",
+        minimum=1024,
     )
 
 
@@ -128,12 +136,34 @@ class Config:
     group: str = setting("", "become this group; without it the main group of --user", metavar="GROUP")
     pid_file: str = setting("", "write the number of the process to this file", metavar="FILE")
     restart_seconds: float = setting(60.0, "time for a new process to start at SIGUSR2; then it is ended")
+    # TLS.
+    tls_cert: tuple[str, ...] = setting(
+        (), "serve HTTPS with the certificate chain in this PEM file; more than one for more host names", metavar="FILE"
+    )
+    tls_key: tuple[str, ...] = setting(
+        (), "PEM file of the private key, one for each --tls-cert; without it the key is in that file", metavar="FILE"
+    )
+    tls_password_file: str = setting("", "file whose first line is the password of the keys", metavar="FILE")
+    tls_client_ca: str = setting(
+        "", "ask clients for a certificate from one of the authorities in this PEM file", metavar="FILE"
+    )
+    tls_client_cert: str = setting(
+        "required", "whether a client must have a certificate; with --tls-client-ca", choices=("optional", "required")
+    )
+    tls_min: str = setting("1.2", "minimum version of TLS", choices=("1.2", "1.3"))
+    tls_ciphers: str = setting(
+        "", "ciphers of TLS 1.2 as an OpenSSL cipher list; without it ECDHE with AES-GCM or ChaCha20", metavar="LIST"
+    )
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Validate all settings; see `validate`."""
         validate(self)
         validate(self.limits)
+        _validate_tls(self)
+        self._validate_addresses()
+
+    def _validate_addresses(self) -> None:
         if self.bind and (self.host, self.port) != (DEFAULT_HOST, DEFAULT_PORT):
             raise ConfigError("--bind: it takes the place of --host and --port; give one or the other")
         if self.proxy_protocol and not self.trusted_proxies:
@@ -174,6 +204,15 @@ def validate(settings: Any) -> None:
         value = getattr(settings, spec.name)
         if reason := _find_error(value, spec.type, spec.metadata):
             raise ConfigError(f"{option(spec.name)}: {value!r} {reason}")
+
+
+def _validate_tls(config: Config) -> None:
+    if config.tls_key and len(config.tls_key) != len(config.tls_cert):
+        raise ConfigError("--tls-key: there must be one for each --tls-cert, in the same order, or none")
+    needed = {"tls_password_file": config.tls_password_file, "tls_client_ca": config.tls_client_ca}
+    for name, value in needed.items():
+        if value and not config.tls_cert:
+            raise ConfigError(f"{option(name)}: it needs --tls-cert")
 
 
 def option(name: str) -> str:

@@ -50,6 +50,7 @@ IDLE: Final = 0  # between messages; nothing is buffered and nothing is to be se
 READY: Final = 5  # there is more to do, and the other clients' turn comes first: call `resume` next round
 LINGERING: Final = 6  # the last byte is sent: shut the write side and go on reading until the peer closes
 CLOSED: Final = 7  # close the socket
+QUIET: Final = 8  # as IDLE, for a connection whose bytes must not be looked up on the fast path
 REPLACED: Final = 9  # another connection takes this one's place: see `Replaced`
 
 
@@ -167,7 +168,7 @@ class FastPath(NamedTuple):
 def no_fast_path() -> FastPath:
     """Return a fast path that finds nothing, for one reactor: its dict is shared with no other thread."""
     nothing: dict[bytes, Any] = {}
-    return FastPath(nothing.get, nothing.get, nothing.get, b"\r\n\r\n", b"", lambda *_: None)
+    return FastPath(nothing.get, nothing.get, nothing.get, b"\r\n\r\n", b"\xff", lambda *_: None)
 
 
 class Context(Protocol):
@@ -202,13 +203,17 @@ class Context(Protocol):
         """Do what is due a few times a second, such as handing over log lines."""
 
     def count_write_timeout(self) -> None:
-        """Count a peer that the kernel has given up, because it took no bytes for too long."""
+        """Count a peer that the reactor gives up, because it has acknowledged too little for too long."""
 
     def drain(self) -> None:
         """From now on each connection's next response is its last."""
 
     def close(self) -> None:
         """Hand over everything that is left, such as log lines. Called once, when the reactor ends."""
+
+
+# What a file's sender says when the file ends too early.
+SHORTER = "a file became shorter while it was sent"
 
 
 class FileBody:
@@ -223,6 +228,18 @@ class FileBody:
 
     def __len__(self) -> int:
         return self.remaining
+
+    def read(self, count: int) -> bytes:
+        """Return up to `count` of the bytes that are left; `advance` notes that they are sent.
+
+        Raises:
+            EOFError: the file became shorter.
+            OSError: it cannot be read.
+        """
+        data = os.pread(self.fd, min(self.remaining, count), self.offset)
+        if not data:
+            raise EOFError(SHORTER)
+        return data
 
     def advance(self, count: int) -> None:
         """Note that `count` bytes are sent."""

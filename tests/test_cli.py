@@ -29,15 +29,23 @@ def complaint(*arguments: str, **environment: str) -> str:
     return str(caught.value)
 
 
-TEXTS = {"host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000"}
-TEXTS |= {"user": "nobody", "group": "nogroup", "pid_file": "/run/x.pid"}
-
+TEXTS = {
+    "host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000",
+    "tls_password_file": "/x.txt", "tls_client_ca": "/x.pem", "tls_ciphers": "ECDHE+AESGCM",
+    "user": "nobody", "group": "nogroup", "pid_file": "/run/x.pid",
+}  # fmt: skip
 
 # Options that may be repeated, with two values each.
-LISTED = {"bind": ("127.0.0.1:1", "unix:/run/a.sock"), "trusted_proxies": ("10.0.0.0/8", "unix")}
-# What other options need.
-NEEDED = {"proxy_protocol": ["--trusted-proxies", "unix"]}
+LISTED = {
+    "tls_cert": ("/a.pem", "/b.pem"), "tls_key": ("/a.key", "/b.key"),
+    "bind": ("127.0.0.1:1", "unix:/run/a.sock"), "trusted_proxies": ("10.0.0.0/8", "unix"),
+}  # fmt: skip
 LISTS = [spec for spec in SETTINGS if spec.type == tuple[str, ...]]
+# Options that need others.
+NEEDED = {
+    "tls_password_file": ["--tls-cert=/x.pem"], "tls_client_ca": ["--tls-cert=/x.pem"],
+    "proxy_protocol": ["--trusted-proxies=unix"],
+}  # fmt: skip
 
 
 def other_value(spec: dataclasses.Field[Any]) -> Any:
@@ -68,7 +76,7 @@ def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
         return
     wanted = other_value(spec)
     for arguments in ([option(spec.name), str(wanted)], [f"{option(spec.name)}={wanted}"]):
-        config, _ = parse(arguments, {})
+        config, _ = parse([*arguments, *NEEDED.get(spec.name, [])], {})
         assert value_of(config, spec.name) == wanted
         assert type(value_of(config, spec.name)) is spec.type
 
@@ -76,8 +84,11 @@ def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
 @pytest.mark.parametrize("spec", LISTS, ids=lambda spec: spec.name)
 def test_an_option_that_may_be_repeated(spec: dataclasses.Field[Any]) -> None:
     one, two = LISTED[spec.name]
-    assert value_of(parse([option(spec.name), one], {})[0], spec.name) == (one,)
-    assert value_of(parse([option(spec.name), one, f"{option(spec.name)}={two}"], {})[0], spec.name) == (one, two)
+    # One for each certificate.
+    needed = ["--tls-cert=/x.pem"] if spec.name == "tls_key" else []
+    assert value_of(parse([option(spec.name), one, *needed], {})[0], spec.name) == (one,)
+    twice = [option(spec.name), one, f"{option(spec.name)}={two}", *needed, *needed]
+    assert value_of(parse(twice, {})[0], spec.name) == (one, two)
 
 
 def test_the_help_explains_each_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +130,11 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--nonsense"], "--nonsense"),
         (["--por", "1"], "--por"),  # no abbreviations: a later option could change their meaning
         (["--port"], "--port: expected one argument"),
+        (["--tls-key", "a.key"], "--tls-key: there must be one for each --tls-cert, in the same order, or none"),
+        (["--tls-cert", "a", "--tls-cert", "b", "--tls-key", "c"], "--tls-key: there must be one for each --tls-cert"),
+        (["--tls-client-ca", "a.pem"], "--tls-client-ca: it needs --tls-cert"),
+        (["--tls-password-file", "a.txt"], "--tls-password-file: it needs --tls-cert"),
+        (["--tls-min", "1.1"], "--tls-min: '1.1' is not one of 1.2, 1.3"),
         (["--port", "x"], "--port: 'x' is not a whole number"),
         (["--port", "1.5"], "--port: '1.5' is not a whole number"),
         (["--port", ""], "--port: '' is not a whole number"),

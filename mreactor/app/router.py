@@ -8,14 +8,14 @@ mounts, and longer mounts over shorter ones.
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 from uuid import UUID
 
-from ..http import METHODS, Handler, HTTPError, Request, RequestHead, Response, underlying_function
+from ..http import METHODS, Handler, HTTPError, Request, RequestLine, Response, underlying_function
 from ..runtime import hot
 
 
@@ -23,7 +23,7 @@ class Converter(NamedTuple):
     """How a parameter gets its value."""
 
     # int() and float() alone would accept more than a URL should hold.
-    shape: re.Pattern[str]
+    accepts: Callable[[str], object]
     convert: Callable[[str], Any]
     # Lower ranks are tried first.
     rank: int = 0
@@ -31,12 +31,17 @@ class Converter(NamedTuple):
     takes_rest: bool = False
 
 
+def _pattern(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern, re.ASCII).fullmatch
+
+
 CONVERTERS = {
-    "str": Converter(re.compile(r"[^/]+"), str, rank=1),
-    "int": Converter(re.compile(r"-?[0-9]{1,18}", re.ASCII), int),
-    "float": Converter(re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII), float),
-    "uuid": Converter(re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII), UUID),
-    "path": Converter(re.compile(r".+", re.DOTALL), str, rank=2, takes_rest=True),
+    "str": Converter(_pattern(r"[^/]+"), str, rank=1),
+    "int": Converter(_pattern(r"-?[0-9]{1,18}"), int),
+    "float": Converter(_pattern(r"-?[0-9]{1,18}(\.[0-9]{1,18})?"), float),
+    "uuid": Converter(_pattern(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), UUID),
+    # Any text but none.
+    "path": Converter(bool, str, rank=2, takes_rest=True),
 }
 
 PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)(?::([a-z]+))?\}", re.ASCII)
@@ -56,6 +61,7 @@ class Endpoint:
         blocking: the handler may wait, so it runs in the thread pool.
         constant: the response to the same request bytes stays the same for a second.
         local: `handler` is a factory without arguments. Each reactor calls it once, to get its own handler.
+        is_immediate: the handler is called for each request, in the reactor's thread.
     """
 
     handler: Handler
@@ -63,6 +69,10 @@ class Endpoint:
     blocking: bool = False
     constant: bool = False
     local: bool = False
+    is_immediate: bool = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_immediate", not (self.blocking or self.constant))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +89,32 @@ class Route:
     mount: bool = False
 
 
-@hot()
-@dataclass(slots=True)
+@hot("__init__")
 class Match:
-    """Where a request goes: the endpoint's properties, and the decoded path parameters.
+    """Where a request goes: an endpoint and the decoded path parameters.
 
     Attributes:
         positional_param: the only path parameter, if the handler takes it by position behind the request, which is the
             cheapest call; otherwise None.
+        keyword_params: the path parameters by name; empty if `positional_param` is set.
         refusal: why no route takes the request; None if one does.
     """
 
-    handler: Handler
-    params: dict[str, Any]
-    _: KW_ONLY
-    blocking: bool
-    constant: bool
-    positional_param: Any = None
-    refusal: HTTPError | None = None
+    __slots__ = ("_name", "endpoint", "keyword_params", "positional_param", "refusal")
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        keyword_params: dict[str, Any],
+        positional_param: Any = None,
+        name: str = "",
+        refusal: HTTPError | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.keyword_params = keyword_params
+        self.positional_param = positional_param
+        self._name = name
+        self.refusal = refusal
 
     @classmethod
     def refused(cls, refusal: HTTPError) -> "Match":
@@ -106,24 +124,40 @@ class Match:
             # A new error each time: a traceback on the remembered one would keep the request alive, with its body.
             raise HTTPError(refusal.status, refusal.reason, refusal.headers)
 
-        return cls(refuse, {}, blocking=False, constant=False, refusal=refusal)
+        return cls(Endpoint(refuse), {}, refusal=refusal)
+
+    @property
+    def handler(self) -> Handler:
+        """Called with the request, and the path parameters by name."""
+        return self.endpoint.handler
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All path parameters by name."""
+        return {self._name: self.positional_param} if self._name else self.keyword_params
 
 
-class _Leaf(NamedTuple):
-    """An endpoint at the end of a pattern, and the names of the pattern's parameters."""
+@hot("match")
+class _Leaf:
+    """An endpoint at the end of a pattern."""
 
-    endpoint: Endpoint
-    names: tuple[str, ...]
-    # The handler takes its only parameter by position as well.
-    is_positional: bool
+    __slots__ = ("_endpoint", "_match", "_names", "_no_keywords", "_positional_name")
 
+    def __init__(self, endpoint: Endpoint, names: tuple[str, ...]) -> None:
+        self._endpoint = endpoint
+        self._names = names
+        self._no_keywords: dict[str, Any] = {}
+        self._positional_name = names[0] if _takes_by_position(endpoint.handler, names) else ""
+        # Paths without parameters share one match.
+        self._match = None if names else Match(endpoint, self._no_keywords)
 
-@dataclass(slots=True)
-class _Leaves:
-    """The endpoints of one path, or of one mount, by method."""
-
-    is_mount: bool
-    by_method: dict[str, _Leaf] = field(default_factory=dict)
+    def match(self, values: tuple[Any, ...]) -> Match:
+        """Return the match of a path with these parameters."""
+        if self._match is not None:
+            return self._match
+        if self._positional_name:
+            return Match(self._endpoint, self._no_keywords, values[0], self._positional_name)
+        return Match(self._endpoint, dict(zip(self._names, values, strict=True)))
 
 
 class _Branch(NamedTuple):
@@ -133,6 +167,7 @@ class _Branch(NamedTuple):
     node: "_Node"
 
 
+@hot("find")
 class _Node:
     """One segment in the tree of patterns."""
 
@@ -141,8 +176,9 @@ class _Node:
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.branches: list[_Branch] = []
-        self.routes = _Leaves(is_mount=False)
-        self.mounts = _Leaves(is_mount=True)
+        # Endpoints by method: of this path, and of a mount for all paths from here on.
+        self.routes: dict[str, _Leaf] = {}
+        self.mounts: dict[str, _Leaf] = {}
 
     def add(self, pattern: str) -> "_Node":
         """Return the node of a pattern. Creates what is missing."""
@@ -164,30 +200,42 @@ class _Node:
         self.branches.sort(key=lambda branch: branch.converter.rank)
         return node
 
-    def walk(
-        self, segments: list[str], index: int = 0, values: tuple[Any, ...] = ()
-    ) -> Iterator[tuple[_Leaves, tuple[Any, ...]]]:
-        """Yield what a path leads to, in the order of precedence, with the values of its parameters.
+    def find(
+        self, method: str, segments: list[str], allowed: set[str], index: int = 0, values: tuple[Any, ...] = ()
+    ) -> Match | None:
+        """Find the endpoint of a path, in the order of precedence.
 
         It may try several branches, but none twice, so the work is bounded by the size of the tree.
+
+        Args:
+            allowed: takes the methods of endpoints that have the path, but not the method.
         """
         if index == len(segments):
-            if self.routes.by_method:
-                yield self.routes, values
+            if (leaf := self.routes.get(method)) is not None:
+                return leaf.match(values)
+            allowed.update(self.routes)
         else:
             segment = segments[index]
             child = self.literals.get(segment)
-            if child is not None:
-                yield from child.walk(segments, index + 1, values)
+            if child is not None and (match := child.find(method, segments, allowed, index + 1, values)) is not None:
+                return match
             for converter, child in self.branches:
                 text = "/".join(segments[index:]) if converter.takes_rest else segment
-                if converter.shape.fullmatch(text):
-                    next_index = len(segments) if converter.takes_rest else index + 1
-                    yield from child.walk(segments, next_index, (*values, converter.convert(text)))
-        if self.mounts.by_method:
-            yield self.mounts, values
+                if converter.accepts(text):
+                    end = len(segments) if converter.takes_rest else index + 1
+                    match = child.find(method, segments, allowed, end, (*values, converter.convert(text)))
+                    if match is not None:
+                        return match
+        # A path with routes of its own does not belong to the mount, even if the routes have other methods.
+        if not self.mounts or allowed:
+            return None
+        if (leaf := self.mounts.get(method)) is not None:
+            return leaf.match(values)
+        allowed.update(self.mounts)
+        return None
 
 
+@hot("match")
 class Router:
     """The routes of one reactor."""
 
@@ -199,40 +247,34 @@ class Router:
             # A mount handles its own path with and without a final slash.
             node = self._root.add(route.pattern.rstrip("/") if route.mount else route.pattern)
             names = tuple(name for name, _ in _parse_parameters(route.pattern))
+            leaf = _Leaf(endpoint, names)
             leaves = node.mounts if route.mount else node.routes
-            leaves.by_method[route.method] = _Leaf(endpoint, names, _takes_by_position(endpoint.handler, names))
+            leaves[route.method] = leaf
+            if route.method == "GET":
+                # Unless the path has a HEAD of its own, before or after this.
+                leaves.setdefault("HEAD", leaf)
 
-    def match(self, head: RequestHead) -> Match:
-        """Find the endpoint for a request head.
+    def match(self, line: RequestLine) -> Match:
+        """Find the endpoint for a request line.
 
         HEAD goes to the handler of GET unless it has its own, and the router handles OPTIONS (RFC 9110 section 9.3).
 
         Raises:
             HTTPError: 404, no such path; 405 with Allow, the path has other methods.
         """
-        if head.raw_path == "*":
+        method, path = line.method, line.raw_path
+        if path == "*":
             return _match_options(METHODS)
-        segments = [unquote(s) if "%" in s else s for s in head.raw_path.split("/")[1:]]
+        segments = path.split("/")
+        if "%" in path:
+            segments = [unquote(segment) for segment in segments]
         allowed: set[str] = set()
-        for leaves, values in self._root.walk(segments):
-            # A path with routes of its own does not belong to the mount, even if the routes have other methods.
-            if leaves.is_mount and allowed:
-                continue
-            methods = leaves.by_method
-            leaf = methods.get(head.method) or (methods.get("GET") if head.method == "HEAD" else None)
-            if leaf is not None:
-                endpoint, names, is_positional = leaf
-                return Match(
-                    endpoint.handler,
-                    dict(zip(names, values, strict=True)),
-                    blocking=endpoint.blocking,
-                    constant=endpoint.constant,
-                    positional_param=values[0] if is_positional else None,
-                )
-            allowed.update(methods)
+        match = self._root.find(method, segments, allowed, 1)
+        if match is not None:
+            return match
         if not allowed:
             raise HTTPError(404, "There is nothing at this address.")
-        return _match_without_endpoint(head.method, allowed)
+        return _match_without_endpoint(method, allowed)
 
 
 def check_route(route: Route) -> None:
@@ -340,7 +382,7 @@ def _match_without_endpoint(method: str, found: set[str]) -> Match:
 
 
 def _match_options(allowed: Iterable[str]) -> Match:
-    return Match(_respond_to_options, {"allow": ", ".join(allowed)}, blocking=False, constant=False)
+    return Match(Endpoint(_respond_to_options), {"allow": ", ".join(allowed)})
 
 
 def _respond_to_options(request: Request, allow: str) -> Response:

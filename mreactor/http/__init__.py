@@ -5,13 +5,14 @@ from .dates import MONTHS, format_date, note_date, noted_date, parse_date
 from .grammar import TOKEN
 from .handler import Handler, describe_handler, underlying_function
 from .headers import Headers
-from .request import METHODS, Request, RequestHead
+from .request import Request
+from .request_head import METHODS, Framing, HeaderFields, RequestHead, RequestLine
 from .response import BINARY, HTML, TEXT, Body, Response, encode_part, respond
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
-    "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "HTTPError", "Handler",
-    "Headers", "Request", "RequestHead", "Response", "describe_handler", "encode_part", "evaluate_conditions",
-    "format_date", "has_body", "note_date", "noted_date", "parse_date", "respond", "status_line",
-    "underlying_function",
+    "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "Framing", "HTTPError", "Handler",
+    "HeaderFields", "Headers", "Request", "RequestHead", "RequestLine", "Response", "describe_handler", "encode_part",
+    "evaluate_conditions", "format_date", "has_body", "note_date", "noted_date", "parse_date", "respond",
+    "status_line", "underlying_function",
 ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Header fields of a request: an immutable, case-insensitive view (RFC 9110 section 5)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..runtime import hot
@@ -19,21 +19,17 @@ class Headers(Mapping[str, str]):
     Repeated fields are joined with `, ` (RFC 9110 section 5.3), Cookie with `; ` (RFC 9113 section 8.2.3). Of fields
     that hold one value the first counts.
 
-    Requests with equal header bytes share one instance, so it cannot be changed. Names and values are decoded as
-    ISO-8859-1, one character a byte, so nothing is lost.
+    Equal requests share one instance, so it cannot be changed. Names and values are decoded as ISO-8859-1, one
+    character a byte, so nothing is lost.
     """
 
     __slots__ = ("_fields", "_joined")
 
     def __init__(self, fields: tuple[tuple[str, str], ...] = ()) -> None:
         self._fields = fields
-        self._joined: dict[str, str] = {}
-        for name, value in fields:
-            joined = self._joined.get(name)
-            if joined is None:
-                self._joined[name] = value
-            elif name not in SINGLE_FIELDS:
-                self._joined[name] = f"{joined}{'; ' if name == 'cookie' else ', '}{value}"
+        self._joined = dict(fields)
+        if len(self._joined) < len(fields):
+            self._joined = _join(fields)
 
     def __getitem__(self, name: str) -> str:
         """Return the value of a field; the case of the name does not matter.
@@ -62,3 +58,24 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Headers({self._fields!r})"
+
+
+def parse_headers(lines: Iterable[bytes]) -> Headers:
+    """Decode field lines, each checked and without its CR LF (RFC 9112 section 5)."""
+    fields = []
+    for line in lines:
+        name, _, value = line.decode("latin-1").partition(":")
+        fields.append((name.lower(), value.strip("\t ")))
+    return Headers(tuple(fields))
+
+
+def _join(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Join the values of fields with the same name."""
+    values: dict[str, str] = {}
+    for name, value in fields:
+        joined = values.get(name)
+        if joined is None:
+            values[name] = value
+        elif name not in SINGLE_FIELDS:
+            values[name] = f"{joined}{'; ' if name == 'cookie' else ', '}{value}"
+    return values

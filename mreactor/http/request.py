@@ -1,4 +1,4 @@
-"""A request as handlers see it, and its head as the parser leaves it."""
+"""A request as handlers see it."""
 
 import binascii
 import re
@@ -10,9 +10,8 @@ from ..protocol import SecurePeer
 from ..runtime import hot
 from .headers import Headers
 from .json_content import decode_json
+from .request_head import RequestHead
 from .status import HTTPError
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 # Of a query or a form: each field costs far more memory than its bytes.
 FORM_FIELDS_MAX = 1000
@@ -21,48 +20,6 @@ FORM_FIELDS_MAX = 1000
 STRAY_PERCENTS_MAX = 1000
 
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-
-
-@hot()
-class RequestHead:
-    """A request's head, checked and decoded. Equal heads share one instance; nothing changes it.
-
-    Attributes:
-        method: one of the methods served, in capitals.
-        target: the request target as received.
-        raw_path: the path with its percent-encoding, starting with `/`, or `*`.
-        path: the path decoded (UTF-8).
-        query_string: what follows `?`, as received.
-        version: (1, 0) or (1, 1); later minor versions count as 1.1 (RFC 9110 section 2.5).
-        headers: the header fields.
-        host: the authority, from the target or else the Host field; empty if HTTP/1.0 gives none.
-        content_length: length of the body in bytes, 0 if none is announced.
-        chunked: the body is in chunked coding.
-        keep_alive: the connection persists after the response (RFC 9112 section 9.3).
-        expects_continue: the client waits for `100 Continue` before it sends the body.
-        has_body: a body follows, chunked or of a length above 0.
-        default_framing: HTTP/1.1, persistent and not HEAD: the response has content, and no Connection field.
-    """
-
-    __slots__ = (
-        "chunked", "content_length", "default_framing", "expects_continue", "has_body", "headers", "host",
-        "keep_alive", "method", "path", "query_string", "raw_path", "target", "version",
-    )  # fmt: skip
-
-    method: str
-    target: str
-    raw_path: str
-    path: str
-    query_string: str
-    version: tuple[int, int]
-    headers: Headers
-    host: str
-    content_length: int
-    chunked: bool
-    keep_alive: bool
-    expects_continue: bool
-    has_body: bool
-    default_framing: bool
 
 
 class Parameters(Mapping[str, str]):
@@ -114,17 +71,17 @@ class Request:
     @property
     def method(self) -> str:
         """The method, in capitals."""
-        return self.head.method
+        return self.head.line.method
 
     @property
     def target(self) -> str:
         """The request target as received."""
-        return self.head.target
+        return self.head.line.target
 
     @property
     def path(self) -> str:
         """The decoded path."""
-        return self.head.path
+        return self.head.line.path
 
     @property
     def headers(self) -> Headers:
@@ -140,6 +97,11 @@ class Request:
     def scheme(self) -> str:
         """`https` if the connection is encrypted, otherwise `http`."""
         return "https" if isinstance(self.peer, SecurePeer) else "http"
+
+    @property
+    def client_certificate(self) -> dict[str, Any] | None:
+        """The client's verified certificate, as `ssl.SSLSocket.getpeercert` gives it; None if there is none."""
+        return self.peer.certificate if isinstance(self.peer, SecurePeer) else None
 
     @cached_property
     def query(self) -> Parameters:

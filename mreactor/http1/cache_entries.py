@@ -6,12 +6,11 @@ only here. The other records are read once a second or less often.
 
 from typing import Any, NamedTuple
 
-from ..app import Handler
+from ..app import Handler, Match
 from ..http import RequestHead
 from ..logs import AccessBuffer
 from ..metrics import RequestCounter
 from .head_cache import HeadCache
-from .routed_request import RoutedRequest
 
 # The places of the two hit counts. The reactor's fast path adds to the first and counts bytes by it.
 LOOP_HITS = 0
@@ -23,10 +22,13 @@ type RepeatedLogEntry = tuple[RequestHead, int, int, int]
 # The response, its length, its two hit counts, and the log entry of the requests that it answers.
 type CachedResponse = tuple[bytes, int, list[int], RepeatedLogEntry | None]
 
-# Handler, the path parameter passed by position, those passed by name, the request's head, the counter of its
-# responses; then what belongs to the context but is cheaper to find here: head cache and access log; then the request.
+# Handler, the path parameter passed by position, those passed by name, the counter of its responses; then what belongs
+# to the context but is cheaper to find here: head cache and access log; then the match.
+type LineRoute = tuple[Handler, Any, dict[str, Any], RequestCounter, HeadCache, AccessBuffer | None, Match]
+
+# The route of a request line, and the request's head.
 type CachedRoute = tuple[
-    Handler, Any, dict[str, Any], RequestHead, RequestCounter, HeadCache, AccessBuffer | None, RoutedRequest
+    Handler, Any, dict[str, Any], RequestCounter, HeadCache, AccessBuffer | None, Match, RequestHead
 ]
 
 
@@ -61,10 +63,6 @@ def make_cached_response(response: bytes, ticket: CacheTicket, count: int) -> Ca
     return response, len(response), [0, 0], None if entry is None else (*entry, count)
 
 
-def make_cached_route(request: RoutedRequest, heads: HeadCache, access: AccessBuffer | None) -> CachedRoute:
-    """Make the entry of a request whose handler is called again and again."""
-    match = request.match
-    by_name = match.params if match.positional_param is None else {}
-    return (
-        match.handler, match.positional_param, by_name, request.head, request.counter, heads, access, request,
-    )  # fmt: skip
+def make_line_route(match: Match, counter: RequestCounter, heads: HeadCache, access: AccessBuffer | None) -> LineRoute:
+    """Make the route of a request line. With a head it is a `CachedRoute`."""
+    return match.endpoint.handler, match.positional_param, match.keyword_params, counter, heads, access, match

@@ -17,6 +17,7 @@ from .dispatch import call_handler, job_response, make_job
 from .encoded_response import encode_response
 from .encoder import CONTINUE
 from .error_pages import encode_refusal, failure_page, log_failure
+from .head_parser import END_OF_HEAD
 from .request_reader import CUT_OFF, RequestReader, borrow
 from .response_cache import BODY_METHODS_AFTER
 from .response_stream import Stream
@@ -38,9 +39,9 @@ EMPTY_LINES = (b"\r", b"\r\n")
 
 
 @hot(
-    "__init__", "receive_data", "receive_uncached", "call_cached_route", "queue_remainder", "data_sent", "abort",
-    "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn", "_begin_sending", "_advance",
-    "_enter", "_ensure_reader", "_ensure_writer",
+    "__init__", "receive_data", "receive_uncached", "_receive_whole", "call_cached_route", "queue_remainder",
+    "data_sent", "abort", "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn",
+    "_begin_sending", "_advance", "_enter", "_ensure_reader", "_ensure_writer",
 )  # fmt: skip
 class Connection(StateMachine):
     """One client; implements `protocol.Connection`. Reactor thread only."""
@@ -89,7 +90,7 @@ class Connection(StateMachine):
                 # The request has no body, whatever the last one had.
                 self._keep_alive, self._request = False, None
                 return self._end_turn(self._from_cache(cached), b"")
-            return self._take_turn(data)
+            return self._receive_whole(data)
         if state == BODY:
             return self._receive_body(data)
         if state == LINGERING:
@@ -107,7 +108,7 @@ class Connection(StateMachine):
 
     def call_cached_route(self, route: CachedRoute, body: bytes) -> bytes | None:
         """Fast path: call the handler of a cached route. IDLE only. Returns as `receive_data`."""
-        handler, positional_param, keyword_params, head, counter, heads, access, routed = route
+        handler, positional_param, keyword_params, counter, heads, access, match, head = route
         try:
             request = Request(head, body, self.peer)
             # By position is cheaper than by name: see docs/decisions/014.
@@ -119,10 +120,11 @@ class Connection(StateMachine):
                 response = result if kind is Response else respond(result, handler)
                 _, content_type, _, _, content = response.parts
                 if content is None:
-                    return self._end_turn(self._encode(routed, response), b"")
+                    return self._end_turn(self._encode(RoutedRequest(head, match, counter), response), b"")
             else:
                 content, content_type = result.encode(), TEXT
         except BaseException as error:
+            routed = RoutedRequest(head, match, counter)
             return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
         counter[0] += 1
         self.deadline = self._context.idle_deadline
@@ -141,8 +143,6 @@ class Connection(StateMachine):
         writer = self._ensure_writer()
         writer.data_sent(count)
         if self.state == SENDING:
-            if count:
-                self.deadline = writer.deadline(self._context)
             self._advance()
 
     def reject_job(self, job: Job) -> None:
@@ -218,18 +218,43 @@ class Connection(StateMachine):
 
     # Reading.
 
-    def _take_turn(self, data: bytes) -> bytes | None:
-        """Respond to the requests in `data`, up to the bound of one turn. Returns as `receive_data`."""
+    def _receive_whole(self, data: bytes) -> bytes | None:
+        """Take the shortest way for one whole request whose handler responds at once. Returns as `receive_data`."""
+        context, end = self._context, len(data)
+        if not data.endswith(END_OF_HEAD):
+            end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        head = context.parser.parse_plain(data[:end])
+        if head is None or context.draining:
+            return self._take_turn(data)
+        line, fields = head.line, head.fields
+        is_repeated = line.match is not None and fields.is_repeated
+        if line.match is None:
+            context.match(line)
+        if line.route is not None and (framing := fields.framing).is_simple:
+            length = framing.content_length
+            if end + length == len(data) and (not length or length <= context.limits.body_bytes_max):
+                if is_repeated:
+                    context.cache.store_route(data, RoutedRequest(head, line.match, line.counter))
+                fields.is_repeated = True
+                return self.call_cached_route((*line.route, head), data[end:])
+        return self._take_turn(data, RoutedRequest(head, line.match, line.counter), end)
+
+    def _take_turn(self, data: bytes, request: RoutedRequest | None = None, head_end: int = 0) -> bytes | None:
+        """Respond to the requests in `data`, up to the bound of one turn. Returns as `receive_data`.
+
+        Args:
+            request: the first request, if it has been found already; its head ends at `head_end`.
+        """
         reader, context = self._ensure_reader(), self._context
         responses: list[bytes] = []
         size, start, all_equal = 0, 0, True
         first: RoutedRequest | None = None
         try:
             while len(responses) < context.limits.pipelined_per_turn_max and size <= RESPONSE_BYTES_A_TURN_MAX:
-                began, start = start, reader.read(data, start)
+                began, start = start, reader.accept(request, data, head_end) if request else reader.read(data, start)
                 request = reader.request
                 # A request that takes time waits until the responses before it are sent.
-                if start < 0 or request is None or (responses and request.match.blocking):
+                if start < 0 or request is None or (responses and request.match.endpoint.blocking):
                     return self._wait_for_more(responses, data[began:])
                 if start == len(data) and context.draining:
                     self._keep_alive = False
@@ -240,7 +265,7 @@ class Connection(StateMachine):
                 responses.append(response)
                 size += len(response)
                 first = first or request
-                all_equal = all_equal and request is first
+                all_equal, request = all_equal and request.has_head_of(first), None
                 if start == len(data) or self._writer is not None or not self._keep_alive:
                     break
         except HTTPError as error:
@@ -249,10 +274,10 @@ class Connection(StateMachine):
         output = responses[0] if len(responses) == 1 else b"".join(responses)
         if all_equal and first is not None and start == len(data):
             ticket = self._cache_ticket
-            if ticket is not None and self._keep_alive == first.head.keep_alive:
+            fields = first.head.fields
+            if fields.is_repeated and ticket is not None and self._keep_alive == first.head.keep_alive:
                 context.cache.store_response(data, output, first, len(responses), ticket)
-            elif first.fast_encodable and len(responses) == 1:
-                context.cache.store_route(data, first)
+            fields.is_repeated = True
         return self._end_turn(output, data[start:])
 
     def _receive_body(self, data: bytes) -> bytes | None:
@@ -352,7 +377,7 @@ class Connection(StateMachine):
     def _respond(self, request: RoutedRequest, body: bytes) -> bytes | None:
         """Call a request's handler. Returns None if it runs elsewhere (state WAITING)."""
         self._cache_ticket = None
-        if not request.match.blocking:
+        if not request.match.endpoint.blocking:
             return self._encode(request, call_handler(self._context, self.peer, request, body))
         self._request = request
         self._wait_for(make_job(self._context, self.peer, request, body))
@@ -397,7 +422,7 @@ class Connection(StateMachine):
     # Sending.
 
     def _begin_sending(self, writer: ResponseWriter) -> None:
-        writer.begin(self._context.now)
+        writer.begin()
         self._enter(SENDING)
 
     def _advance(self) -> None:

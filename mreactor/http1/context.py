@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 from .. import protocol
 from ..app import Match, Route, Router
 from ..config import Limits
-from ..http import HTTPError, RequestHead
+from ..http import HTTPError, RequestHead, RequestLine
 from ..logs import AccessBuffer
 from ..metrics import Counters
 from ..proxy import Forwarding
 from ..runtime import hot, private_bytes
+from .cache_entries import make_line_route
 from .connection import Connection
 from .encoder import Encoder
 from .forwarded_connection import ForwardedConnection, ForwardingCache
 from .head_cache import HeadCache
 from .head_parser import END_OF_HEAD, Parser
-from .memo import Memo
 from .request_reader import RequestReader
 from .response_cache import BODY_METHODS_AFTER, ResponseCache
 from .routed_request import RoutedRequest
 from .states import DRAIN_GRACE_SECONDS, IDLE, SENDING, TIMEOUT_KINDS, state_timeouts
 
 
-@hot("begin_round", "begin_second", "find_request")
+@hot("begin_round", "begin_second", "match")
 class ReactorContext:
     """The shared part of one reactor's connections; implements `protocol.Context`.
 
@@ -42,7 +42,7 @@ class ReactorContext:
     Attributes:
         cache: what this second's requests have led to; empty while the server drains.
         head_cache: heads of body-only responses: `head_cache[content_type][len(content)] + content` is a response.
-        state_timeouts: seconds that each state may last, or may last without progress; infinite for no bound.
+        state_timeouts: seconds that each state may last; infinite for no bound.
         draining: each response says `Connection: close`.
         log_request: writes a line of the access log, see `AccessBuffer`.
         idle_reader: a `RequestReader` that no connection uses, or None.
@@ -67,7 +67,6 @@ class ReactorContext:
         self.draining = False
         self.slow_path_responses = 0
         self.idle_reader: RequestReader | None = None
-        self._requests: Memo[bytes, RoutedRequest] = Memo()
         self._second_offset = second_offset
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.head_cache = HeadCache()
@@ -124,18 +123,24 @@ class ReactorContext:
         if self.access is not None:
             self.access.flush()
 
-    def find_request(self, raw: bytes) -> RoutedRequest:
-        """Parse and route a complete head, or find it in memory. Raises as `Parser.parse`; errors are not kept."""
-        return self._requests.get(raw) or self._requests.store(raw, self.route(self.parser.parse(raw)), len(raw))
-
     def route(self, head: RequestHead) -> RoutedRequest:
         """Find what responds to a head. If nothing does, the match carries the refusal."""
+        line = head.line
+        return RoutedRequest(head, line.match or self.match(line), line.counter)
+
+    def match(self, line: RequestLine) -> Match:
+        """Find where a request line leads, and keep that with it."""
         try:
-            match = self.router.match(head)
+            match = self.router.match(line)
         except HTTPError as error:
             # Its traceback would keep the frames of the router alive.
             match = Match.refused(error.with_traceback(None))
-        return RoutedRequest(head, match, self.counters.counter(head.method, 200))
+        line.match = match
+        key = (line.method, 200)
+        line.counter = counter = self.counters.requests.get(key) or self.counters.counter(*key)
+        is_immediate = match.endpoint.is_immediate and line.keeps_framing
+        line.route = make_line_route(match, counter, self.head_cache, self.access) if is_immediate else None
+        return match
 
     def reserve_body_bytes(self, count: int) -> None:
         """Count bytes of bodies in memory; a negative count releases them.
@@ -153,7 +158,7 @@ class ReactorContext:
         self.counters.timeout(TIMEOUT_KINDS[state])
 
     def count_write_timeout(self) -> None:
-        """Count a peer that took no bytes for too long, as the kernel noticed first."""
+        """Count a peer that has acknowledged too little for too long."""
         self.count_timeout(SENDING)
 
 

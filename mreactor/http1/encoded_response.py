@@ -56,11 +56,11 @@ def encode_response(
         stream = blocking_stream
     elif not isinstance(body, bytes):
         # The parts see what the handler has set, and share it with no other response.
-        stream = Stream(body, chunked=is_11, context=copy_context(), blocking=match.blocking)
+        stream = Stream(body, chunked=is_11, context=copy_context(), blocking=match.endpoint.blocking)
     if not head.keep_alive or (isinstance(stream, Stream) and not is_11):
         keep_alive = False
     output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
-    may_be_cached = match.constant and stream is None and status in (200, 304)
+    may_be_cached = match.endpoint.constant and stream is None and status in (200, 304)
     content_length = len(body) if isinstance(body, bytes | FileBody) else -1
     if head.method == "HEAD" or not has_body(status):
         content_length = 0

@@ -11,7 +11,7 @@ from .routed_request import RoutedRequest
 from .states import CLOSED, IDLE
 
 if TYPE_CHECKING:
-    from .cache_entries import CacheTicket
+    from .cache_entries import CachedRoute, CacheTicket
     from .context import ReactorContext
 
 
@@ -27,6 +27,14 @@ class ForwardedConnection(Connection):
         Connection.__init__(self, context, proxy)
         self._proxy = proxy
         self._forwarding = forwarding
+
+    def call_cached_route(self, route: "CachedRoute", body: bytes) -> bytes | None:
+        """Do the same with the address of the request's client. The route was found by the bytes of the head."""
+        self.peer = self._forwarding.find_client(self._proxy, route[-1].headers)
+        response = Connection.call_cached_route(self, route, body)
+        if self.state == IDLE:
+            self.peer = self._proxy
+        return response
 
     def _respond(self, request: RoutedRequest, body: bytes) -> bytes | None:
         self.peer = self._forwarding.find_client(self._proxy, request.head.headers)
@@ -52,7 +60,7 @@ class ForwardedConnection(Connection):
 class ForwardingCache(ResponseCache):
     """A response cache that leaves out requests with fields about other clients.
 
-    A hit does not look at the fields, and would log, or hand to a handler, the address of the connection.
+    A hit does not look at the fields, and would log the address of the connection.
     """
 
     __slots__ = ("forwarding",)
@@ -64,7 +72,3 @@ class ForwardingCache(ResponseCache):
     ) -> None:
         if not self.forwarding.has_fields(request.head.headers):
             ResponseCache.store_response(self, key, response, request, count, ticket)
-
-    def store_route(self, data: bytes, request: RoutedRequest) -> None:
-        if not self.forwarding.has_fields(request.head.headers):
-            ResponseCache.store_route(self, data, request)

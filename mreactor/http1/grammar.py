@@ -10,6 +10,11 @@ from ..http import TOKEN
 # field-line = field-name ":" OWS field-value OWS (RFC 9112 section 5). Values hold VCHAR, obs-text, SP and HTAB.
 FIELD_LINE = re.compile(rb"(%b):[\t ]*+([\t\x20-\x7e\x80-\xff]*+)" % TOKEN)
 
+# A field that says nothing about framing: its name is none of those that `framing.read_framing` reads.
+PLAIN_FIELD_LINE = re.compile(
+    rb"(?!(?i:connection|content-length|expect|host|transfer-encoding):)%b:[\t\x20-\x7e\x80-\xff]*+" % TOKEN
+)
+
 # HTTP-version = "HTTP/" DIGIT "." DIGIT (RFC 9112 section 2.3)
 # request-line = method SP request-target SP HTTP-version (RFC 9112 section 3)
 REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])" % TOKEN)
@@ -35,6 +40,11 @@ ORIGIN_FORM = re.compile(rb"(/%b)(?:\?(%b))?+" % (_PATH, _QUERY))
 
 # absolute-form = absolute-URI (RFC 9112 section 3.2.2), with a scheme of HTTP
 ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(%b%b)(/%b)?+(?:\?(%b))?+" % (_HOST, _PORT, _PATH, _QUERY))
+
+# The request line of nearly every request, as text: a method in capitals, a target in origin-form, HTTP/1.
+PLAIN_REQUEST_LINE = re.compile(
+    (rb"([A-Z]++) ((/%b)(?:\?(%b))?+) HTTP/1\.([0-9])" % (_PATH, _QUERY)).decode("ascii"), re.ASCII
+)
 
 # Content-Length = 1*DIGIT (RFC 9110 section 8.6). 18 digits are an exabyte. Longer numbers are refused unread, because
 # converting thousands of digits takes too long.

@@ -1,32 +1,55 @@
-"""A bounded memory of what was made of received bytes."""
+"""A bounded memory of what was made of received bytes. See docs/decisions/091."""
+
+from collections.abc import Callable, Hashable
+from typing import Any
 
 from ..runtime import hot
 
-# What is made of a head takes up to thirty times its bytes, so 64 KiB of keys lead to some 2 MiB.
+# Of each generation. What is made of a head takes up to thirty times its bytes, so 64 KiB of keys lead to some 2 MiB.
 ENTRIES_MAX = 512
-KEY_BYTES_MAX = 2048
+KEY_BYTES_MAX = 4096
 BYTES_MAX = 64 * 1024
 
+# A power of two. A key that comes again before about so many others is recognised.
+SIGHTINGS = 2048
 
-@hot("store")
-class Memo[K, V](dict[K, V]):
-    """A dict for one reactor that empties itself when it is full.
 
-    A client that never repeats itself makes the others' heads be parsed again now and then, and can do no more.
+@hot("__missing__")
+class Memo[K: Hashable, V](dict[K, V]):
+    """A dict for one reactor that makes what it does not know: `memo[key]`.
+
+    It remembers a value from its key's second sight on, so what never repeats drives out nothing. It knows a second
+    sight by the hash, in a table of fixed size. The dict has two generations: when the young one is full, it becomes
+    the old one, from which an entry returns when it is used. So the memory is bounded, and entries in use stay.
+
+    Args:
+        make: makes the value of a key, never None. What it raises is not remembered.
+        size: the bytes of a key.
     """
 
-    def __init__(self) -> None:
+    __slots__ = ("_bytes", "_find_old", "_hashes", "_make", "_size")
+
+    def __init__(self, make: Callable[[K], V], size: Callable[[Any], int] = len) -> None:
+        self._make = make
+        self._size = size
         self._bytes = 0
+        old: dict[K, V] = {}
+        self._find_old: Callable[[K], V | None] = old.get
+        self._hashes = [0] * SIGHTINGS
 
-    def store(self, key: K, value: V, size: int) -> V:
-        """Keep a value, unless its key is too large; returns the value.
-
-        Args:
-            size: the bytes of the key.
-        """
+    def __missing__(self, key: K) -> V:
+        value = self._find_old(key)
+        if value is None:
+            value = self._make(key)
+            number, hashes = hash(key), self._hashes
+            if hashes[place := number & (SIGHTINGS - 1)] != number:
+                hashes[place] = number
+                return value
+        size = self._size(key)
         if size <= KEY_BYTES_MAX:
             self._bytes += size
             if len(self) >= ENTRIES_MAX or self._bytes > BYTES_MAX:
+                self._find_old = self.copy().get
                 self.clear()
                 self._bytes = size
             self[key] = value

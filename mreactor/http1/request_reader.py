@@ -22,7 +22,7 @@ def borrow(context: "ReactorContext") -> "RequestReader":
     return RequestReader(context) if reader is None else reader
 
 
-@hot("__init__", "read", "take_body", "give_back", "drop")
+@hot("__init__", "read", "accept", "take_body", "give_back", "drop")
 class RequestReader:
     """Reads one connection's requests, whole or in pieces. Lent to one connection at a time.
 
@@ -57,14 +57,14 @@ class RequestReader:
             self.request = None
         if self._head_reader is None and (end := data.find(END_OF_HEAD, start)) >= 0:
             end += len(END_OF_HEAD)
-            request = self._context.find_request(data[start:end])
-        else:
-            end = self._read_on(data, start)
-            if end < 0 or self.request is None:
-                return -1
-            request = self.request
+            return self.accept(self._context.route(self._context.parser.parse(data[start:end])), data, end)
+        end = self._read_on(data, start)
+        return end if end < 0 or self.request is None else self.accept(self.request, data, end)
+
+    def accept(self, request: RoutedRequest, data: bytes, end: int) -> int:
+        """Take a request whose head ends at `end`, and read its body. Returns and raises as `read`."""
         self.request = request
-        return self._begin_body(request, data, end) if request.head.has_body else end
+        return self._begin_body(request, data, end) if request.head.fields.framing.has_body else end
 
     def read_body(self, data: bytes) -> int:
         """Continue in a body; returns and raises as `read`."""
@@ -129,8 +129,8 @@ class RequestReader:
         if read is None:
             return -1
         self._head_reader = None
-        line, fields, end = read
-        self.request = self._context.route(parser.finish(line, fields))
+        line, field_lines, end = read
+        self.request = self._context.route(parser.finish(line, field_lines))
         return end
 
     def _begin_body(self, request: RoutedRequest, data: bytes, start: int) -> int:

@@ -8,7 +8,7 @@ from ..runtime import hot
 
 @hot("__init__")
 class RoutedRequest:
-    """What the connection knows of a request before its body. Equal heads share one instance; nothing changes it.
+    """What the connection knows of a request before its body. Equal heads may share one instance; nothing changes it.
 
     Attributes:
         head: the request's head.
@@ -23,4 +23,9 @@ class RoutedRequest:
         self.head = head
         self.match = match
         self.counter = counter
-        self.fast_encodable = head.default_framing and not match.blocking and not match.constant
+        self.fast_encodable = head.default_framing and match.endpoint.is_immediate
+
+    def has_head_of(self, other: "RoutedRequest") -> bool:
+        """Whether the two heads are known to be equal: their parts have come before."""
+        mine, others = self.head, other.head
+        return mine.line is others.line and mine.fields is others.fields

@@ -23,7 +23,8 @@ FDS_PER_CONNECTION = 2
 # Descriptors beside those: libraries, blocking handlers.
 RESERVED_FDS = 512
 FD_TABLE_ENTRIES_MIN = 64 * 1024
-TIMEOUT_MS_MAX = 2**31 - 1
+# The kernel takes no more bytes for a socket while it holds so many that it has not sent yet.
+UNSENT_BYTES_IN_KERNEL = 128 * 1024
 # The machine does not have this address, or not its family.
 NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
@@ -40,7 +41,7 @@ class Listener:
         is_shared: the queue and the socket file are left to others. So it is with foreign sockets, and with those that
             another process of the same server serves as well.
         file: the socket file to remove in the end, as path, device and inode; None for none.
-        plain: no TLS here.
+        plain: no TLS here. So it is with unix sockets.
     """
 
     sock: socket.socket
@@ -108,8 +109,9 @@ def open_listeners(config: Config, inherited: InheritedSockets | None = None) ->
         if not opened:
             opened += _open_default(config, inherited)
         for listener in opened:
-            _set_options(listener.sock, config)
+            _set_options(listener.sock)
             listener.is_shared = listener.is_foreign or listener.key in inherited.taken
+            listener.plain = listener.plain or listener.is_unix
     except BaseException:
         close_all(opened)
         raise
@@ -186,7 +188,7 @@ def listen(config: Config) -> socket.socket:
             if error.errno not in NOT_HERE or index == len(addresses):
                 raise StartError(f"cannot listen on {config.host} port {config.port}: {error.strerror}") from None
             continue
-        _set_options(sock, config)
+        _set_options(sock)
         return sock
     raise AssertionError("a name has at least one address")
 
@@ -222,11 +224,10 @@ def _listen_on(family: int, address: tuple[Any, ...], config: Config, *, is_dual
     return listener
 
 
-def _set_options(listener: socket.socket, config: Config) -> None:
-    """Set what accepted connections inherit. See docs/decisions/053."""
+def _set_options(listener: socket.socket) -> None:
+    """Set what accepted connections inherit. See docs/decisions/060."""
     if listener.family != socket.AF_UNIX:
-        timeout_ms = min(int(config.limits.write_stall_seconds * 1000), TIMEOUT_MS_MAX)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_IN_KERNEL)
 
 
 def raise_fd_limit(connections_max: int) -> int:

@@ -3,11 +3,12 @@
 from ..net import StartError
 from .privileges import become
 from .process import end_process, open_standard_descriptors
-from .report import url
+from .report import scheme, url
 from .server import Server
 from .signals import end_at_once
 from .startup import take_startup
 
 __all__ = [
-    "Server", "StartError", "become", "end_at_once", "end_process", "open_standard_descriptors", "take_startup", "url",
+    "Server", "StartError", "become", "end_at_once", "end_process", "open_standard_descriptors", "scheme",
+    "take_startup", "url",
 ]  # fmt: skip

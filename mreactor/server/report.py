@@ -12,12 +12,12 @@ from ..runtime import cpu_quota, usable_cpus
 type Address = tuple[str, int]
 
 
-def render_report(config: Config, backend: str, addresses: Sequence[Address], admin: Address | None) -> list[str]:
+def render_report(config: Config, backend: str, urls: Sequence[str], admin: Address | None) -> list[str]:
     """Render the report, a line each. The last lines are the URLs to open.
 
     Args:
         backend: the chosen backend, in words.
-        addresses: where the server listens.
+        urls: where the server listens.
         admin: the address of the admin listener, if there is one.
     """
     limits = config.limits
@@ -30,7 +30,7 @@ def render_report(config: Config, backend: str, addresses: Sequence[Address], ad
         f"limits: {count(limits.connections_max, 'connection')}, body {size(limits.body_bytes_max)},"
         f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
         *([f"metrics and live page on {url(*admin)}"] if admin else []),
-        *(f"listening on {url(*address)}" for address in addresses),
+        *(f"listening on {each}" for each in urls),
     ]
 
 
@@ -48,11 +48,16 @@ def has_gil() -> bool:
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
-def url(host: str, port: int) -> str:
+def scheme(config: Config) -> str:
+    """Return the scheme of the server's URLs."""
+    return "https" if config.tls_cert else "http"
+
+
+def url(host: str, port: int, scheme: str = "http") -> str:
     """Return the URL of an address, or the name of a unix socket."""
     if host.startswith(("/", "@")):
         return f"unix:{host}"
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def count(number: int, noun: str) -> str:

@@ -7,14 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..addresses import TrustedProxies
 from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App
 from ..concurrency import ConnectionLimit, ThreadPool
-from ..config import Config
-from ..http1 import ReactorContext, render_overload
+from ..config import Config, ConfigError
+from ..http1 import ReactorContext, render_overload, render_plain_refusal
 from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
@@ -28,6 +28,7 @@ from ..net import (
     choose,
     close_all,
     open_listeners,
+    plain_matcher,
     raise_fd_limit,
     start_thread,
 )  # fmt: skip
@@ -36,10 +37,13 @@ from ..proxy import Forwarding, ProxyPreface
 from ..runtime import before_threads, usable_cpus
 from .notify import Notifier
 from .privileges import remove_pid_file, write_pid_file
-from .report import count, has_gil, interpreter_warnings, render_report, url
+from .report import count, has_gil, interpreter_warnings, render_report, scheme, url
 from .restart import POLL_SECONDS, Restart, Successor
 from .signals import SignalQueue, sigpipe_blocked
 from .startup import Startup, take_startup
+
+if TYPE_CHECKING:
+    from ..tls import Certificates
 
 log = logging.getLogger("mreactor")
 
@@ -49,6 +53,8 @@ WATCH_SECONDS = 1.0
 JOIN_SECONDS = 0.05
 # Of the drain after a restart: by then idle connections are closed, and their clients have a moment to notice.
 IDLE_END_SECONDS = 3.0
+# To a client of TLS that finds no room: a fatal alert, internal_error (RFC 8446 section 6).
+OVERLOAD_ALERT = b"\x15\x03\x03\x00\x02\x02\x50"
 # The interpreter bounds the nesting of JSON by a number of levels, which fit into this stack and not into the smaller
 # ones that an unlimited or small RLIMIT_STACK and musl give to threads. The kernel commits the memory as it is used.
 STACK_BYTES_MIN = 8 * 1024 * 1024
@@ -70,6 +76,7 @@ class Server:
         self._pool: ThreadPool | None = None
         self._access_log: AccessLog | None = None
         self._admin: AdminListener | None = None
+        self._certificates: Certificates | None = None
         self._status = ServerStatus(config, self._reactors, has_gil)
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
@@ -114,9 +121,11 @@ class Server:
 
         Raises:
             StartError: the server cannot listen on the address or cannot start a thread.
-            ConfigError: this machine does not support a setting: io_uring, or the access log's file.
+            ConfigError: this machine does not support a setting: io_uring, a certificate, or the access log's file.
         """
         suppress_failures()
+        if self.config.tls_cert:
+            self._certificates = self._load_certificates()
         backend = choose(self.config)
         self._listeners = self._startup.listeners or open_listeners(self.config, self._startup.sockets)
         self._addresses = tuple(listener.address for listener in self._listeners)
@@ -128,7 +137,7 @@ class Server:
             self.abort()
             close_all(self._listeners)
             raise
-        report = render_report(self.config, backend.description, self.addresses, self.admin_address)
+        report = render_report(self.config, backend.description, self._urls(), self.admin_address)
         self._status.report = [*report, *interpreter_warnings()]
         self._status.acceptor, self._status.access_log = self._acceptor, self._access_log
         # See docs/decisions/011.
@@ -161,7 +170,8 @@ class Server:
         """Start, log the report, serve until a signal, drain. Main thread only.
 
         Args:
-            announce: called with host and port when the server listens.
+            announce: called with host and port of each listener when the server listens; without those that have no
+                TLS in a server that has.
 
         Returns:
             the exit code: 0 after a drain, 128 plus the number of a second signal.
@@ -190,8 +200,9 @@ class Server:
                 raise
         self._signals.prepare_service()
         if announce is not None:
-            for address in self.addresses:
-                announce(*address)
+            for listener in self._listeners:
+                if not (listener.plain and self.config.tls_cert):
+                    announce(*listener.address)
         self._log_report()
         self._take_over()
         return self._end(self._serve())
@@ -213,6 +224,12 @@ class Server:
         return 128 + second if second else 0
 
     # Start.
+
+    def _load_certificates(self) -> "Certificates":
+        # A server without TLS needs neither OpenSSL nor a place for more classes in the type cache.
+        from ..tls import Certificates
+
+        return Certificates(self.config)
 
     def _start_threads(self, backend: Backend) -> None:
         limits = self.config.limits
@@ -245,8 +262,12 @@ class Server:
         return ReactorOptions(
             fds_max=fds_max,
             connection_limit=ConnectionLimit(per_address, proxies) if per_address else None,
-            refusals=Refusals(render_overload()),
+            # A client of TLS could not read the response in plain text.
+            refusals=Refusals(OVERLOAD_ALERT if self.config.tls_cert else render_overload()),
+            is_plain=plain_matcher(self._listeners) if self._serves_plain else None,
             preface=self._make_preface if self.config.proxy_protocol else None,
+            limits=self.config.limits,
+            reactors=self.config.reactors,
             batch_scheduling=self.config.reactors > usable_cpus(),
         )
 
@@ -268,16 +289,23 @@ class Server:
             if reactor.failure is not None:
                 raise StartError(f"{reactor.name} failed to start: {reactor.failure}")
 
-    def _make_context(self, second_offset: float) -> ReactorContext:
+    def _make_context(self, second_offset: float) -> Context:
         """Create a reactor's context. Called in the reactor's thread, which owns it."""
         buffer = self._access_log.buffer() if self._access_log is not None else None
-        config = self.config
-        forwarding = None
+        config, limits, forwarding = self.config, self.config.limits, None
         if config.trusted_proxies and config.forwarded_fields != "off":
             forwarding = Forwarding(TrustedProxies(config.trusted_proxies), config.forwarded_fields)
-        return ReactorContext(
-            config.limits, self._app.routes, buffer, config.reactors, second_offset, forwarding=forwarding
-        )
+        context = ReactorContext(limits, self._app.routes, buffer, config.reactors, second_offset, forwarding)
+        if self._certificates is None:
+            return context
+        from ..tls import TlsContext
+
+        return TlsContext(context, self._certificates, limits, render_plain_refusal, serves_plain=self._serves_plain)
+
+    @property
+    def _serves_plain(self) -> bool:
+        """Some of the listeners have no TLS, and others have."""
+        return bool(self.config.tls_cert) and any(listener.plain for listener in self._listeners)
 
     def _make_preface(self, context: Context) -> ProxyPreface:
         """Create what makes a reactor's connections under the PROXY protocol. Called in the reactor's thread."""
@@ -302,7 +330,11 @@ class Server:
             self._notifier.ready(self._describe())
 
     def _describe(self) -> str:
-        return f"serving on {', '.join(url(*address) for address in self.addresses)}"
+        return f"serving on {', '.join(self._urls())}"
+
+    def _urls(self) -> list[str]:
+        main = scheme(self.config)
+        return [url(*listener.address, "http" if listener.plain else main) for listener in self._listeners]
 
     def _serve(self) -> int:
         """Watch the reactors until an ending signal, or until another process serves; return the signal's number."""
@@ -313,7 +345,7 @@ class Server:
         while True:
             number = self._signals.wait(interval if self._restart.successor is None else POLL_SECONDS)
             if number == signal.SIGHUP:
-                self._reopen_access_log()
+                self._renew_files()
             elif number == signal.SIGUSR2:
                 self._restart.begin(self._all_listeners())
             elif number:
@@ -336,12 +368,19 @@ class Server:
         if self._restart.successor is None:
             self._notifier.status("; ".join(map(str, unhealthy)) or self._describe())
 
-    def _reopen_access_log(self) -> None:
-        if self._access_log is None:
-            log.info("SIGHUP: no access log to reopen")
-        else:
+    def _renew_files(self) -> None:
+        """Act on SIGHUP: files have been replaced."""
+        if self._access_log is not None:
             log.info("SIGHUP: reopening the access log")
             self._access_log.reopen()
+        elif self._certificates is None:
+            log.info("SIGHUP: no access log to reopen")
+        if self._certificates is not None:
+            try:
+                self._certificates.reload()
+                log.info("SIGHUP: new connections get the certificates as they are now")
+            except ConfigError as error:
+                log.error("SIGHUP: the certificates stay as they were: %s", error)
 
     def _all_listeners(self) -> list[Listener]:
         return [*self._listeners, *(self._admin.listeners if self._admin is not None else ())]

@@ -13,7 +13,8 @@ import pytest
 
 from mreactor.app.application import App
 from mreactor.config import Limits
-from mreactor.http.request import METHODS, Request
+from mreactor.http.request import Request
+from mreactor.http.request_head import METHODS
 from mreactor.http.response import Response
 from tests.adversarial.case import FOLLOWING, Case
 from tests.adversarial.table import CASES

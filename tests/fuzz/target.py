@@ -14,7 +14,8 @@ from typing import Any
 from mreactor.app.application import App
 from mreactor.app.static_files import StaticFiles
 from mreactor.config import Limits
-from mreactor.http.request import METHODS, Request
+from mreactor.http.request import Request
+from mreactor.http.request_head import METHODS
 from mreactor.http.response import Response
 from mreactor.http.status import HTTPError
 from mreactor.http1.context import ReactorContext

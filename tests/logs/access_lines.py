@@ -1,7 +1,7 @@
 """What the tests of the access log share: request heads, the lines that belong to them, and a writer in memory."""
 
 from mreactor.config import Limits
-from mreactor.http.request import RequestHead
+from mreactor.http.request_head import RequestHead
 from mreactor.http1.head_parser import Parser
 from mreactor.logs.access import AccessBuffer, Batch, Message
 from mreactor.logs.access_formats import FORMATS

@@ -10,6 +10,7 @@ import pytest
 from bench import c10k, cases, chart, machine, ratios, report, results, scaling, table
 from bench.cases import Goal
 from bench.chart import Bar, Panel, Tone
+from bench.heat import Heat, Lane
 from bench.load import Errors, Load
 from bench.ratios import Ratio, pairwise
 from tests.support.bench import heat_of, report_of, sample
@@ -62,7 +63,32 @@ class TestHeat:
         ],
     )
     def test_a_verdict_admits_noise(self, ratio: Ratio | None, words: str) -> None:
-        assert report.verdict(ratio, 1.0) == words
+        assert report.verdict(ratio, Goal(cases.EPOLL, "nginx", 1.0)) == words
+
+    @pytest.mark.parametrize(
+        ("ratio", "words"),
+        [
+            (Ratio(0.8, 0.7, 0.85), "met"),
+            (Ratio(0.8, 0.7, 0.9), "met, within the noise"),
+            (Ratio(0.9, 0.8, 1.0), "missed, within the noise"),
+            (Ratio(0.9, 0.86, 1.0), "missed"),
+        ],
+    )
+    def test_processor_time_is_to_stay_below_its_goal(self, ratio: Ratio, words: str) -> None:
+        assert report.verdict(ratio, Goal(cases.EPOLL, "granian", 0.85, cpu=True)) == words
+
+    def test_goals_on_processor_time_take_ratios_of_cost_within_rounds(self) -> None:
+        one = Heat(
+            cases.BY_NAME["unique-path"],
+            [
+                Lane(cases.EPOLL, "", [sample(10.0, cost) for cost in (9.0, 30.0, 9.0)]),
+                Lane("nginx", "", [sample(20.0, cost) for cost in (6.0, 20.0, 9.0)]),
+            ],
+        )
+        (epoll, reached), (uring, missing) = one.verdicts()
+        assert (epoll.base, epoll.cpu, str(epoll)) == ("nginx", True, "CPU/request ≤ 1.5x nginx")
+        assert reached == Ratio(1.5, 1.0, 1.5)
+        assert (uring.server, missing) == (cases.IO_URING, None)
 
 
 class TestReport:
@@ -73,7 +99,8 @@ class TestReport:
         row = next(line for line in words.splitlines() if line.startswith("| granian"))
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert cells[:5] == ["granian 1.0", "55,000", "18%", "0.50x (0.50-0.50)", "1.00x (1.00-1.00)"]
-        assert cells[5:] == ["500 µs", "900 µs", "2.5 ms", "10.0", "97%", "20.0", "0"]
+        assert cells[5:9] == ["500 µs", "900 µs", "2.5 ms", "10.0"]
+        assert cells[9:] == ["1.00x (1.00-1.00)", "1.00x (1.00-1.00)", "97%", "50%", "20.0", "0"]
         assert "- uvicorn skipped: not installed" in words
         assert "| not run |" in words
 
@@ -108,6 +135,15 @@ class TestReport:
         root = ElementTree.fromstring(report.svg(report_of(heat_of("root64", nginx=[1.0]), heat_of("echo"))))
         assert any("A <fast> & new CPU" in (text.text or "") for text in root.iter() if text.tag.endswith("text"))
 
+    def test_where_requests_differ_the_chart_shows_the_cost_and_the_cheapest_first(self) -> None:
+        lanes = [Lane(cases.EPOLL, "1", [sample(100.0, 15.0)]), Lane("nginx", "1", [sample(90.0, 10.0)])]
+        drawn = report.panel(Heat(cases.BY_NAME["unique-head"], lanes))
+        assert [(bar.label, bar.value, bar.text) for bar in drawn.bars] == [
+            ("nginx", 10.0, "10.0"),
+            (cases.EPOLL, 15.0, "15.0  (1.50x nginx)"),
+        ]
+        assert "less is better" in drawn.unit
+
 
 class TestResults:
     RECORDED = sorted(results.DIRECTORY.glob("*.json"))
@@ -124,7 +160,8 @@ class TestResults:
             assert set(case) == set(saved["cases"][0])
             assert case["servers"]
             for server in case["servers"]:
-                assert set(server) == set(saved["cases"][0]["servers"][0])
+                # Races before 2026-11-27 did not record ratios of processor time.
+                assert set(server) | {"cpu_ratios"} == set(saved["cases"][0]["servers"][0])
                 assert all(set(ratio) == {"median", "low", "high"} for ratio in server["ratios"].values())
         for one in run.get("tables", ()):
             assert {len(row) for row in one["rows"]} == {len(one["columns"])}
@@ -170,7 +207,23 @@ class TestResults:
 
     def test_what_was_not_recorded_is_left_out(self) -> None:
         server: dict[str, Any] = {"name": "nginx", "rate": None, "cpu_us": 9.6, "ratios": {}}
-        assert results.cell({"servers": [server]}, "nginx") == "9.6 µs"
+        assert results.cell({"name": "root64", "servers": [server]}, "nginx") == "9.6 µs"
+
+    def test_where_requests_differ_the_cost_is_compared_and_the_cases_have_their_own_table(self) -> None:
+        lanes = [Lane(name, "1", [sample(100.0, cost)]) for name, cost in ((cases.EPOLL, 15.0), ("nginx", 10.0))]
+        lanes.append(Lane("granian", "1", [sample(100.0, 20.0)]))
+        run = results.record(report_of(Heat(cases.BY_NAME["unique-head"], lanes), heat_of("root64", nginx=[5.0])))
+        (row,) = results.cases_table([run], "differing").splitlines()[2:]
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[1:] == [
+            "15.0 µs · 1.50x nginx · 0.75x granian",
+            "-",
+            "10.0 µs · 0.50x granian",
+            "20.0 µs · 2.00x nginx",
+        ]
+        (row,) = results.cases_table([run], "repeated").splitlines()[2:]
+        assert "GET /, 64 connections" in row
+        assert len(results.cases_table([run]).splitlines()) == 4
 
     def test_the_command_prints_the_tables_and_puts_them_into_the_page(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

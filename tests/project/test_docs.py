@@ -188,12 +188,12 @@ def test_the_files_that_the_architecture_points_to_exist() -> None:
 
 def test_the_tables_of_the_performance_page_are_those_of_the_recorded_runs() -> None:
     page = PERFORMANCE.read_text()
-    assert list(results.runs_of_tables(page))
+    assert [marked["part"] for marked in results.MARKED.finditer(page)] == ["differing", "repeated"]
     assert page == results.with_tables(page), "run python -m bench.results --write"
 
 
 def test_the_performance_page_stays_one_page() -> None:
-    assert len(PERFORMANCE.read_text().splitlines()) <= 120
+    assert len(PERFORMANCE.read_text().splitlines()) <= 135
 
 
 def test_the_index_lists_every_decision_by_number_and_title() -> None:

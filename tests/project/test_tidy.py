@@ -23,7 +23,7 @@ FLOORS = (
     "runtime",
     "addresses concurrency metrics",
     "config iouring protocol",
-    "config_file http net proxy",
+    "config_file http net proxy tls",
     "app logs",
     "http1 demo",
     "admin",

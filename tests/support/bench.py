@@ -9,7 +9,7 @@ from bench.sample import Sample
 def sample(rate: float, cpu_us: float = 10.0, errors: Errors | None = None) -> Sample:
     latency = {"50": 500.0, "99": 900.0, "99.9": 2_500.0, "100": 4_000.0}
     outcome = Outcome(2.0, int(rate * 2), int(rate * 200), errors or Errors(), latency)
-    return Sample(outcome, cpu_us, 0.97, 20 << 20)
+    return Sample(outcome, cpu_us, 0.97, 20 << 20, 0.5)
 
 
 def heat_of(case: str, **rates: list[float]) -> Heat:

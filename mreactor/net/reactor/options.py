@@ -7,6 +7,7 @@ from socket import SocketType
 from typing import NamedTuple, Protocol
 
 from ...concurrency import ConnectionLimit, Job
+from ...config import Limits
 from ...protocol import Connection, Context, Peer
 from ..overload import Refusals
 from .client import Client
@@ -29,6 +30,8 @@ class ReactorOptions:
         fds_max: every descriptor that is handed over is smaller than this.
         connection_limit: bounds the connections of each address; None for no bound.
         refusals: refuses a client that is over that bound.
+        limits: how slowly a peer may take its responses, and the memory of all that wait.
+        reactors: how many reactors share that memory.
         preface: makes what makes a reactor's connections, if that is not its context; called in the reactor's thread.
         is_plain: tells of a socket whether `connect_plain` makes its connection; None if there is one kind only.
         batch_scheduling: a reactor that wakes does not interrupt other threads; see docs/decisions/008.
@@ -37,6 +40,8 @@ class ReactorOptions:
     fds_max: int
     connection_limit: ConnectionLimit | None = None
     refusals: Refusals = field(default_factory=lambda: Refusals(b""))
+    limits: Limits = field(default_factory=Limits)
+    reactors: int = 1
     batch_scheduling: bool = False
     is_plain: Callable[[SocketType], bool] | None = None
     preface: Callable[[Context], Connector] | None = None
