@@ -81,6 +81,7 @@ class Server:
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
         self._listeners: list[Listener] = []
+        self._addresses: tuple[tuple[str, int], ...] = ()
         # What `run` changes, which owns the process.
         self._startup = Startup()
         self._notifier = Notifier("")

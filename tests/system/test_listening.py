@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import authority, server_pair
 from tests.support.drivers import PATIENCE_SECONDS, SOCKET_KINDS, missing
 from tests.support.processes import ROOT, environment, start
 from tests.support.responses import read_response
@@ -179,3 +180,45 @@ def test_socket_activation_and_a_restart(tmp_path: Path) -> None:
             time.sleep(0.02)
         # This one has been waited for by now, or is about to end.
         assert path.exists(), "the file belongs to the one that has opened the socket"
+
+
+def test_tls_on_tcp_and_plain_elsewhere_also_after_a_restart(backend: str, tmp_path: Path) -> None:
+    """Unix sockets, and TCP addresses that are written so, have no TLS. So it stays when another process serves."""
+    path = tmp_path / "a.sock"
+    bind = ("--bind", "127.0.0.1:0", "--bind", "plain:127.0.0.1:0", "--bind", f"unix:{path}")
+    options = (*server_pair().options, "--threads", "1", "--backend", backend, "--admin", "127.0.0.1:0")
+    log = tmp_path / "log"
+    with running(mreactor(*bind, *options), log, f"listening on unix:{path}") as pid:
+        (secure,) = re.findall(r"INFO .* listening on (https://127\.0\.0\.1:[0-9]+)", log.read_text())
+        (plain,) = re.findall(r"INFO .* listening on (http://127\.0\.0\.1:[0-9]+)", log.read_text())
+        assert f"listening on {secure}\n" in log.read_text(), "the port is told on standard output"
+
+        def check() -> None:
+            for _ in range(3):
+                assert curl(f"{secure}/", "--cacert", str(authority().certificate)) == GREETING
+                assert curl(f"{plain}/") == GREETING
+                assert curl("http://localhost/", "--unix-socket", str(path)) == GREETING
+
+        check()
+        os.kill(pid, signal.SIGUSR2)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not (found := re.search(r"process ([0-9]+) serves now", log.read_text())):
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.02)
+        check()
+        os.kill(int(found[1]), signal.SIGTERM)
+        while log.read_text().count(" stopped\n") < 2:
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.02)
+    assert not path.exists()
+
+
+def test_tls_behind_the_proxy_protocol(backend: str, tmp_path: Path) -> None:
+    """The header comes before the handshake."""
+    options = (*server_pair().options, "--backend", backend, "--trusted-proxies", "127.0.0.1", "--proxy-protocol")
+    log = tmp_path / "access"
+    with running(mreactor("--bind", "127.0.0.1:0", "--access-log", f"common:{log}", *options), tmp_path / "log"):
+        (port,) = re.findall(r"INFO .* listening on https://127\.0\.0\.1:([0-9]+)", (tmp_path / "log").read_text())
+        arguments = ("--haproxy-protocol", "--cacert", str(authority().certificate))
+        assert curl(f"https://127.0.0.1:{port}/", *arguments) == GREETING
+    assert log.read_text().split()[0] == "127.0.0.1"
