@@ -13,9 +13,21 @@ from typing import Any, NamedTuple, NoReturn, TextIO
 from . import __version__
 from .app import App
 from .config import TEXTS, Config, ConfigError, Limits, option, size
+from .config_file import read_config
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
-from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, scheme, url
+from .net import open_listeners
+from .server import (
+    Server,
+    StartError,
+    become,
+    end_at_once,
+    end_process,
+    open_standard_descriptors,
+    scheme,
+    take_startup,
+    url,
+)
 
 START_ERROR = 1
 USAGE_ERROR = 2
@@ -52,12 +64,15 @@ def command() -> NoReturn:
     """Run the command line and end the process, whatever threads and exit handlers the application has."""
     open_standard_descriptors()
     end_at_once()
+    # Before the application is imported, which may start other programs.
+    take_startup()
     try:
         outcome = _serve(sys.argv[1:])
     except SystemExit as error:
         # --help, --version, or a mount's factory.
         outcome = Outcome(error.code if isinstance(error.code, int) else int(error.code is not None))
-    except BaseException:
+    except BaseException as error:
+        take_startup().reply(failure=f"{type(error).__name__}: {error}")
         sys.excepthook(*sys.exc_info())
         outcome = Outcome(START_ERROR)
     end_process(*outcome)
@@ -78,12 +93,18 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         if config.access_log and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
+        if config.user or config.group:
+            # Before the application is imported.
+            take_startup().listeners = open_listeners(config, take_startup().sockets)
+            become(config.user, config.group)
         app = load(target) if target else make_demo(config)
     except ConfigError as error:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
+    except StartError as error:
+        return _report(str(error), START_ERROR)
     server = Server(config, app)
     try:
-        code = server.run(partial(announce, scheme=scheme(config)) if config.port == 0 else None)
+        code = server.run(partial(announce, scheme=scheme(config)) if config.picks_port else None)
     except ConfigError as error:
         # This error is about the machine, so the help does not explain it.
         return _report(str(error), USAGE_ERROR)
@@ -99,22 +120,27 @@ def announce(host: str, port: int, scheme: str = "http") -> None:
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Config, str]:
-    """Return the settings and the name of the application. Options override environment variables.
+    """Return the settings and the name of the application.
+
+    Options override environment variables, and those override the configuration file.
 
     Raises:
         ConfigError: an option or a variable is invalid.
     """
     options = vars(make_parser().parse_args(arguments))
-    target = options.pop("app") or ""
+    file = options.pop("config")
     given = {name: value for name, value in options.items() if value is not None}
     # Options that may be repeated.
     given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-    settings = _from_environment(environment) | given
+    settings = (read_config(file) if file else {}) | _from_environment(environment) | given
+    target = settings.pop("app", "")
     limit_names = {spec.name for spec in dataclasses.fields(Limits)}
     limits = Limits(**{name: settings.pop(name) for name in limit_names & settings.keys()})
     if "access_log" in settings:
         # Before the application is imported, which may change the directory.
         settings["access_log"] = resolve_file(settings["access_log"])
+    if settings.get("pid_file"):
+        settings["pid_file"] = os.path.abspath(settings["pid_file"])
     return Config(**settings, limits=limits), target
 
 
@@ -146,6 +172,7 @@ def load(target: str) -> App:
 def _report(error: str, code: int) -> Outcome:
     """Print an error; return the outcome."""
     flush()
+    take_startup().reply(failure=error)
     _print(f"mreactor: {error}", sys.stderr)
     return Outcome(code)
 
@@ -188,6 +215,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "app", nargs="?", metavar="APP", help="application to serve, as module:attribute (default: the demo)"
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="read settings from a TOML file; its keys are the options' names"
     )
     parser.add_argument(
         "--version", action="version", version=f"mreactor {__version__}", help="show the version and exit"

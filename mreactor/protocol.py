@@ -41,6 +41,9 @@ class SecurePeer(tuple[Any, ...]):
         return self
 
 
+# The address of a client that has none: of a unix socket, or of a balancer's connection to the server itself.
+NO_ADDRESS: Final[Peer] = ("", 0)
+
 # The states that a reactor acts on. Every other int is a protocol's own state, in which the reactor only reads, if
 # `wants_read`, and sends. They are ints, not members of an Enum: see docs/decisions/002.
 IDLE: Final = 0  # between messages; nothing is buffered and nothing is to be sent
@@ -48,6 +51,7 @@ READY: Final = 5  # there is more to do, and the other clients' turn comes first
 LINGERING: Final = 6  # the last byte is sent: shut the write side and go on reading until the peer closes
 CLOSED: Final = 7  # close the socket
 QUIET: Final = 8  # as IDLE, for a connection whose bytes must not be looked up on the fast path
+REPLACED: Final = 9  # another connection takes this one's place: see `Replaced`
 
 
 class Connection(Protocol):
@@ -122,6 +126,20 @@ class Connection(Protocol):
 
     def abort(self) -> None:
         """End the connection, whatever it is doing. Idempotent."""
+
+
+class Replaced(Protocol):
+    """What a connection in the state REPLACED has beside the rest.
+
+    Attributes:
+        successor: the connection of the same client from now on.
+    """
+
+    @property
+    def successor(self) -> Connection | None: ...
+
+    def take_rest(self) -> bytes:
+        """Return the bytes that were received for the successor."""
 
 
 class FastPath(NamedTuple):

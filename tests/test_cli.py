@@ -32,13 +32,20 @@ def complaint(*arguments: str, **environment: str) -> str:
 TEXTS = {
     "host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000",
     "tls_password_file": "/x.txt", "tls_client_ca": "/x.pem", "tls_ciphers": "ECDHE+AESGCM",
+    "user": "nobody", "group": "nogroup", "pid_file": "/run/x.pid",
 }  # fmt: skip
 
 # Options that may be repeated, with two values each.
-LISTED = {"tls_cert": ("/a.pem", "/b.pem"), "tls_key": ("/a.key", "/b.key")}
+LISTED = {
+    "tls_cert": ("/a.pem", "/b.pem"), "tls_key": ("/a.key", "/b.key"),
+    "bind": ("127.0.0.1:1", "unix:/run/a.sock"), "trusted_proxies": ("10.0.0.0/8", "unix"),
+}  # fmt: skip
 LISTS = [spec for spec in SETTINGS if spec.type == tuple[str, ...]]
 # Options that need others.
-NEEDED = {"tls_password_file": ["--tls-cert=/x.pem"], "tls_client_ca": ["--tls-cert=/x.pem"]}
+NEEDED = {
+    "tls_password_file": ["--tls-cert=/x.pem"], "tls_client_ca": ["--tls-cert=/x.pem"],
+    "proxy_protocol": ["--trusted-proxies=unix"],
+}  # fmt: skip
 
 
 def other_value(spec: dataclasses.Field[Any]) -> Any:
@@ -64,7 +71,7 @@ def test_the_application_is_a_positional_argument() -> None:
 @pytest.mark.parametrize("spec", [spec for spec in SETTINGS if spec not in LISTS], ids=lambda spec: spec.name)
 def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
     if spec.type is bool:
-        config, _ = parse([option(spec.name)], {})
+        config, _ = parse([option(spec.name), *NEEDED.get(spec.name, ())], {})
         assert value_of(config, spec.name) is True
         return
     wanted = other_value(spec)

@@ -5,6 +5,7 @@ The driver, a reactor or a test, feeds events in and then acts on the connection
 neither reader nor writer, because thousands of connections may be idle. See docs/decisions/026.
 """
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
@@ -23,7 +24,7 @@ from .response_stream import Stream
 from .response_writer import ResponseWriter
 from .routed_request import RoutedRequest
 from .state_machine import StateMachine
-from .states import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, WAITING
+from .states import BODY, CLOSED, DRAIN_GRACE_SECONDS, HEAD, IDLE, LINGERING, READY, SENDING, WAITING
 
 if TYPE_CHECKING:
     from .context import ReactorContext
@@ -454,6 +455,15 @@ class Connection(StateMachine):
         if writer.late_bytes > limits.linger_bytes_max:
             writer.resets = True
             self.abort()
+
+    def _end_idle(self) -> None:
+        # Closing at once would send a reset in response to a request that is on its way. See docs/decisions/076.
+        self._end_reading()
+        self._keep_alive, self._buffer = False, b""
+        self._enter(LINGERING)
+        # The peer is not reset, however long it sends: the end of the drain is the bound.
+        self._ensure_writer().linger_ends = inf
+        self.deadline = self._context.now + DRAIN_GRACE_SECONDS
 
     def _must_linger(self, writer: ResponseWriter) -> bool:
         """Whether bytes may be on their way that would turn the closing into a reset (RFC 9112 section 9.6)."""

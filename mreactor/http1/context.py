@@ -14,10 +14,12 @@ from ..config import Limits
 from ..http import HTTPError, RequestHead, RequestLine
 from ..logs import AccessBuffer
 from ..metrics import Counters
+from ..proxy import Forwarding
 from ..runtime import hot, private_bytes
 from .cache_entries import make_line_route
 from .connection import Connection
 from .encoder import Encoder
+from .forwarded_connection import ForwardedConnection, ForwardingCache
 from .head_cache import HeadCache
 from .head_parser import END_OF_HEAD, Parser
 from .request_reader import RequestReader
@@ -34,6 +36,7 @@ class ReactorContext:
         routes: the frozen routes of the application.
         access: the reactor's share of the access log; None if it is off.
         reactors: how many reactors share the limits of the whole server.
+        forwarding: whose fields about clients are believed; None for nobody's.
         second_offset: when this reactor's seconds begin after the clock's, from 0 to 1. See docs/decisions/010.
 
     Attributes:
@@ -52,6 +55,7 @@ class ReactorContext:
         access: AccessBuffer | None = None,
         reactors: int = 1,
         second_offset: float = 0.0,
+        forwarding: Forwarding | None = None,
     ) -> None:
         self.limits = limits
         self.router = Router(routes)
@@ -66,7 +70,12 @@ class ReactorContext:
         self._second_offset = second_offset
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.head_cache = HeadCache()
-        self.cache = ResponseCache(self.counters, self.head_cache, access)
+        self._forwarding = forwarding
+        if forwarding is None:
+            self.cache = ResponseCache(self.counters, self.head_cache, access)
+        else:
+            self.cache = cache = ForwardingCache(self.counters, self.head_cache, access)
+            cache.forwarding = forwarding
         self.fast_path = protocol.FastPath(
             self.cache.responses.get, self.cache.routes.get, self.cache.body_routes.get,
             private_bytes(END_OF_HEAD), private_bytes(BODY_METHODS_AFTER), self.log_request,
@@ -77,6 +86,9 @@ class ReactorContext:
 
     def connect(self, peer: protocol.Peer) -> Connection:
         """Make the connection of a new client."""
+        forwarding = self._forwarding
+        if forwarding is not None and peer[0] in forwarding.trusted:
+            return ForwardedConnection(self, peer, forwarding)
         return Connection(self, peer)
 
     def begin_round(self, now: float) -> float:

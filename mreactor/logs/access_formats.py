@@ -63,7 +63,7 @@ class JsonFormat:
         self._time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall))
 
     def render_start(self, host: str | None) -> bytes:
-        return self._encode({"time": self._time, "peer": host})[:-1].encode("ascii") + b","
+        return self._encode({"time": self._time, "peer": host or None})[:-1].encode("ascii") + b","
 
     def render_request(self, head: RequestHead | None, status: int, length: int) -> bytes:
         size = length if length >= 0 else "null"

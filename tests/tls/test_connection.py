@@ -531,7 +531,7 @@ def test_a_drain_ends_idle_connections_and_lets_the_others_finish() -> None:
     reactor.run_jobs()
     (response,) = read_responses(busy.exchange())
     assert (response.text, response.says_close) == ("waited", True)
-    for peer in (busy, shaking):
+    for peer in (idle, busy, shaking):
         assert peer.tls.has_ended
         peer.session.arrive_eof()
         peer.session.drive()

@@ -175,9 +175,9 @@ def test_a_connection_whose_post_fails_at_the_very_end_is_served(
     def prepare_msg_ring(ring: Ring, ring_fd: int, *args: Any) -> None:
         real_post(ring, no_ring, *args)
 
-    def attend(acceptor: acceptor_uring.UringAcceptor, ring: Ring, res: int, flags: int) -> None:
-        real_attend(acceptor, ring, res, flags)
-        acceptor.is_stopping, acceptor._is_armed = True, False
+    def attend(acceptor: acceptor_uring.UringAcceptor, ring: Ring, index: int, res: int, flags: int) -> None:
+        real_attend(acceptor, ring, index, res, flags)
+        acceptor.is_stopping, acceptor._armed = True, set()
 
     def submit_and_wait(ring: Ring, min_complete: int, timeout_ns: int | None = None) -> bool:
         is_last = min_complete == 0 and threading.current_thread() is driver.acceptor
