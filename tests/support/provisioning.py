@@ -34,8 +34,8 @@ APT_GET = """\
 case $* in
     *' update') cp "$2" "${2%/*}/sources.list" "$HOME"; echo 'Get:1 InRelease' ;;
     *' source --print-uris '*)
-        case $(cat "${2%/*}/sources.list") in *" ${LACKING:-none} "*) exit 100 ;; *) echo "'http://mirror.example/x'" ;; esac
-        ;;
+        case $(cat "${2%/*}/sources.list") in *" ${LACKING:-none} "*) exit 100 ;; esac
+        echo "'http://mirror.example/x'" ;;
     *' source '*) cp "$HOME"/archive/* . ;;
     *) echo "$*" >>"$HOME/installed" ;;
 esac
