@@ -15,7 +15,7 @@ from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
 from .dispatch import call_handler, job_response, make_job
 from .encoded_response import LOGGED_AT_ONCE_MAX, encode_response
 from .encoder import CONTINUE
-from .error_pages import encode_refusal, failure_page, log_failure
+from .error_pages import encode_refusal, failure_page, log_stream_failure
 from .head_parser import END_OF_HEAD
 from .request_reader import CUT_OFF, RequestReader, borrow
 from .response_cache import BODY_METHODS_AFTER
@@ -492,7 +492,7 @@ class Connection(StateMachine):
         """Send a stream's next part. A part that fails is the last, so that the peer sees the response cut off."""
         error = writer.take_part(job)
         if error is not None and self._request is not None:
-            log_failure(self._context, self._request.head, error)
+            log_stream_failure(self._context, self._request.head, error)
             self._keep_alive = False
             writer.has_failed = True
             if writer.ends_with_connection:

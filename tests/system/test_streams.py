@@ -40,9 +40,9 @@ class Served:
         return server.address
 
     def errors(self) -> int:
-        """Failures of handlers that the server has counted."""
-        counters = self._servers[0].reactors[0].context.counters
-        return counters.errors["handler"]
+        """Failures of handlers and streams that the server has counted."""
+        errors = self._servers[0].reactors[0].context.counters.errors
+        return errors.get("handler", 0) + errors.get("stream", 0)
 
     def stop(self) -> None:
         self.gate.set()
