@@ -63,8 +63,6 @@ def make_cached_response(response: bytes, ticket: CacheTicket, count: int) -> Ca
     return response, len(response), [0, 0], None if entry is None else (*entry, count)
 
 
-def make_line_route(
-    match: Match, counter: RequestCounter, heads: HeadCache, access: AccessBuffer | None
-) -> LineRoute:
+def make_line_route(match: Match, counter: RequestCounter, heads: HeadCache, access: AccessBuffer | None) -> LineRoute:
     """Make the route of a request line. With a head it is a `CachedRoute`."""
     return match.endpoint.handler, match.positional_param, match.keyword_params, counter, heads, access, match

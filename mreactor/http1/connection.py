@@ -127,6 +127,7 @@ class Connection(StateMachine):
             return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
         if access is not None:
             if len(content) > LOGGED_AT_ONCE_MAX:
+                routed = RoutedRequest(head, match, counter)
                 return self._end_turn(self._encode(routed, respond(result, handler)), b"")
             access.log_request(self.peer, head, 200, len(content))
         counter[0] += 1

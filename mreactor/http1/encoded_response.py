@@ -1,6 +1,5 @@
 """A response on its way from the handler to the peer: counted, logged and encoded."""
 
-from contextvars import copy_context
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..http import Response, has_body
@@ -63,7 +62,7 @@ def encode_response(
         stream = blocking_stream
     elif not isinstance(body, bytes):
         # The parts see what the handler has set, and share it with no other response.
-        stream = Stream(body, chunked=is_11, context=copy_context(), blocking=match.endpoint.blocking)
+        stream = Stream(body, chunked=is_11, context=context.stream_context(), blocking=match.endpoint.blocking)
     if not head.keep_alive or (isinstance(stream, Stream) and not is_11):
         keep_alive = False
     output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)

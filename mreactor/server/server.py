@@ -14,7 +14,7 @@ from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, ConfigError
-from ..http1 import ReactorContext, render_overload, render_plain_refusal
+from ..http1 import ReactorContext, has_context_variables, render_overload, render_plain_refusal
 from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
@@ -70,6 +70,7 @@ class Server:
         self._status = ServerStatus(config, self._reactors, has_gil)
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
+        self._isolates = False
 
     @property
     def address(self) -> tuple[str, int]:
@@ -206,6 +207,7 @@ class Server:
             start_thread(self._access_log.start, "access-log")
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max)
         self._app.freeze()
+        self._isolates = has_context_variables()
         log.debug("type cache collisions: %s", before_threads())
         options = self._reactor_options(fds_max, listener.family)
         self._start_reactors(backend, self._pool, options)
@@ -249,7 +251,9 @@ class Server:
         """Create a reactor's context. Called in the reactor's thread, which owns it."""
         buffer = self._access_log.buffer() if self._access_log is not None else None
         limits = self.config.limits
-        context = ReactorContext(limits, self._app.routes, buffer, self.config.reactors, second_offset)
+        context = ReactorContext(
+            limits, self._app.routes, buffer, self.config.reactors, second_offset, isolates=self._isolates
+        )
         if self._certificates is None:
             return context
         from ..tls import TlsContext
