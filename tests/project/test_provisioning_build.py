@@ -97,6 +97,13 @@ def test_fetches_the_source_with_an_apt_of_its_own_that_checks_signatures(machin
 
 
 @needs_keyring
+def test_leaves_out_what_only_the_tests_of_cpython_need(machine: Machine) -> None:
+    machine.debian('case $1 in -j*) cp Makefile "$HOME" ;; esac\n' + MAKE)
+    machine.run("x")
+    assert (machine.home / "Makefile").read_text() == "build_all: python scripts\n"
+
+
+@needs_keyring
 def test_falls_back_to_an_older_suite_once_the_newest_has_no_such_package(machine: Machine) -> None:
     machine.debian()
     assert machine.run("x", LACKING="forky").stdout == "interpreter x\n"

@@ -54,6 +54,7 @@ CONFIGURE = """\
 #!/bin/sh
 for option; do case $option in --prefix=*) echo "${option#--prefix=}" >prefix ;; esac; done
 echo "configured with $*"
+echo 'build_all: python Programs/_testembed scripts' >Makefile
 """
 
 # A make that says over one pipe that it began, then waits for a word over another.
