@@ -31,6 +31,7 @@ from ..net import (
 )  # fmt: skip
 from ..protocol import Context
 from ..runtime import before_threads, usable_cpus
+from . import forked_children
 from .report import count, has_gil, interpreter_warnings, render_report
 from .signals import SignalQueue, sigpipe_blocked
 
@@ -208,6 +209,7 @@ class Server:
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max)
         self._app.freeze()
         self._isolates = has_context_variables()
+        forked_children.end_at_return()
         log.debug("type cache collisions: %s", before_threads())
         options = self._reactor_options(fds_max, listener.family)
         self._start_reactors(backend, self._pool, options)

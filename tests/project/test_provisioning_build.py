@@ -204,7 +204,7 @@ def test_a_renewal_that_fails_leaves_the_old_one(machine: Machine) -> None:
 def test_installs_one_for_all_users_and_tells_them_when_it_is_old(machine: Machine) -> None:
     machine.debian()
     root = machine.home / "root"
-    done = machine.run("--all-users", script="install-python3.13t", MREACTOR_ROOT=str(root))
+    done = machine.run("all-users", script="install-python3.13t", MREACTOR_ROOT=str(root))
     command = root / "usr/local/bin/python3.13t"
     assert done.stderr.endswith(f"mreactor: all users have it as {command}\n")
     assert command.resolve() == root / "opt/mreactor/python3.13t/bin/python3.13t"
@@ -215,19 +215,19 @@ def test_installs_one_for_all_users_and_tells_them_when_it_is_old(machine: Machi
     os.utime(command.resolve(), (4_000_000_000, 4_000_000_000))
     old = machine.run("x", PATH=path, MREACTOR_ROOT=str(root))
     assert "Python 3.13.5 is old" in old.stderr
-    assert "scripts/install-python3.13t --all-users, as root" in old.stderr
+    assert "scripts/install-python3.13t all-users, as root" in old.stderr
 
 
 def test_says_that_it_needs_root_where_it_may_not_write(machine: Machine) -> None:
     (machine.home / "file").touch()
-    done = machine.run("--all-users", script="install-python3.13t", MREACTOR_ROOT=str(machine.home / "file"))
+    done = machine.run("all-users", script="install-python3.13t", MREACTOR_ROOT=str(machine.home / "file"))
     assert done.returncode == 1
     assert done.stderr.endswith("/opt/mreactor cannot be written; run this as root\n")
 
 
 def test_says_how_it_is_called(machine: Machine) -> None:
     done = machine.run("--every-user", script="install-python3.13t")
-    assert (done.returncode, done.stderr) == (1, "mreactor: usage: scripts/install-python3.13t [--all-users]\n")
+    assert (done.returncode, done.stderr) == (1, "mreactor: usage: scripts/install-python3.13t [all-users]\n")
 
 
 # --- Two at once, and interruptions. ---
