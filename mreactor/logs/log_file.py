@@ -3,6 +3,7 @@
 import logging
 import os
 import select
+from pathlib import Path
 
 log = logging.getLogger("mreactor")
 
@@ -83,7 +84,9 @@ class LogFile:
                 log.error("access log: %s may have lost lines: %s", self, error.strerror)
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        # Opening a named pipe for writing alone waits until something reads it, and the server would not start.
+        access = os.O_RDWR if Path(self._path).is_fifo() else os.O_WRONLY
+        return os.open(self._path, access | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
 
 
 def write_all(fd: int, text: bytes) -> None:
