@@ -238,7 +238,7 @@ def _add_options(group: Any, settings: type[Any]) -> None:
             group.add_argument(option(spec.name), action="append", metavar=_metavar(spec), help=text)
         else:
             text += _format_default(spec)
-            group.add_argument(option(spec.name), type=PARSERS[spec.type], metavar=_metavar(spec), help=text)
+            group.add_argument(option(spec.name), type=_parser_for(spec), metavar=_metavar(spec), help=text)
 
 
 def _format_default(spec: dataclasses.Field[Any]) -> str:
@@ -255,6 +255,16 @@ def _metavar(spec: dataclasses.Field[Any]) -> str:
     return spec.metadata.get("metavar") or ("|".join(choices) if choices else "N")
 
 
+def _parser_for(spec: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    return _parse_size if "bytes_" in spec.name else PARSERS[spec.type]
+
+
+def _parse_size(text: str) -> int:
+    """Read a number of bytes, also in a larger unit: 16M and 16MiB are 16 * 1024 * 1024."""
+    found = re.fullmatch("([0-9]{1,9})([KMG])(iB)?", text, re.ASCII | re.IGNORECASE)
+    return int(found[1]) * _UNITS[found[2].upper()] if found else _parse_int(text)
+
+
 def _parse_int(text: str) -> int:
     if not re.fullmatch("-?[0-9]{1,18}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
@@ -268,4 +278,5 @@ def _parse_float(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 PARSERS: dict[Any, Callable[[str], Any]] = {int: _parse_int, float: _parse_float, str: str}

@@ -125,6 +125,14 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "count"),
+    [("1000", 1000), ("16M", 16 << 20), ("16m", 16 << 20), ("64KiB", 64 << 10), ("2G", 2 << 30), ("0k", 0)],
+)
+def test_sizes_may_have_a_unit(text: str, count: int) -> None:
+    assert parse(["--body-bytes-max", text], {})[0].limits.body_bytes_max == count
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--nonsense"], "--nonsense"),
@@ -139,7 +147,10 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--port", "1.5"], "--port: '1.5' is not a whole number"),
         (["--port", ""], "--port: '' is not a whole number"),
         (["--port", "8_080"], "--port: '8_080' is not a whole number"),
-        (["--body-bytes-max", "16MiB"], "--body-bytes-max: '16MiB' is not a whole number"),
+        (["--body-bytes-max", "16MB"], "--body-bytes-max: '16MB' is not a whole number"),
+        (["--body-bytes-max", "1.5M"], "--body-bytes-max: '1.5M' is not a whole number"),
+        (["--body-bytes-max", "M"], "--body-bytes-max: 'M' is not a whole number"),
+        (["--body-rate-min", "1K"], "--body-rate-min: '1K' is not a whole number"),
         (["--body-bytes-max", "9" * 5000], "is not a whole number"),
         (["--port", "-1"], "--port: -1 is less than 0"),
         (["--port", "65536"], "--port: 65536 is more than 65535"),

@@ -3,7 +3,7 @@
 from ..http import Handler
 from .application import App
 from .document_root import check_root
-from .router import Match, Route, RouteError, Router
+from .router import Endpoint, Match, Route, RouteError, Router
 from .static_files import StaticFiles
 
-__all__ = ["App", "Handler", "Match", "Route", "RouteError", "Router", "StaticFiles", "check_root"]
+__all__ = ["App", "Endpoint", "Handler", "Match", "Route", "RouteError", "Router", "StaticFiles", "check_root"]

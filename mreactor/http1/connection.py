@@ -14,9 +14,9 @@ from ..protocol import FileBody, Peer
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
 from .dispatch import call_handler, job_response, make_job
-from .encoded_response import encode_response
+from .encoded_response import LOGGED_AT_ONCE_MAX, encode_response
 from .encoder import CONTINUE
-from .error_pages import encode_refusal, failure_page, log_failure
+from .error_pages import encode_refusal, failure_page, log_stream_failure
 from .head_parser import END_OF_HEAD
 from .request_reader import CUT_OFF, RequestReader, borrow
 from .response_cache import BODY_METHODS_AFTER
@@ -126,10 +126,13 @@ class Connection(StateMachine):
         except BaseException as error:
             routed = RoutedRequest(head, match, counter)
             return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
+        if access is not None:
+            if len(content) > LOGGED_AT_ONCE_MAX:
+                routed = RoutedRequest(head, match, counter)
+                return self._end_turn(self._encode(routed, respond(result, handler)), b"")
+            access.log_request(self.peer, head, 200, len(content))
         counter[0] += 1
         self.deadline = self._context.idle_deadline
-        if access is not None:
-            access.log_request(self.peer, head, 200, len(content))
         return heads[content_type][len(content)] + content
 
     def queue_remainder(self, response: bytes, sent: int) -> None:
@@ -199,6 +202,7 @@ class Connection(StateMachine):
             self._end_reading()
             if (writer := self._writer) is not None:
                 writer.resets |= writer.ends_with_connection and state != LINGERING
+                self._log_sent(writer, is_whole=False)
                 writer.abandon()
 
     # What the driver acts on, besides `state`, `deadline` and `wants_read`.
@@ -393,17 +397,25 @@ class Connection(StateMachine):
         context = self._context
         # The commonest response, at half the cost of the general way.
         _, content_type, _, _, content = response.parts
-        if content is not None and request.fast_encodable and self._keep_alive:
+        access = context.access
+        if (
+            content is not None
+            and request.fast_encodable
+            and self._keep_alive
+            and (access is None or len(content) <= LOGGED_AT_ONCE_MAX)
+        ):
             request.counter[0] += 1
-            if context.access is not None:
-                context.access.log_request(self.peer, request.head, 200, len(content))
+            if access is not None:
+                access.log_request(self.peer, request.head, 200, len(content))
             return context.head_cache[content_type][len(content)] + content
         self._request = request
-        output, stream, self._keep_alive, self._cache_ticket = encode_response(
+        output, stream, self._keep_alive, self._cache_ticket, log_later = encode_response(
             context, self.peer, request, response, blocking_stream, keep_alive=self._keep_alive
         )
         if stream is not None:
             self._ensure_writer().begin_stream(stream)
+        if log_later is not None:
+            self._ensure_writer().unlogged = log_later
         return output
 
     def _refuse(self, error: HTTPError) -> bytes | None:
@@ -440,12 +452,26 @@ class Connection(StateMachine):
                     self._enter(READY)
                 else:
                     self._begin_part(writer, writer.stream)
-            elif not self._keep_alive:
-                self._enter(LINGERING if self._must_linger(writer) else CLOSED)
-                writer.linger_ends = self._context.now + self._context.limits.linger_seconds
             else:
-                self._writer = None
-                self._enter(READY if self._buffer else CLOSED if self._eof else IDLE)
+                self._end_response(writer)
+
+    def _end_response(self, writer: ResponseWriter) -> None:
+        """Enter the state that follows a response that is sent, or sent as far as it could be computed."""
+        self._log_sent(writer, is_whole=not writer.has_failed)
+        if self._keep_alive:
+            self._writer = None
+            self._enter(READY if self._buffer else CLOSED if self._eof else IDLE)
+        else:
+            self._enter(LINGERING if self._must_linger(writer) else CLOSED)
+            writer.linger_ends = self._context.now + self._context.limits.linger_seconds
+
+    def _log_sent(self, writer: ResponseWriter, *, is_whole: bool) -> None:
+        """Log a long response, with what the kernel has taken of its content."""
+        entry, access = writer.unlogged, self._context.access
+        if entry is not None and access is not None:
+            writer.unlogged = None
+            log = access.log_request if is_whole else access.log_incomplete
+            log(self.peer, entry.head, entry.status, writer.content_sent)
 
     def _discard_late(self, count: int) -> None:
         """Go on lingering while the peer sends, within the bounds in time and bytes."""
@@ -482,8 +508,9 @@ class Connection(StateMachine):
         """Send a stream's next part. A part that fails is the last, so that the peer sees the response cut off."""
         error = writer.take_part(job)
         if error is not None and self._request is not None:
-            log_failure(self._context, self._request.head, error)
+            log_stream_failure(self._context, self._request.head, error)
             self._keep_alive = False
+            writer.has_failed = True
             if writer.ends_with_connection:
                 self.abort()
         elif pause := writer.take_pause():

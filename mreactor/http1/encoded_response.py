@@ -1,17 +1,21 @@
 """A response on its way from the handler to the peer: counted, logged and encoded."""
 
-from contextvars import copy_context
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..http import Response, has_body
 from ..protocol import FileBody, Peer
 from .cache_entries import CacheTicket, LogEntry
 from .encoder import encode_fields
+from .response_cache import RESPONSE_BYTES_MAX
 from .response_stream import Stream, close_stream
 from .routed_request import RoutedRequest
 
 if TYPE_CHECKING:
     from .context import ReactorContext
+
+
+# Bytes of content. A longer response is logged when it is sent or cut off, and is too long for the response cache.
+LOGGED_AT_ONCE_MAX = RESPONSE_BYTES_MAX
 
 
 class EncodedResponse(NamedTuple):
@@ -22,12 +26,14 @@ class EncodedResponse(NamedTuple):
         stream: the content that follows, if it is not; its owner closes it.
         keep_alive: the connection persists after it.
         cache_ticket: set if the response cache may keep it.
+        log_later: what the access log says once the response is sent; None if it is logged by now, or never.
     """
 
     output: bytes
     stream: FileBody | Stream | None
     keep_alive: bool
     cache_ticket: CacheTicket | None
+    log_later: LogEntry | None
 
 
 def encode_response(
@@ -39,7 +45,7 @@ def encode_response(
     *,
     keep_alive: bool,
 ) -> EncodedResponse:
-    """Encode the response to a request, count it and log it.
+    """Encode the response to a request and count it. Log it, unless it is so long that it may not arrive whole.
 
     Args:
         blocking_stream: the body, if the thread pool has made a stream of it.
@@ -56,7 +62,7 @@ def encode_response(
         stream = blocking_stream
     elif not isinstance(body, bytes):
         # The parts see what the handler has set, and share it with no other response.
-        stream = Stream(body, chunked=is_11, context=copy_context(), blocking=match.endpoint.blocking)
+        stream = Stream(body, chunked=is_11, context=context.stream_context(), blocking=match.endpoint.blocking)
     if not head.keep_alive or (isinstance(stream, Stream) and not is_11):
         keep_alive = False
     output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
@@ -71,8 +77,9 @@ def encode_response(
         stream = None
     counter = context.counters.counter(head.method, status)
     counter[0] += 1
-    if context.access is not None:
+    entry = None if context.access is None else LogEntry(head, status, content_length)
+    is_long = stream is not None or content_length > LOGGED_AT_ONCE_MAX
+    if context.access is not None and not is_long:
         context.access.log_request(peer, head, status, content_length)
-    entry = LogEntry(head, status, content_length) if may_be_cached and context.access is not None else None
     ticket = CacheTicket(counter, entry) if may_be_cached else None
-    return EncodedResponse(output, stream, keep_alive, ticket)
+    return EncodedResponse(output, stream, keep_alive, ticket, entry if is_long else None)

@@ -3,6 +3,7 @@
 from ..concurrency import Job
 from ..protocol import FileBody
 from ..runtime import hot
+from .cache_entries import LogEntry
 from .response_stream import Stream, close_stream
 
 
@@ -18,12 +19,14 @@ class ResponseWriter:
         next_job: the job that the reactor has not taken yet.
         resets: the connection must end by a reset: what is sent looks whole and is not, or the peer sends on and on.
         late_bytes, linger_ends: bytes discarded while lingering, and the monotonic seconds at which that ends.
+        has_failed: the stream has raised, so the response is not whole.
+        unlogged: what the access log says of the response once it is sent or cut off; None for nothing.
         ends_with_connection: the response has neither length nor chunks, so a peer takes any end for the whole.
     """
 
     __slots__ = (
-        "awaited_job", "ends_with_connection", "in_pieces", "late_bytes", "linger_ends", "next_job", "output", "resets",
-        "stream",
+        "_content_begins", "_sent", "awaited_job", "ends_with_connection", "has_failed", "in_pieces", "late_bytes",
+        "linger_ends", "next_job", "output", "resets", "stream", "unlogged",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -31,7 +34,12 @@ class ResponseWriter:
         self.stream: FileBody | Stream | None = None
         self.awaited_job: Job | None = None
         self.next_job: Job | None = None
+        # All bytes that the kernel has taken, and how many of them come before the content of the `unlogged` response.
+        self._sent = 0
+        self._content_begins = -1
         self.in_pieces = False
+        self.has_failed = False
+        self.unlogged: LogEntry | None = None
         self.ends_with_connection = False
         self.resets = False
         self.late_bytes = 0
@@ -44,6 +52,15 @@ class ResponseWriter:
     def add(self, output: bytes) -> None:
         """Put bytes behind those that wait."""
         self.output = bytes(self.output) + output if self.output else output
+        if self.unlogged is not None and self._content_begins < 0:
+            # The head, with the content if that is in memory.
+            content_length = self.unlogged.content_length if self.stream is None else 0
+            self._content_begins = self._sent + len(self.output) - content_length
+
+    @property
+    def content_sent(self) -> int:
+        """Bytes of the `unlogged` response that the kernel has taken, without its head."""
+        return max(self._sent - self._content_begins, 0)
 
     @property
     def needs_next(self) -> bool:
@@ -58,6 +75,7 @@ class ResponseWriter:
 
     def data_sent(self, count: int) -> None:
         """Note that the kernel has taken `count` bytes of `data_to_send`."""
+        self._sent += count
         if self.output:
             # Not an empty view: it would keep the whole response alive.
             self.output = memoryview(self.output)[count:] if count < len(self.output) else b""

@@ -44,6 +44,10 @@ class CommonFormat:
         """Render the header fields and the end of the line."""
         return b"\n"
 
+    def mark_incomplete(self, line: bytes) -> bytes:
+        """Mark the line of a response that was cut off."""
+        return line[:-1] + b" incomplete\n"
+
 
 class CombinedFormat(CommonFormat):
     """Combined Log Format: the common one and `"REFERER" "USER-AGENT"`."""
@@ -78,6 +82,9 @@ class JsonFormat:
         referer, agent = headers.get("referer"), headers.get("user-agent")
         fields = {"referer": referer and cut(referer), "user_agent": agent and cut(agent)}
         return self._encode(fields)[1:].encode("ascii") + b"\n"
+
+    def mark_incomplete(self, line: bytes) -> bytes:
+        return line[:-2] + b',"incomplete":true}\n'
 
 
 type LineFormat = CommonFormat | JsonFormat

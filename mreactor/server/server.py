@@ -14,7 +14,7 @@ from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, ConfigError
-from ..http1 import ReactorContext, render_overload, render_plain_refusal
+from ..http1 import ReactorContext, has_context_variables, render_overload, render_plain_refusal
 from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
@@ -35,6 +35,7 @@ from ..net import (
 from ..protocol import Context
 from ..proxy import Forwarding, ProxyPreface
 from ..runtime import before_threads, usable_cpus
+from . import forked_children
 from .notify import Notifier
 from .privileges import remove_pid_file, write_pid_file
 from .report import count, has_gil, interpreter_warnings, render_report, scheme, url
@@ -86,6 +87,7 @@ class Server:
         self._startup = Startup()
         self._notifier = Notifier("")
         self._restart = Restart(self._startup, self._notifier, config.restart_seconds)
+        self._isolates = False
 
     @property
     def address(self) -> tuple[str, int]:
@@ -245,6 +247,8 @@ class Server:
             start_thread(self._access_log.start, "access-log")
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max)
         self._app.freeze()
+        self._isolates = has_context_variables()
+        forked_children.end_at_return()
         log.debug("type cache collisions: %s", before_threads())
         options = self._reactor_options(fds_max)
         self._start_reactors(backend, self._pool, options)
@@ -296,7 +300,15 @@ class Server:
         config, limits, forwarding = self.config, self.config.limits, None
         if config.trusted_proxies and config.forwarded_fields != "off":
             forwarding = Forwarding(TrustedProxies(config.trusted_proxies), config.forwarded_fields)
-        context = ReactorContext(limits, self._app.routes, buffer, config.reactors, second_offset, forwarding)
+        context = ReactorContext(
+            limits,
+            self._app.routes,
+            buffer,
+            config.reactors,
+            second_offset,
+            forwarding,
+            isolates=self._isolates,
+        )
         if self._certificates is None:
             return context
         from ..tls import TlsContext

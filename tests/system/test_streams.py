@@ -7,6 +7,7 @@ import sqlite3
 import struct
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -41,9 +42,9 @@ class Served:
         return server.address
 
     def errors(self) -> int:
-        """Failures of handlers that the server has counted."""
-        counters = self._servers[0].reactors[0].context.counters
-        return counters.errors["handler"]
+        """Failures of handlers and streams that the server has counted."""
+        errors = self._servers[0].reactors[0].context.counters.errors
+        return errors.get("handler", 0) + errors.get("stream", 0)
 
     def stop(self) -> None:
         self.gate.set()
@@ -125,6 +126,25 @@ def test_streams_on_a_reactor_have_a_context_each(served: Served) -> None:
     first, second = send(address, "/feed/a"), send(address, "/feed/b")
     assert read_all(first).endswith(b"\r\n\r\n" + b"a" * 500)
     assert read_all(second).endswith(b"\r\n\r\n" + b"b" * 500)
+
+
+def test_a_variable_does_not_outlive_its_request(served: Served) -> None:
+    @served.app.get("/login/{name}")
+    def login(request: Request, name: str) -> str:
+        user.set(name)
+        return user.get()
+
+    @served.app.get("/who")
+    def who(request: Request) -> str:
+        return user.get()
+
+    address = served.start()
+    assert [ask(address, path) for path in ("/who", "/login/alice", "/who")] == ["nobody", "alice", "nobody"]
+
+
+def ask(address: tuple[str, int], path: str) -> str:
+    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}{path}", timeout=PATIENCE_SECONDS) as response:
+        return str(response.read().decode())
 
 
 def test_a_full_queue_does_not_cut_streams(served: Served) -> None:
