@@ -199,14 +199,21 @@ SHORTER = "a file became shorter while it was sent"
 
 
 class FileBody:
-    """A region of an open regular file, sent by the kernel. Its owner closes it when the response is over."""
+    """A region of an open regular file, sent by the kernel. Its owner closes it when the response is over.
 
-    __slots__ = ("fd", "offset", "remaining")
+    Attributes:
+        fd: the open file; -1 once it is closed.
+        offset, remaining: the region that is still to be sent.
+        stamp: the file's size and time of change when the response began; None if it may change. See `FileStamp`.
+    """
 
-    def __init__(self, fd: int, offset: int, length: int) -> None:
+    __slots__ = ("fd", "offset", "remaining", "stamp")
+
+    def __init__(self, fd: int, offset: int, length: int, stamp: "FileStamp | None" = None) -> None:
         self.fd = fd
         self.offset = offset
         self.remaining = length
+        self.stamp = stamp
 
     def __len__(self) -> int:
         return self.remaining
@@ -228,8 +235,31 @@ class FileBody:
         self.offset += count
         self.remaining -= count
 
+    def next_region(self) -> bytes:
+        """Move on to the next region of the same file; return the bytes that go before it. Empty: there is none."""
+        return b""
+
+    def check(self) -> None:
+        """Raise EOFError if the file is no longer the one that the response began with, so that no response mixes two.
+
+        A file that has only grown may be a log, and the part of it that is sent is what it was.
+        """
+        stamp = self.stamp
+        if stamp is None:
+            return
+        status = os.fstat(self.fd)
+        if status.st_size < stamp.size or (status.st_size == stamp.size and status.st_mtime_ns != stamp.modified_ns):
+            raise EOFError("a file was changed while it was sent")
+
     def close(self) -> None:
         """Close the file. Idempotent."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+class FileStamp(NamedTuple):
+    """A file's size in bytes and its time of modification, as one version of it has them."""
+
+    size: int
+    modified_ns: int

@@ -64,7 +64,9 @@ class ResponseWriter:
         elif isinstance(self.stream, FileBody):
             self.stream.advance(count)
             if not self.stream.remaining:
-                self.end_stream()
+                self.output = self.stream.next_region()
+                if not self.stream.remaining:
+                    self.end_stream()
         if self.output or self.stream is not None:
             self.in_pieces = True
 

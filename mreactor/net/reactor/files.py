@@ -20,9 +20,10 @@ def send_file(fd: int, file: FileBody) -> int | None:
 
     Raises:
         BlockingIOError: the send buffer is full.
-        EOFError: the file became shorter.
+        EOFError: the file was changed, or became shorter.
         OSError: the file cannot be read, or the socket failed.
     """
+    file.check()
     try:
         count = os.sendfile(fd, file.fd, file.offset, min(file.remaining, SENDFILE_BYTES_MAX))
     except BlockingIOError:
