@@ -17,7 +17,8 @@ from .request_head import RequestHead
 from .response import Body, Fields, Response
 from .status import HTTPError
 
-_ACCEPTS_RANGES = (("Accept-Ranges", "bytes"),)
+# Every complete response that has ranges says so.
+ACCEPTS_RANGES = (("Accept-Ranges", "bytes"),)
 
 # What a 304 repeats of the complete response's fields (RFC 9110 section 15.4.5). Last-Modified is for caches without
 # tags.
@@ -72,6 +73,8 @@ def conclude(head: RequestHead, response: Response) -> Response:
             etag = value
         elif lower == "last-modified":
             modified = parse_date(value)
+    body, content_type, status, fields, _ = response.parts
+    response.parts = (body, content_type, status, (*fields, *ACCEPTS_RANGES), None)
     return respond_in_part(head, response, etag, modified)
 
 
@@ -100,7 +103,7 @@ def not_modified(fields: Fields) -> Response:
 
 
 def select_ranges(head: RequestHead, response: Response, etag: str, modified: int | None) -> Response:
-    """Return the part of a complete response that a request asks for, or the response with Accept-Ranges.
+    """Return the part of a complete response that a request asks for, or the response itself.
 
     Ranges are defined for GET alone (RFC 9110 section 14.2).
 
@@ -108,14 +111,11 @@ def select_ranges(head: RequestHead, response: Response, etag: str, modified: in
         HTTPError: 416, none of the ranges can be satisfied.
     """
     body = response.body
-    asked = head.headers.get("range") if head.method == "GET" else None
-    if not isinstance(body, bytes | FileBody):
+    asked = head.headers.get("range")
+    if asked is None or head.method != "GET" or not isinstance(body, bytes | FileBody):
         return response
-    regions = None
-    if asked is not None and range_applies(head.headers, etag, modified):
-        regions = parse_ranges(asked, len(body))
-    if regions is None:
-        return _replace(response, body, response.status, (*response.headers, *_ACCEPTS_RANGES), response.content_type)
+    if not range_applies(head.headers, etag, modified) or (regions := parse_ranges(asked, len(body))) is None:
+        return response
     if not regions:
         _close(body)
         raise HTTPError(416, "The file does not have these bytes.", (("Content-Range", f"bytes */{len(body)}"),))

@@ -63,7 +63,10 @@ class Request:
         head: the parsed head, see `RequestHead`.
         body: the body in full, without transfer coding; empty bytes if there is none.
         peer: the client's address, as the socket reports it.
+        may_wait: the handler runs in the thread pool. Elsewhere it raises `MustWait` to be called again there.
     """
+
+    may_wait: bool = False
 
     # cached_property needs __dict__, which does not exist before its first use.
     __slots__ = ("__dict__", "body", "head", "peer")

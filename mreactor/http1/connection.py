@@ -8,7 +8,7 @@ neither reader nor writer, because thousands of connections may be idle. See doc
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import TEXT, HTTPError, Request, Response, respond
+from ..http import TEXT, HTTPError, MustWait, Request, Response, respond
 from ..protocol import FileBody, Peer
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
@@ -122,6 +122,9 @@ class Connection(StateMachine):
                     return self._end_turn(self._encode(RoutedRequest(head, match, counter), response), b"")
             else:
                 content, content_type = result.encode(), TEXT
+        except MustWait:
+            self._run_in_pool(RoutedRequest(head, match, counter), body)
+            return None
         except BaseException as error:
             routed = RoutedRequest(head, match, counter)
             return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
@@ -260,6 +263,10 @@ class Connection(StateMachine):
                 response = self._respond(request, reader.take_body())
                 if response is None:
                     self._buffer = data[start:]
+                    if responses:
+                        # The handler has found only now that it must wait. These do not wait for it.
+                        self._ensure_writer().add(b"".join(responses))
+                        context.slow_path_responses += 1
                     return None
                 responses.append(response)
                 size += len(response)
@@ -377,11 +384,20 @@ class Connection(StateMachine):
         """Call a request's handler. Returns None if it runs elsewhere (state WAITING)."""
         self._cache_ticket = None
         if not request.match.endpoint.blocking:
-            return self._encode(request, call_handler(self._context, self.peer, request, body))
+            try:
+                response = call_handler(self._context, self.peer, request, body)
+            except MustWait:
+                pass
+            else:
+                return self._encode(request, response)
+        self._run_in_pool(request, body)
+        return None
+
+    def _run_in_pool(self, request: RoutedRequest, body: bytes) -> None:
+        """Have a request's handler called in the thread pool (state WAITING)."""
         self._request = request
         self._wait_for(make_job(self._context, self.peer, request, body))
         self._end_reading()
-        return None
 
     def _encode(self, request: RoutedRequest, response: Response, blocking_stream: Stream | None = None) -> bytes:
         context = self._context
