@@ -15,8 +15,8 @@ from stat import S_ISDIR, S_ISREG
 from urllib.parse import unquote_to_bytes
 
 from ..config import ConfigError
-from ..http import HTTPError
-from ..protocol import FileBody, FileStamp
+from ..http import HTTPError, MustWait
+from ..protocol import FileBody, FileStamp, is_cached
 
 log = logging.getLogger("mreactor")
 
@@ -83,12 +83,19 @@ class OpenFile:
         if self._fd >= 0:
             os.close(self._fd)
 
-    def read(self) -> bytes:
+    def read(self, *, may_wait: bool) -> bytes:
         """Return the whole content, of one version: if the file is changed meanwhile, it is read again.
+
+        Args:
+            may_wait: otherwise the content is only read if it is in the page cache.
 
         Raises:
             HTTPError: 503, the file changes all the time.
+            MustWait: the disk has to be read, and this thread must not wait for it.
         """
+        if not may_wait and not is_cached(self._fd, self.status.st_size - 1):
+            # A small file is read from the disk as a whole, so its last byte stands for all.
+            raise MustWait
         for _ in range(READS_MAX):
             before = self.status
             content = self._read(before.st_size)

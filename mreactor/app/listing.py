@@ -19,8 +19,8 @@ from urllib.parse import quote, unquote
 from ..http import HTML, JSON, RequestHead, Response, choose_type
 from .document_root import NAME, OpenFile
 
-# More entries are counted and left out. A page of this many has 2 MB.
-ENTRIES_MAX = 10_000
+# More entries are counted and left out. A page of this many has 1.3 MB and takes a thread 0.15 s.
+ENTRIES_MAX = 5000
 
 PAGE = Template(files(__package__).joinpath("listing.html").read_text(encoding="utf-8"))
 
@@ -28,9 +28,17 @@ COLUMNS = (("name", "Name"), ("size", "Size"), ("time", "Modified"))
 
 
 class Entry(NamedTuple):
-    """A file or directory in a listing; `modified` in seconds of Unix time."""
+    """A file or directory in a listing.
 
-    name: str
+    Attributes:
+        encoded: the name in the file system.
+        title: the name as text, with a slash if it is a directory; what is not UTF-8 is replaced.
+        size: the bytes of a file, 0 for a directory.
+        modified: seconds of Unix time.
+    """
+
+    encoded: bytes
+    title: str
     is_directory: bool
     size: int
     modified: int
@@ -38,13 +46,7 @@ class Entry(NamedTuple):
     @property
     def address(self) -> str:
         """The relative URL. The dot keeps a colon in the name from being taken for the end of a scheme."""
-        slash = "/" if self.is_directory else ""
-        return "./" + quote(os.fsencode(self.name), safe="!$&'()*+,;=:@~") + slash
-
-    @property
-    def title(self) -> str:
-        """The name as text: what is not UTF-8 is replaced."""
-        return os.fsencode(self.name).decode("utf-8", "replace") + ("/" if self.is_directory else "")
+        return f"./{quote(self.encoded, safe="!$&'()*+,;=:@~")}{'/' if self.is_directory else ''}"
 
 
 class Listing(NamedTuple):
@@ -90,16 +92,20 @@ def read_directory(directory: OpenFile, leads_inside: Callable[[bytes], bool]) -
                 continue
             is_served = S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)
             if is_served and (not item.is_symlink() or leads_inside(directory.path + encoded)):
-                is_directory = S_ISDIR(status.st_mode)
-                size = 0 if is_directory else status.st_size
-                entries.append(Entry(item.name, is_directory, size, int(status.st_mtime)))
+                entries.append(_make_entry(encoded, status))
     return Listing(entries, left_out)
+
+
+def _make_entry(encoded: bytes, status: os.stat_result) -> Entry:
+    is_directory = S_ISDIR(status.st_mode)
+    title = encoded.decode("utf-8", "replace") + ("/" if is_directory else "")
+    return Entry(encoded, title, is_directory, 0 if is_directory else status.st_size, int(status.st_mtime))
 
 
 def _by_name(entry: Entry) -> Any:
     """Compare names as people do: `a10` comes behind `a9`, and case decides last."""
     parts = re.split("([0-9]{1,18})", entry.title.casefold())
-    return [(part, 0) if index % 2 == 0 else ("", int(part)) for index, part in enumerate(parts)], entry.name
+    return [(part, 0) if index % 2 == 0 else ("", int(part)) for index, part in enumerate(parts)], entry.title
 
 
 def _by_size(entry: Entry) -> Any:
@@ -129,7 +135,7 @@ def _describe(head: RequestHead, entries: list[Entry], left_out: int) -> dict[st
                 "href": entry.address,
                 "type": "directory" if entry.is_directory else "file",
                 "size": None if entry.is_directory else entry.size,
-                "modified": _format_time(entry.modified, "%Y-%m-%dT%H:%M:%SZ"),
+                "modified": _format_time(entry.modified),
             }
             for entry in entries
         ],
@@ -156,10 +162,10 @@ def _render(head: RequestHead, entries: list[Entry], left_out: int, key: str, *,
 def _render_row(entry: Entry) -> str:
     icon = _icon("d" if entry.is_directory else "f")
     size = "" if entry.is_directory else f' title="{entry.size} bytes">{_format_size(entry.size)}'
-    date, clock, iso = (_format_time(entry.modified, form) for form in ("%Y-%m-%d", "%H:%M", "%Y-%m-%dT%H:%M:%SZ"))
+    iso = _format_time(entry.modified)
     return (
         f'<tr><td>{icon}<a href="{escape(entry.address)}">{escape(entry.title)}</a><td{size or ">"}'
-        f'<td><time datetime="{iso}" title="{iso}">{date} <span class="clock">{clock}</span></time>'
+        f'<td><time datetime="{iso}" title="{iso}">{iso[:10]} <span class="clock">{iso[11:16]}</span></time>'
     )
 
 
@@ -199,12 +205,13 @@ def _format_size(count: int) -> str:
     return f"{size / 1000:.1f} PB"
 
 
-def _format_time(seconds: int, form: str) -> str:
-    """Format a time in UTC. Times beyond the calendar are shown as its beginning."""
+def _format_time(seconds: int) -> str:
+    """Format a time in UTC (RFC 3339). Times beyond the calendar are shown as its beginning."""
     try:
-        return time.strftime(form, time.gmtime(seconds))
+        t = time.gmtime(seconds)
     except (OverflowError, ValueError, OSError):
-        return time.strftime(form, time.gmtime(0))
+        t = time.gmtime(0)
+    return f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}Z"
 
 
 def _make_policy() -> str:

@@ -71,14 +71,14 @@ class StaticFiles:
             HTTPError: 403, the file is not readable; 404; 412, a condition of the request is false; 416, the file does
                 not have the bytes asked for; 503, no descriptor is free, or the file is being changed.
         """
-        head = request.head
+        path = request.head.raw_path
         try:
-            resource = self._cache.get(head.raw_path)
+            resource = self._cache.get(path)
             if resource is not None and time.monotonic() < resource.recheck_at:
-                return self._respond(head, head.raw_path, resource)
+                return self._respond(request, path, resource)
             return self._serve_path(request, resource)
         except HTTPError as error:
-            substitute = self._substitute(head, error)
+            substitute = self._substitute(request, error)
             if substitute is None:
                 raise
             return substitute
@@ -91,7 +91,7 @@ class StaticFiles:
         with self._root.open(path) as file:
             if file.is_directory:
                 return _redirect_to_directory(head)
-            return self._serve_file(head, head.raw_path, file, cached)
+            return self._serve_file(request, head.raw_path, file, cached)
 
     def _serve_directory(self, request: Request, path: bytes, cached: Resource | None) -> Response:
         head = request.head
@@ -99,7 +99,7 @@ class StaticFiles:
             try:
                 with self._root.open(path + os.fsencode(name)) as file:
                     if not file.is_directory:
-                        return self._serve_file(head, head.raw_path, file, cached)
+                        return self._serve_file(request, head.raw_path, file, cached)
             except HTTPError as error:
                 if error.status != 404:
                     raise
@@ -113,48 +113,48 @@ class StaticFiles:
                 raise not_found()
             return respond_with_listing(head, file, self._root.leads_inside)
 
-    def _serve_file(self, head: RequestHead, key: str, file: OpenFile, cached: Resource | None) -> Response:
+    def _serve_file(self, request: Request, key: str, file: OpenFile, cached: Resource | None) -> Response:
         """Serve an open file, after a look at what is known of it."""
-        plain = self._refresh(None if cached is None else cached.plain, file)
+        plain = self._refresh(request, None if cached is None else cached.plain, file)
         siblings: dict[str, Variant | None] | None = None
         if self._options.precompressed and is_compressible(self._content_type(file.path)):
             siblings = {}
         resource = Resource(plain, siblings, time.monotonic() + RECHECK_SECONDS)
         self._cache.put(key, resource)
-        variant = self._choose(head, key, resource, cached)
+        variant = self._choose(request, key, resource, cached)
         if variant is not plain:
-            return self._respond_with(head, variant)
-        return plain.version.respond(head, file if plain.content is None else plain.content)
+            return self._respond_with(request, variant)
+        return plain.version.respond(request.head, file if plain.content is None else plain.content)
 
-    def _respond(self, head: RequestHead, key: str, resource: Resource) -> Response:
+    def _respond(self, request: Request, key: str, resource: Resource) -> Response:
         """Serve a resource without looking at the disk, but for a file that is not in memory."""
-        variant = resource.plain if resource.siblings is None else self._choose(head, key, resource, resource)
+        variant = resource.plain if resource.siblings is None else self._choose(request, key, resource, resource)
         if variant.content is not None:
-            return variant.version.respond(head, variant.content)
-        return self._respond_with(head, variant)
+            return variant.version.respond(request.head, variant.content)
+        return self._respond_with(request, variant)
 
-    def _respond_with(self, head: RequestHead, variant: Variant) -> Response:
+    def _respond_with(self, request: Request, variant: Variant) -> Response:
         if variant.content is not None:
-            return variant.version.respond(head, variant.content)
+            return variant.version.respond(request.head, variant.content)
         with self._root.open(variant.path) as file:
             if file.is_directory:
                 raise not_found()
-            variant = self._refresh(variant, file, variant.coding)
-            return variant.version.respond(head, file if variant.content is None else variant.content)
+            variant = self._refresh(request, variant, file, variant.coding)
+            return variant.version.respond(request.head, file if variant.content is None else variant.content)
 
     # Versions.
 
-    def _refresh(self, known: Variant | None, file: OpenFile, coding: str = "") -> Variant:
+    def _refresh(self, request: Request, known: Variant | None, file: OpenFile, coding: str = "") -> Variant:
         """Return the file as it is now. Reads it again unless the known version is current."""
         is_small = file.status.st_size < self._sendfile_bytes_min
         if known is not None and known.path == file.path and known.version.is_current(file):
             if known.content is not None or not is_small:
                 return known
-            known = known._replace(content=file.read())
+            known = known._replace(content=file.read(may_wait=request.may_wait))
             # Reading may have met a newer version.
             if known.version.is_current(file):
                 return known
-        content = file.read() if is_small else None
+        content = file.read(may_wait=request.may_wait) if is_small else None
         path = file.path.removesuffix(SUFFIXES[coding]) if coding else file.path
         content_type = self._content_type(path)
         fields = self._fields(path, content_type)
@@ -177,15 +177,15 @@ class StaticFiles:
 
     # Compressed copies.
 
-    def _choose(self, head: RequestHead, key: str, resource: Resource, known: Resource | None) -> Variant:
+    def _choose(self, request: Request, key: str, resource: Resource, known: Resource | None) -> Variant:
         """Return the variant that the client likes best. Looks for compressed copies that nobody has asked for yet."""
-        field = head.headers.get("accept-encoding")
+        field = request.head.headers.get("accept-encoding")
         if field is None or resource.siblings is None:
             return resource.plain
         siblings = resource.siblings
         for coding in self._rank(field):
             if coding not in siblings:
-                siblings = {**siblings, coding: self._load_sibling(resource.plain, coding, known)}
+                siblings = {**siblings, coding: self._load_sibling(request, resource.plain, coding, known)}
                 self._cache.put(key, resource._replace(siblings=siblings))
             if (variant := siblings[coding]) is not None:
                 return variant
@@ -199,14 +199,14 @@ class StaticFiles:
             codings = self._rankings[field] = rank_codings(field, CODINGS)
         return codings
 
-    def _load_sibling(self, plain: Variant, coding: str, known: Resource | None) -> Variant | None:
+    def _load_sibling(self, request: Request, plain: Variant, coding: str, known: Resource | None) -> Variant | None:
         """Return the compressed copy of a file; None if there is none, or if it is older than the file."""
         previous = None if known is None or known.siblings is None else known.siblings.get(coding)
         try:
             with self._root.open(plain.path + SUFFIXES[coding]) as file:
                 if file.is_directory or file.status.st_mtime_ns < plain.version.modified_ns:
                     return None
-                return self._refresh(previous, file, coding)
+                return self._refresh(request, previous, file, coding)
         except HTTPError as error:
             if error.status == 503:
                 raise
@@ -214,14 +214,14 @@ class StaticFiles:
 
     # Instead of an error.
 
-    def _substitute(self, head: RequestHead, error: HTTPError) -> Response | None:
+    def _substitute(self, request: Request, error: HTTPError) -> Response | None:
         """Return what the options have for an error; None if they have nothing."""
-        if error.status == 404 and self._options.fallback and _may_be_page(head):
-            return self._serve_named(head, self._options.fallback)
+        if error.status == 404 and self._options.fallback and _may_be_page(request.head):
+            return self._serve_named(request, self._options.fallback)
         name = self._options.error_pages.get(error.status)
-        return None if name is None else self._serve_named(head, name, error.status)
+        return None if name is None else self._serve_named(request, name, error.status)
 
-    def _serve_named(self, head: RequestHead, name: str, status: int = 200) -> Response | None:
+    def _serve_named(self, request: Request, name: str, status: int = 200) -> Response | None:
         """Serve a file that an option names, whatever the path of the request; None if it cannot be served."""
         try:
             with self._root.open(self._root.locate_name(name)) as file:
@@ -230,8 +230,8 @@ class StaticFiles:
                 # No path has this name, since all begin with a slash.
                 cached = self._cache.get(name)
                 if status == 200:
-                    return self._serve_file(head, name, file, cached)
-                variant = self._refresh(None if cached is None else cached.plain, file)
+                    return self._serve_file(request, name, file, cached)
+                variant = self._refresh(request, None if cached is None else cached.plain, file)
                 self._cache.put(name, Resource(variant, None, 0.0))
                 return variant.version.respond_with_error(status, file if variant.content is None else variant.content)
         except HTTPError as error:

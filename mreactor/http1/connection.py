@@ -160,6 +160,9 @@ class Connection(StateMachine):
         if isinstance(writer.stream, Stream):
             self._begin_sending(writer)
             self._take_part(writer, job)
+        elif writer.stream is not None:
+            # A piece of a file is loaded. Whether that has failed shows when it is sent.
+            self._begin_sending(writer)
         else:
             # A stream keeps its connection: its head has said so.
             if self._context.draining and not self._buffer:
@@ -207,7 +210,7 @@ class Connection(StateMachine):
     @property
     def more_follows(self) -> bool:
         """A file comes right behind `data_to_send`: the kernel may hold these bytes back for it (MSG_MORE)."""
-        return self._writer is not None and isinstance(self._writer.stream, FileBody)
+        return self._writer is not None and self._writer.file_follows
 
     @property
     def resets(self) -> bool:
@@ -456,6 +459,8 @@ class Connection(StateMachine):
             else:
                 self._writer = None
                 self._enter(READY if self._buffer else CLOSED if self._eof else IDLE)
+        if self.state == SENDING and (job := writer.load_job()) is not None:
+            self._wait_for(job)
 
     def _discard_late(self, count: int) -> None:
         """Go on lingering while the peer sends, within the bounds in time and bytes."""

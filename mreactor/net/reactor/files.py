@@ -25,7 +25,7 @@ def send_file(fd: int, file: FileBody) -> int | None:
     """
     file.check()
     try:
-        count = os.sendfile(fd, file.fd, file.offset, min(file.remaining, SENDFILE_BYTES_MAX))
+        count = os.sendfile(fd, file.fd, file.offset, file.piece(SENDFILE_BYTES_MAX))
     except BlockingIOError:
         raise
     except OSError as error:
