@@ -15,6 +15,7 @@ from ..http import (
     HTTPError,
     RequestHead,
     Response,
+    asks_for_whole,
     evaluate_conditions,
     format_date,
     make_response,
@@ -83,14 +84,16 @@ class FileVersion:
         Raises:
             HTTPError: 412, the client asks for another version only; 416, for a part that there is not.
         """
-        status = evaluate_conditions(head.headers, self._etag, self._modified)
-        if status == 304:
-            return make_response(b"", "", 304, self._fields_304)
-        if status == 412:
-            raise HTTPError(412, CHANGED)
+        is_whole = asks_for_whole(head.headers)
+        if not is_whole:
+            status = evaluate_conditions(head.headers, self._etag, self._modified)
+            if status == 304:
+                return make_response(b"", "", 304, self._fields_304)
+            if status == 412:
+                raise HTTPError(412, CHANGED)
         body = content.detach() if isinstance(content, OpenFile) else content
         response = make_response(body, self._content_type, 200, self._fields)
-        return select_ranges(head, response, self._etag, self._modified)
+        return response if is_whole else select_ranges(head, response, self._etag, self._modified)
 
     def respond_with_error(self, status: int, content: bytes | OpenFile) -> Response:
         """Make a new response with the status of an error. It has no validators: the file is not what was asked for."""

@@ -31,6 +31,10 @@ CODINGS = tuple(SUFFIXES)
 # Values of Accept-Encoding whose codings are remembered. Browsers send few different ones.
 RANKINGS_MAX = 64
 
+# A small file that has lost its place in memory gets one again when it is asked for, but not each time. If the files in
+# use do not fit, most of those in memory stay there, instead of each leaving just before it is asked for again.
+ADMISSION_INTERVAL = 8
+
 VARY_BY_CODING = (("Vary", "Accept-Encoding"),)
 
 
@@ -62,6 +66,8 @@ class StaticFiles:
         self._types = {**CONTENT_TYPES, **options.content_types}
         self._cache_control = compile_cache_control(options)
         self._cache = FileCache(CONTENT_BYTES_MAX, ENTRY_BYTES_MAX)
+        # Counts files without a place in memory. Threads that share the handler may lose counts, which does not matter.
+        self._admissions = 0
         self._rankings: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, request: Request) -> Response:
@@ -84,14 +90,17 @@ class StaticFiles:
             return substitute
 
     def _serve_path(self, request: Request, cached: Resource | None) -> Response:
-        head = request.head
-        path = self._root.locate(head.raw_path)
-        if head.raw_path.endswith("/"):
+        raw_path = request.head.raw_path
+        is_directory = raw_path.endswith("/")
+        path = self._root.locate(raw_path) if cached is None or is_directory else cached.plain.path
+        if is_directory:
             return self._serve_directory(request, path, cached)
         with self._root.open(path) as file:
+            if cached is not None and cached.plain.content is None and cached.plain.version.is_current(file):
+                return self._serve_known(request, file, cached)
             if file.is_directory:
-                return _redirect_to_directory(head)
-            return self._serve_file(request, head.raw_path, file, cached)
+                return _redirect_to_directory(request.head)
+            return self._serve_file(request, raw_path, file, cached)
 
     def _serve_directory(self, request: Request, path: bytes, cached: Resource | None) -> Response:
         head = request.head
@@ -125,6 +134,21 @@ class StaticFiles:
         if variant is not plain:
             return self._respond_with(request, variant)
         return plain.version.respond(request.head, file if plain.content is None else plain.content)
+
+    def _serve_known(self, request: Request, file: OpenFile, cached: Resource) -> Response:
+        """Serve an open file whose version is known and whose content has no place in memory."""
+        self._admissions += 1
+        is_small = file.status.st_size < self._sendfile_bytes_min
+        has_siblings = cached.siblings is not None and request.head.headers.get("accept-encoding") is not None
+        if has_siblings or (is_small and self._admissions % ADMISSION_INTERVAL == 0):
+            return self._serve_file(request, request.head.raw_path, file, cached)
+        version = cached.plain.version
+        if not is_small:
+            return version.respond(request.head, file)
+        content = file.read(may_wait=request.may_wait)
+        if not version.is_current(file):
+            return self._serve_file(request, request.head.raw_path, file, cached)
+        return version.respond(request.head, content)
 
     def _respond(self, request: Request, key: str, resource: Resource) -> Response:
         """Serve a resource without looking at the disk, but for a file that is not in memory."""

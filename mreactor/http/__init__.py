@@ -1,6 +1,6 @@
 """HTTP semantics (RFC 9110): requests, responses, header fields, status codes, dates."""
 
-from .conditional import evaluate_conditions
+from .conditional import asks_for_whole, evaluate_conditions
 from .dates import MONTHS, format_date, note_date, noted_date, parse_date
 from .grammar import TOKEN
 from .handler import Handler, MustWait, describe_handler, underlying_function
@@ -27,7 +27,8 @@ from .status import REASONS, HTTPError, has_body, status_line
 __all__ = [
     "ACCEPTS_RANGES", "BINARY", "CHANGED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body",
     "Fields", "Framing", "HTTPError", "Handler", "HeaderFields", "Headers", "MustWait", "Request", "RequestHead",
-    "RequestLine", "Response", "check_fields", "choose_type", "conclude", "describe_handler", "encode_part",
-    "evaluate_conditions", "format_date", "has_body", "make_response", "not_modified", "note_date", "noted_date",
-    "parse_date", "rank_codings", "respond", "respond_in_part", "select_ranges", "status_line", "underlying_function",
+    "RequestLine", "Response", "asks_for_whole", "check_fields", "choose_type", "conclude", "describe_handler",
+    "encode_part", "evaluate_conditions", "format_date", "has_body", "make_response", "not_modified", "note_date",
+    "noted_date", "parse_date", "rank_codings", "respond", "respond_in_part", "select_ranges", "status_line",
+    "underlying_function",
 ]  # fmt: skip

@@ -10,6 +10,15 @@ from .headers import Headers
 _TAG = re.compile(r'(W/)?+("[^"]*+")')
 
 
+# The fields of a request that can lead to anything but the whole of the present version.
+_CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
+
+
+def asks_for_whole(headers: Headers) -> bool:
+    """Whether a request has neither conditions nor ranges. One look, as most requests have none."""
+    return _CONDITIONS.isdisjoint(headers)
+
+
 def evaluate_conditions(headers: Headers, etag: str, modified: int | None, *, is_read: bool = True) -> int:
     """Return the status that the conditions of a request lead to: 200, 304 or 412 (section 13.2.2).
 

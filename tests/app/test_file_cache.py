@@ -178,7 +178,25 @@ def test_cache_is_bounded_in_bytes(tmp_path: Path, clock: Clock, opened: list[by
     opened.clear()
     for name in ("d", "c", "b", "huge", "huge", "b", "a"):
         site.get(f"/{name}")
-    assert opened == [b"huge", b"huge", b"a"]  # a file larger than the cache is not cached and evicts nothing
+    # A file larger than the cache is not cached and evicts nothing.
+    assert opened == [b"huge", b"huge", b"a"]
+
+
+def test_files_that_do_not_fit_do_not_drive_each_other_out(tmp_path: Path, clock: Clock, opened: list[bytes]) -> None:
+    """Nine files in turn, where eight fit: without care each would leave just before its turn."""
+    site = Site(tmp_path, sendfile_bytes_min=2 * CONTENT_BYTES_MAX)
+    names = [f"{number}.bin" for number in range(9)]
+    for name in names:
+        site.write(name, name.encode() * (CONTENT_BYTES_MAX // 8 // len(name)))
+    for name in names:
+        site.get(f"/{name}")
+    opened.clear()
+    for _ in range(4):
+        for name in names:
+            body = site.get(f"/{name}").body
+            assert isinstance(body, bytes)
+            assert body.startswith(name.encode())
+    assert len(opened) <= 2 * 4
 
 
 def cached(content: bytes | None) -> Resource:
