@@ -29,7 +29,7 @@ from .document_root import OpenFile
 SETTLE_SECONDS = 2
 
 # Stands for the objects around a cached file's content: version, fields, path.
-OVERHEAD_BYTES = 1024
+OVERHEAD_BYTES = 1536
 
 # Browsers take the declared type for true and do not guess.
 NO_SNIFFING = (("X-Content-Type-Options", "nosniff"),)

@@ -19,7 +19,7 @@ from .listing import respond_with_listing
 from .static_options import StaticOptions, compile_cache_control
 
 CONTENT_BYTES_MAX = 16 * 1024 * 1024
-ENTRY_BYTES_MAX = 16 * 1024 * 1024
+ENTRY_BYTES_MAX = 24 * 1024 * 1024
 
 # Comes on top of the second for which the response cache keeps the response of a constant route.
 RECHECK_SECONDS = 0.05
