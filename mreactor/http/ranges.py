@@ -9,6 +9,7 @@ RANGES_MAX = 32
 # range-spec (RFC 9110 section 14.1.1). Offsets of more than 30 digits are no offsets: their conversion costs time.
 _SPEC = re.compile(r"[ \t]*+(?:([0-9]{1,30})-([0-9]{0,30})|-([0-9]{1,30}))?+[ \t]*+", re.ASCII)
 _UNIT = "bytes="
+_SINGLE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})", re.ASCII)
 
 
 class Region(NamedTuple):
@@ -40,6 +41,12 @@ def parse_ranges(field: str, size: int) -> tuple[Region, ...] | None:
     """
     if field[: len(_UNIT)].lower() != _UNIT or size == 0 or field.count(",") >= RANGES_MAX:
         return None
+    if (match := _SINGLE.fullmatch(field)) is not None:
+        # The commonest form, at a third of the cost.
+        begin, end = int(match[1]), int(match[2]) + 1 if match[2] else size
+        if match[2] and end <= begin:
+            return None
+        return (Region(begin, min(end, size) - begin),) if begin < size else ()
     regions = []
     is_empty = True
     for spec in field[len(_UNIT) :].split(","):

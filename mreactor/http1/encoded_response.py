@@ -45,11 +45,12 @@ def encode_response(
     Args:
         blocking_stream: the body, if the thread pool has made a stream of it.
     """
-    if type(response.body) is FileBody and response.status == 200:
+    # Read once. The handler may still change the response from another thread, and Content-Length must match the bytes
+    # sent.
+    body, _, status, _, _ = response.parts
+    if type(body) is FileBody and status == 200:
         response = _conclude(context, request.head, response)
-    # Read each once. The handler may still change the response from another thread, and Content-Length must match the
-    # bytes sent.
-    status, body = response.status, response.body
+        body, _, status, _, _ = response.parts
     head, match = request.head, request.match
     is_11 = head.version == (1, 1)
     stream: FileBody | Stream | None = None
