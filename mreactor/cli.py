@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
-from .app import App
+from .app import App, mount_directories
 from .config import TEXTS, Config, ConfigError, Limits, option, size
 from .config_file import read_config
 from .demo import make_demo
@@ -35,6 +35,7 @@ USAGE_ERROR = 2
 EXAMPLES = """\
 examples:
   mreactor                           serve the demo on http://127.0.0.1:8080
+  mreactor --static . --listing      serve the files of this directory
   mreactor --threads 16 shop:app     serve the App named app in shop.py
   mreactor --host 0.0.0.0 --port 80 --access-log combined:access.log shop:app
   mreactor --port 8443 --tls-cert chain.pem --tls-key key.pem shop:app
@@ -97,7 +98,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
             # Before the application is imported.
             take_startup().listeners = open_listeners(config, take_startup().sockets)
             become(config.user, config.group)
-        app = load(target) if target else make_demo(config)
+        app = make_app(config, target)
     except ConfigError as error:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
     except StartError as error:
@@ -112,6 +113,19 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         return _report(str(error), START_ERROR)
     # A second signal leaves no time.
     return Outcome(code, 0.0 if code else server.drain_deadline)
+
+
+def make_app(config: Config, target: str) -> App:
+    """Return the application that is named, or else the demo, with the directories of the configuration.
+
+    Raises:
+        ConfigError: it cannot be imported, or a directory cannot be served.
+    """
+    if not target and (config.demo or not (config.static or config.mount)):
+        return make_demo(config)
+    app = load(target) if target else App()
+    mount_directories(app, config)
+    return app
 
 
 def announce(host: str, port: int, scheme: str = "http") -> None:

@@ -73,7 +73,7 @@ class Limits:
     pipelined_per_turn_max: int = setting(
         64, "maximum number of pipelined requests to serve before other clients get a turn", minimum=1
     )
-    sendfile_bytes_min: int = setting(64 * 1024, "minimum file size for sendfile; demo only", minimum=1)
+    sendfile_bytes_min: int = setting(64 * 1024, "minimum size of served files for sendfile", minimum=1)
     blocking_threads: int = setting(16, "maximum number of threads for blocking handlers", minimum=1)
     blocking_queue_max: int = setting(
         1024, "maximum number of requests waiting for a blocking thread; 503 if exceeded", minimum=1
@@ -98,7 +98,24 @@ class Config:
     backend: str = setting("epoll", "I/O backend; auto prefers io_uring", choices=BACKENDS, env="WORKER_BACKEND")
     accept: str = setting("auto", "how to accept connections; auto follows --backend", choices=ACCEPTS)
     backlog: int = setting(4096, "maximum length of the listen queue", minimum=1, maximum=2**31 - 1)
-    static: str = setting("static", "directory to serve; demo only", metavar="DIR")
+    static: str = setting("", "directory to serve at /, with or without APP", metavar="DIR")
+    mount: tuple[str, ...] = setting((), "directory to serve below a path; may be repeated", metavar="/PATH=DIR")
+    listing: bool = setting(False, "list served directories that have no index.html")
+    fallback: str = setting(
+        "", "file in --static to serve where there is none, for single-page applications", metavar="FILE"
+    )
+    error_page: tuple[str, ...] = setting(
+        (), "file in --static to send with an error, such as 404=404.html; may be repeated", metavar="STATUS=FILE"
+    )
+    cache_control: tuple[str, ...] = setting(
+        (),
+        "Cache-Control of served files, such as '*.css=max-age=3600'; may be repeated, the first match counts",
+        metavar="PATTERN=VALUE",
+    )
+    content_type: tuple[str, ...] = setting(
+        (), "media type of served files, such as .md=text/plain; may be repeated", metavar=".SUFFIX=TYPE"
+    )
+    demo: bool = setting(False, "without APP, serve the demo's routes beside --static and --mount")
     log_level: str = setting("info", "minimum log level", choices=LOG_LEVELS, env="HTTP_SERVER_LOG")
     log_format: str = setting("plain", "log line format", choices=("plain", "json"))
     access_log: str = setting(

@@ -12,7 +12,7 @@ import pytest
 
 from mreactor import __version__
 from mreactor.app.application import App
-from mreactor.cli import load, main, parse
+from mreactor.cli import load, main, make_app, parse
 from mreactor.config import Config, ConfigError, Limits, option
 from mreactor.server import StartError
 
@@ -30,7 +30,7 @@ def complaint(*arguments: str, **environment: str) -> str:
 
 
 TEXTS = {
-    "host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000",
+    "host": "::1", "static": "docs", "fallback": "a", "access_log": "json:/x.log", "admin": "127.0.0.1:9000",
     "tls_password_file": "/x.txt", "tls_client_ca": "/x.pem", "tls_ciphers": "ECDHE+AESGCM",
     "user": "nobody", "group": "nogroup", "pid_file": "/run/x.pid",
 }  # fmt: skip
@@ -39,6 +39,8 @@ TEXTS = {
 LISTED = {
     "tls_cert": ("/a.pem", "/b.pem"), "tls_key": ("/a.key", "/b.key"),
     "bind": ("127.0.0.1:1", "unix:/run/a.sock"), "trusted_proxies": ("10.0.0.0/8", "unix"),
+    "mount": ("/a=b", "/c=d"),
+    "error_page": ("404=a", "500=b"), "cache_control": ("*=a=1", "*=b"), "content_type": (".a=b/c", ".d=e/f"),
 }  # fmt: skip
 LISTS = [spec for spec in SETTINGS if spec.type == tuple[str, ...]]
 # Options that need others.
@@ -297,6 +299,21 @@ def test_wrong_usage_gives_one_line_and_exit_code_2(
     assert printed.err.startswith("mreactor: ")
     assert printed.err.count("\n") == 1
     assert "--help" in printed.err
+
+
+def test_which_application_is_served(here: Path) -> None:
+    (here / "shop_eight.py").write_text("import mreactor\napp = mreactor.App()\n")
+    (here / "static").mkdir()
+
+    def patterns(*arguments: str) -> list[str]:
+        return [route.pattern for route in make_app(*parse(arguments, {})).routes]
+
+    demo = ["/", "/hello/{name}", "/json", "/echo", "/"]
+    assert patterns() == demo
+    assert patterns("--static", ".") == ["/"]
+    assert patterns("--mount", "/a=.") == ["/a"]
+    assert patterns("--static", ".", "--demo") == demo
+    assert patterns("--static", ".", "--mount", "/a=.", "shop_eight:app") == ["/", "/a"]
 
 
 def test_the_access_log_is_named_from_the_present_directory(here: Path) -> None:

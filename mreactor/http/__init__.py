@@ -1,19 +1,35 @@
 """HTTP semantics (RFC 9110): requests, responses, header fields, status codes, dates."""
 
-from .conditional import evaluate_conditions
+from .conditional import asks_for_whole, evaluate_conditions
 from .dates import MONTHS, format_date, note_date, noted_date, parse_date
 from .grammar import TOKEN
-from .handler import Handler, describe_handler, underlying_function
+from .handler import Handler, MustWait, describe_handler, underlying_function
 from .headers import Headers
+from .negotiation import choose_type, rank_codings
+from .partial import ACCEPTS_RANGES, conclude, not_modified, respond_in_part, select_ranges
 from .pause import Pause
-from .request import Request
+from .request import CHANGED, Request
 from .request_head import METHODS, Framing, HeaderFields, RequestHead, RequestLine
-from .response import BINARY, HTML, TEXT, Body, Response, encode_part, respond
+from .response import (
+    BINARY,
+    HTML,
+    JSON,
+    TEXT,
+    Body,
+    Fields,
+    Response,
+    check_fields,
+    encode_part,
+    make_response,
+    respond,
+)
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
-    "BINARY", "HTML", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "Framing", "HTTPError", "Handler",
-    "HeaderFields", "Headers", "Pause", "Request", "RequestHead", "RequestLine", "Response", "describe_handler",
-    "encode_part", "evaluate_conditions", "format_date", "has_body", "note_date", "noted_date", "parse_date", "respond",
-    "status_line", "underlying_function",
+    "ACCEPTS_RANGES", "BINARY", "CHANGED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body",
+    "Fields", "Framing", "HTTPError", "Handler", "HeaderFields", "Headers", "MustWait", "Pause", "Request",
+    "RequestHead", "RequestLine", "Response", "asks_for_whole", "check_fields", "choose_type", "conclude",
+    "describe_handler", "encode_part", "evaluate_conditions", "format_date", "has_body", "make_response", "not_modified", "note_date",
+    "noted_date", "parse_date", "rank_codings", "respond", "respond_in_part", "select_ranges", "status_line",
+    "underlying_function",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import TEXT, HTTPError, Request, Response, respond
+from ..http import TEXT, HTTPError, MustWait, Request, Response, respond
 from ..protocol import FileBody, Peer
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
@@ -123,6 +123,9 @@ class Connection(StateMachine):
                     return self._end_turn(self._encode(RoutedRequest(head, match, counter), response), b"")
             else:
                 content, content_type = result.encode(), TEXT
+        except MustWait:
+            self._run_in_pool(RoutedRequest(head, match, counter), body)
+            return None
         except BaseException as error:
             routed = RoutedRequest(head, match, counter)
             return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
@@ -161,6 +164,9 @@ class Connection(StateMachine):
         if isinstance(writer.stream, Stream):
             self._begin_sending(writer)
             self._take_part(writer, job)
+        elif writer.stream is not None:
+            # A piece of a file is loaded. Whether that has failed shows when it is sent.
+            self._begin_sending(writer)
         else:
             # A stream keeps its connection: its head has said so.
             if self._context.draining and not self._buffer:
@@ -214,7 +220,7 @@ class Connection(StateMachine):
     @property
     def more_follows(self) -> bool:
         """A file comes right behind `data_to_send`: the kernel may hold these bytes back for it (MSG_MORE)."""
-        return self._writer is not None and isinstance(self._writer.stream, FileBody)
+        return self._writer is not None and self._writer.file_follows
 
     @property
     def resets(self) -> bool:
@@ -270,6 +276,10 @@ class Connection(StateMachine):
                 response = self._respond(request, reader.take_body())
                 if response is None:
                     self._buffer = data[start:]
+                    if responses:
+                        # The handler has found only now that it must wait. These do not wait for it.
+                        self._ensure_writer().add(b"".join(responses))
+                        context.slow_path_responses += 1
                     return None
                 responses.append(response)
                 size += len(response)
@@ -387,11 +397,20 @@ class Connection(StateMachine):
         """Call a request's handler. Returns None if it runs elsewhere (state WAITING)."""
         self._cache_ticket = None
         if not request.match.endpoint.blocking:
-            return self._encode(request, call_handler(self._context, self.peer, request, body))
+            try:
+                response = call_handler(self._context, self.peer, request, body)
+            except MustWait:
+                pass
+            else:
+                return self._encode(request, response)
+        self._run_in_pool(request, body)
+        return None
+
+    def _run_in_pool(self, request: RoutedRequest, body: bytes) -> None:
+        """Have a request's handler called in the thread pool (state WAITING)."""
         self._request = request
         self._wait_for(make_job(self._context, self.peer, request, body))
         self._end_reading()
-        return None
 
     def _encode(self, request: RoutedRequest, response: Response, blocking_stream: Stream | None = None) -> bytes:
         context = self._context
@@ -454,6 +473,8 @@ class Connection(StateMachine):
                     self._begin_part(writer, writer.stream)
             else:
                 self._end_response(writer)
+        if self.state == SENDING and (job := writer.load_job()) is not None:
+            self._wait_for(job)
 
     def _end_response(self, writer: ResponseWriter) -> None:
         """Enter the state that follows a response that is sent, or sent as far as it could be computed."""

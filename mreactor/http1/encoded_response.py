@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..http import Response, has_body
+from ..http import HTTPError, RequestHead, Response, conclude, has_body
 from ..protocol import FileBody, Peer
 from .cache_entries import CacheTicket, LogEntry
 from .encoder import encode_fields
+from .error_pages import failure_page
 from .response_cache import RESPONSE_BYTES_MAX
 from .response_stream import Stream, close_stream
 from .routed_request import RoutedRequest
@@ -50,9 +51,12 @@ def encode_response(
     Args:
         blocking_stream: the body, if the thread pool has made a stream of it.
     """
-    # Read each once. The handler may still change the response from another thread, and Content-Length must match the
-    # bytes sent.
-    status, body = response.status, response.body
+    # Read once. The handler may still change the response from another thread, and Content-Length must match the bytes
+    # sent.
+    body, _, status, _, _ = response.parts
+    if type(body) is FileBody and status == 200:
+        response = _conclude(context, request.head, response)
+        body, _, status, _, _ = response.parts
     head, match = request.head, request.match
     is_11 = head.version == (1, 1)
     stream: FileBody | Stream | None = None
@@ -66,7 +70,7 @@ def encode_response(
     if not head.keep_alive or (isinstance(stream, Stream) and not is_11):
         keep_alive = False
     output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
-    may_be_cached = match.endpoint.constant and stream is None and status in (200, 304)
+    may_be_cached = match.endpoint.constant and stream is None and status in (200, 206, 304)
     content_length = len(body) if isinstance(body, bytes | FileBody) else -1
     if head.method == "HEAD" or not has_body(status):
         content_length = 0
@@ -75,6 +79,8 @@ def encode_response(
         if isinstance(stream, FileBody) or not stream.blocking:
             close_stream(stream)
         stream = None
+    if isinstance(stream, FileBody) and not stream.remaining:
+        output += stream.next_region()
     counter = context.counters.counter(head.method, status)
     counter[0] += 1
     entry = None if context.access is None else LogEntry(head, status, content_length)
@@ -83,3 +89,11 @@ def encode_response(
         context.access.log_request(peer, head, status, content_length)
     ticket = CacheTicket(counter, entry) if may_be_cached else None
     return EncodedResponse(output, stream, keep_alive, ticket, entry if is_long else None)
+
+
+def _conclude(context: "ReactorContext", head: RequestHead, response: Response) -> Response:
+    """Apply the conditions and the ranges of a request to a response with a file."""
+    try:
+        return conclude(head, response)
+    except HTTPError as error:
+        return failure_page(context, head, error)

@@ -67,11 +67,22 @@ class ResponseWriter:
         """All that is ready has been sent: the stream's next part is due, or the response is over."""
         return not self.output and not isinstance(self.stream, FileBody)
 
+    @property
+    def file_follows(self) -> bool:
+        """A file is to be sent, and its next piece is not being loaded."""
+        return isinstance(self.stream, FileBody) and self.awaited_job is None
+
+    def load_job(self) -> Job | None:
+        """Return the job that loads a file's next piece, if that is on the disk only; None if it can be sent."""
+        if self.output or not isinstance(self.stream, FileBody) or not self.stream.must_load():
+            return None
+        return Job(self.stream.load)
+
     def data_to_send(self) -> bytes | memoryview | FileBody:
         """Return what can be sent now; empty for nothing."""
-        if self.output or not isinstance(self.stream, FileBody):
-            return self.output
-        return self.stream
+        if not self.output and isinstance(self.stream, FileBody) and self.awaited_job is None:
+            return self.stream
+        return self.output
 
     def data_sent(self, count: int) -> None:
         """Note that the kernel has taken `count` bytes of `data_to_send`."""
@@ -82,7 +93,9 @@ class ResponseWriter:
         elif isinstance(self.stream, FileBody):
             self.stream.advance(count)
             if not self.stream.remaining:
-                self.end_stream()
+                self.output = self.stream.next_region()
+                if not self.stream.remaining:
+                    self.end_stream()
         if self.output or self.stream is not None:
             self.in_pieces = True
 

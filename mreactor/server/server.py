@@ -301,13 +301,7 @@ class Server:
         if config.trusted_proxies and config.forwarded_fields != "off":
             forwarding = Forwarding(TrustedProxies(config.trusted_proxies), config.forwarded_fields)
         context = ReactorContext(
-            limits,
-            self._app.routes,
-            buffer,
-            config.reactors,
-            second_offset,
-            forwarding,
-            isolates=self._isolates,
+            limits, self._app.routes, buffer, config.reactors, second_offset, forwarding, isolates=self._isolates
         )
         if self._certificates is None:
             return context
