@@ -15,7 +15,7 @@ if sys.version_info < (3, 13):  # noqa: UP036
 from . import runtime as runtime
 from .app import App, RouteError, StaticFiles, send_file
 from .config import Config, ConfigError, Limits
-from .http import HTML, HTTPError, Request, Response, redirect, use_json
+from .http import HTML, HTTPError, Pause, Request, Response, redirect, use_json
 from .server import Server, StartError
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "ConfigError",
     "HTTPError",
     "Limits",
+    "Pause",
     "Request",
     "Response",
     "RouteError",

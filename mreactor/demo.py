@@ -1,24 +1,23 @@
 """The demo application, a short tour of the API. It is served if the command line names no other."""
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 
-from .app import App, StaticFiles, check_root
+from .app import App, mount_directories
 from .config import Config
 from .http import BINARY, Request, Response
 
-# What is served where there is no directory of the default name: an installed package has none.
+# Served where the configuration names no directory; that of the package where this one is missing.
+DIRECTORY = "static"
 OWN_FILES = Path(__file__).parent / "demo_files"
 
 
 def make_demo(config: Config) -> App:
-    """Create the demo application with the configured static directory.
+    """Create the demo application with the configured directories.
 
     Raises:
-        ConfigError: the directory cannot be read.
+        ConfigError: see `mount_directories`.
     """
-    root = check_root(_choose_root(config))
     app = App()
 
     @app.get("/", constant=True)
@@ -37,11 +36,9 @@ def make_demo(config: Config) -> App:
     def echo(request: Request) -> Response:
         return Response(request.body, content_type=request.headers.get("content-type", BINARY))
 
-    make_files = partial(StaticFiles, root, sendfile_bytes_min=config.limits.sendfile_bytes_min)
-    app.mount("/", make_files, constant=True)
+    mount_directories(app, dataclasses.replace(config, static=config.static or _default_directory()))
     return app
 
 
-def _choose_root(config: Config) -> str:
-    default = next(spec.default for spec in dataclasses.fields(Config) if spec.name == "static")
-    return str(OWN_FILES) if config.static == default and not Path(default).exists() else config.static
+def _default_directory() -> str:
+    return DIRECTORY if Path(DIRECTORY).exists() else str(OWN_FILES)

@@ -2,14 +2,16 @@
 
 from ..http import Handler
 from .application import App
+from .directories import mount_directories
 from .document_root import check_root
 from .route_times import RouteTimes
-from .router import Match, Route, RouteError, Router
+from .router import Endpoint, Match, Route, RouteError, Router
 from .scope import ErrorResponder, HandlerFailure
 from .send_file import send_file
 from .static_files import StaticFiles
+from .static_options import StaticOptions
 
 __all__ = [
-    "App", "ErrorResponder", "Handler", "HandlerFailure", "Match", "Route", "RouteError", "RouteTimes", "Router", "StaticFiles",
-    "check_root", "send_file",
+    "App", "Endpoint", "ErrorResponder", "Handler", "HandlerFailure", "Match", "Route", "RouteError", "RouteTimes",
+    "Router", "StaticFiles", "StaticOptions", "check_root", "mount_directories", "send_file",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The time that handlers take, by route, where it is asked for. See docs/decisions/087.
 
-Each reactor gets handlers of its own with a timer around them, so that no two reactors write the same number. A blocking
-handler's timer is shared by the threads of the pool and has a lock. Otherwise handlers are called as they are.
+Each reactor gets handlers of its own with a timer around them, so that no two reactors write the same number. The
+threads of the pool share a blocking handler's timer, which has a lock. Otherwise handlers are called as they are.
 """
 
 import dataclasses

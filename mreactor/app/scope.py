@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..http import Handler, HTTPError, Request, Response, render_error, respond
+from ..http import Handler, HTTPError, MustWait, Request, Response, render_error, respond
 
 type BeforeHook = Callable[[Request], Any]
 type AfterHook = Callable[[Request, Response], Any]
@@ -74,6 +74,9 @@ class Scope:
                 response = respond(result, handler)
                 # A handler may return the same response again and again.
                 return finish(request, response.copy() if response is result else response)
+            except MustWait:
+                # The thread pool calls all of this again.
+                raise
             except BaseException as error:
                 return self._recover(request, error)
 

@@ -6,6 +6,7 @@ from stat import S_ISREG
 from urllib.parse import quote
 
 from ..http import HTTPError, Request, Response
+from .content_types import guess_content_type
 from .document_root import NOT_FOUND_ERRORS, OPEN_FLAGS, OpenFile, not_found
 from .file_cache import FileVersion
 
@@ -18,21 +19,20 @@ def send_file(
     The kernel sends the file. Opening it may wait for the disk.
 
     Args:
-        request: its conditions (If-None-Match and others) are followed.
+        request: its conditions (If-None-Match and others) and ranges are followed.
         path: the file. It is not checked in any way: do not build it from what a client sends.
         content_type: the media type; by default that of the path's suffix.
         filename: the name under which a browser saves the file; None to let it show the file.
 
     Raises:
-        HTTPError: 404, there is no such regular file; 412, the request asks for another version; 503, no descriptor is
-            free.
+        HTTPError: 404, there is no such regular file; 412, the request asks for another version; 416, for a part that
+            there is not; 503, no descriptor is free.
         PermissionError: the server may not read the file.
     """
     name = os.fsencode(path)
     with _open(name) as file:
-        response = FileVersion(file).respond(request.headers, file)
-    if content_type and response.content_type:
-        response.content_type = content_type
+        version = FileVersion(file, None, content_type or guess_content_type(name))
+        response = version.respond(request.head, file)
     if filename is not None:
         response.headers["Content-Disposition"] = _attachment(filename)
     return response

@@ -1,22 +1,42 @@
 """HTTP semantics (RFC 9110): requests, responses, header fields, status codes, dates."""
 
-from .conditional import evaluate_conditions
+from .conditional import asks_for_whole, evaluate_conditions
 from .dates import MONTHS, format_date, note_date, noted_date, parse_date
 from .error_page import render_error, render_traceback
 from .grammar import TOKEN
-from .handler import Handler, describe_handler, underlying_function
+from .handler import Handler, MustWait, describe_handler, underlying_function
 from .headers import Headers
 from .json_content import use_json
-from .request import Request
+from .negotiation import choose_type, rank_codings
+from .partial import ACCEPTS_RANGES, conclude, not_modified, respond_in_part, select_ranges
+from .pause import Pause
+from .request import CHANGED, Request
 from .request_head import METHODS, Framing, HeaderFields, RequestHead, RequestLine, unread_head
-from .response import BINARY, HTML, JSON, TEXT, Body, Content, Response, SizedStream, encode_part, redirect, respond
+from .response import (
+    BINARY,
+    HTML,
+    JSON,
+    TEXT,
+    Body,
+    Content,
+    Response,
+    SizedStream,
+    check_fields,
+    encode_part,
+    make_response,
+    redirect,
+    respond,
+)
+from .response_headers import Fields
 from .status import REASONS, HTTPError, has_body, status_line
 from .uploads import Files, UploadedFile
 
 __all__ = [
-    "BINARY", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body", "Content", "Files", "Framing",
-    "HTTPError", "Handler", "HeaderFields", "Headers", "Request", "RequestHead", "RequestLine", "Response",
-    "SizedStream", "UploadedFile", "describe_handler", "encode_part", "evaluate_conditions", "format_date", "has_body",
-    "note_date", "noted_date", "parse_date", "redirect", "render_error", "render_traceback", "respond", "status_line",
+    "ACCEPTS_RANGES", "BINARY", "CHANGED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body",
+    "Content", "Fields", "Files", "Framing", "HTTPError", "Handler", "HeaderFields", "Headers", "MustWait", "Pause",
+    "Request", "RequestHead", "RequestLine", "Response", "SizedStream", "UploadedFile", "asks_for_whole",
+    "check_fields", "choose_type", "conclude", "describe_handler", "encode_part", "evaluate_conditions", "format_date",
+    "has_body", "make_response", "not_modified", "note_date", "noted_date", "parse_date", "rank_codings", "redirect",
+    "render_error", "render_traceback", "respond", "respond_in_part", "select_ranges", "status_line",
     "underlying_function", "unread_head", "use_json",
 ]  # fmt: skip

@@ -6,7 +6,16 @@ from inspect import get_annotations, unwrap
 from types import FunctionType, MethodType
 from typing import Any, get_args, get_origin
 
+from .pause import Pause
+
 type Handler = Callable[..., Any]
+
+
+class MustWait(Exception):
+    """A handler that runs in a reactor has found that this request makes it wait, for a disk for example.
+
+    It raises this, and the server calls it again for the same request in the thread pool, as if it were blocking.
+    """
 
 
 def underlying_function(handler: Handler) -> FunctionType | None:
@@ -41,7 +50,7 @@ def describe_handler(handler: Handler) -> str:
 
 
 def yields_text(handler: Handler) -> bool:
-    """Whether the handler is annotated to return an iterator of `str`, such as `Iterator[str]`."""
+    """Whether the handler is annotated to return an iterator of `str`, such as `Iterator[str]`, also with pauses."""
     function = underlying_function(handler)
     if function is None:
         return False
@@ -50,4 +59,7 @@ def yields_text(handler: Handler) -> bool:
     except (NameError, TypeError, SyntaxError, AttributeError):
         # An annotation may name what is imported for type checkers only.
         return False
-    return get_origin(returned) in (Iterator, Iterable, Generator) and get_args(returned)[:1] == (str,)
+    if get_origin(returned) not in (Iterator, Iterable, Generator):
+        return False
+    (part, *_) = get_args(returned)
+    return {*(get_args(part) or (part,))} - {Pause} == {str}

@@ -14,6 +14,7 @@ from .cookies import SameSite, render_cookie
 from .grammar import TOKEN
 from .handler import Handler, describe_handler, yields_text
 from .json_content import encode_json
+from .pause import Pause
 from .response_headers import Fields, ResponseHeaders
 
 TEXT = "text/plain; charset=utf-8"
@@ -47,7 +48,8 @@ type Parts = tuple[Body, str, int, Fields, bytes | None]
 
 type Content = (
     bytes | bytearray | memoryview | str | Mapping[str, Any] | list[Any] | Dataclass
-    | Iterator[bytes] | Iterator[str] | Iterator[bytes | str] | FileBody | None
+    | Iterator[bytes] | Iterator[str] | Iterator[bytes | str] | Iterator[bytes | Pause] | Iterator[str | Pause]
+    | Iterator[bytes | str | Pause] | FileBody | None
 )  # fmt: skip
 
 
@@ -199,7 +201,7 @@ class Response:
         self.parts = (body, content_type, status, fields, body_only)
 
 
-class SizedStream(Iterator[bytes]):
+class SizedStream(Iterator[Any]):
     """A stream whose length is known before its parts.
 
     Raises:
@@ -215,20 +217,23 @@ class SizedStream(Iterator[bytes]):
         self.length = self._left = operator.index(length)
         if length < 0:
             raise ValueError(f"a content_length cannot be {length}")
-        self._parts: Iterator[bytes | str] = parts
+        self._parts: Iterator[Any] = parts
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> Any:
         """Return the next part.
 
         Raises:
             ValueError: the parts are longer or shorter than announced. No byte too many is returned.
         """
         try:
-            content = encode_part(next(self._parts), self._parts)
+            part = next(self._parts)
         except StopIteration:
             if self._left:
                 raise ValueError(f"a stream of {self.length} bytes has ended {self._left} bytes early") from None
             raise
+        if isinstance(part, Pause):
+            return part
+        content = encode_part(part, self._parts)
         self._left -= len(content)
         if self._left < 0:
             raise ValueError(f"a stream of {self.length} bytes has {-self._left} bytes more")
@@ -256,6 +261,14 @@ def redirect(location: str, status: int = 303) -> Response:
     if not location or not location.isprintable():
         raise ValueError(f"a redirection cannot lead to {location!r}")
     return Response(None, status, (("Location", quote(location, _URI_CHARACTERS)),))
+
+
+def make_response(body: Body, content_type: str, status: int, fields: Fields) -> Response:
+    """Make a response of parts that have been checked before, at a third of the cost of `Response(...)`."""
+    response = Response.__new__(Response)
+    body_only = body if type(body) is bytes and status == 200 and not fields else None
+    response.parts = (body, content_type, status, fields, body_only)
+    return response
 
 
 def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Fields:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import Request, RequestHead, Response, has_body, respond
+from ..http import MustWait, Request, RequestHead, Response, has_body, respond
 from ..protocol import FileBody, Peer
 from .error_pages import failure_page
 from .response_stream import Stream, close_stream
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: bytes) -> Response:
-    """Call a request's handler here and now."""
+    """Call a request's handler here and now. Raises MustWait if it has to run in the thread pool."""
     match = request.match
     argument = Request(request.head, body, peer)
     try:
         return respond(match.handler(argument, **match.params), match.handler)
+    except MustWait:
+        raise
     except BaseException as error:
         return failure_page(context, argument, error)
 
@@ -63,7 +65,9 @@ class HandlerJob(Job):
 def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: bytes) -> Job:
     """Make the job of a blocking handler. It reserves the body's bytes until it is done, and raises as that does."""
     context.reserve_body_bytes(len(body))
-    return HandlerJob(request, Request(request.head, body, peer), context.now)
+    argument = Request(request.head, body, peer)
+    argument.may_wait = True
+    return HandlerJob(request, argument, context.now)
 
 
 def job_response(context: "ReactorContext", request: RoutedRequest, job: Job) -> Response:

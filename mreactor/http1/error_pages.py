@@ -47,7 +47,7 @@ def _fail(
     context: "ReactorContext", request: Request, error: BaseException, response: Response | None = None
 ) -> Response:
     """Count and log a failure. Return the application's response, the built-in page, or for debugging the traceback."""
-    log_failure(context, request.head, error)
+    _log_failure(context, request.head, error, "handler")
     if context.debug:
         return render_traceback(format_error(error), request.headers.get("accept", ""))
     return response or _render(request, HTTPError(500, FAILED))
@@ -57,9 +57,13 @@ def _render(request: Request, error: HTTPError) -> Response:
     return render_error(error, request.headers.get("accept", ""))
 
 
-def log_failure(context: "ReactorContext", head: RequestHead, error: BaseException) -> None:
-    """Count and log what a handler or its stream has raised."""
-    context.counters.error("handler")
+def log_stream_failure(context: "ReactorContext", head: RequestHead, error: BaseException) -> None:
+    """Count and log what a stream has raised. Its status, sent before, counts as a success."""
+    _log_failure(context, head, error, "stream")
+
+
+def _log_failure(context: "ReactorContext", head: RequestHead, error: BaseException, kind: str) -> None:
+    context.counters.error(kind)
     log.error("the handler of %s %s failed", head.method, head.raw_path, exc_info=error)
 
 
@@ -70,7 +74,7 @@ def refusal_page(context: "ReactorContext", peer: Peer, head: RequestHead | None
         try:
             response = context.errors.refuse(request, error)
         except HandlerFailure as failure:
-            log_failure(context, request.head, failure.__cause__ or failure)
+            _log_failure(context, request.head, failure.__cause__ or failure, "handler")
             response = failure.response
         if isinstance(response.body, bytes):
             return response

@@ -6,7 +6,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from ..concurrency import Closable, Job, Worker
-from ..http import SizedStream, encode_part
+from ..http import Pause, SizedStream, encode_part
 from .encoder import LAST_CHUNK, encode_chunk
 
 log = logging.getLogger("mreactor")
@@ -28,10 +28,11 @@ class Stream:
     Attributes:
         ends_with_connection: nothing but the end of the connection tells where the content ends.
         is_over: the last part has been computed, or one has failed.
+        pause: seconds until the next part is to be asked for; 0 for none.
         worker: the thread that computes the parts; None for the reactor's own.
     """
 
-    __slots__ = ("_context", "_parts", "blocking", "chunked", "ends_with_connection", "is_over", "worker")
+    __slots__ = ("_context", "_parts", "blocking", "chunked", "ends_with_connection", "is_over", "pause", "worker")
 
     def __init__(self, parts: Iterator[bytes | str], *, chunked: bool, context: Context, blocking: bool) -> None:
         self._parts = parts
@@ -41,6 +42,7 @@ class Stream:
         self.ends_with_connection = not chunked and not is_sized
         self.blocking = blocking
         self.is_over = False
+        self.pause = 0.0
         self.worker: Worker | None = None
 
     def next_part(self) -> Job:
@@ -56,7 +58,7 @@ class Stream:
         return job
 
     def _encode_next(self) -> bytes:
-        """Compute the next part and encode it; empty for an empty part.
+        """Compute the next part and encode it; empty for an empty part and for a pause.
 
         Raises:
             TypeError: the part is neither bytes nor str.
@@ -68,6 +70,9 @@ class Stream:
                 self.is_over = True
                 close_stream(self)
                 return LAST_CHUNK if self.chunked else b""
+            if isinstance(part, Pause):
+                self.pause = part.seconds
+                return b""
             content = encode_part(part, self._parts)
         except BaseException:
             self.is_over = True

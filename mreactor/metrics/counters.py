@@ -11,8 +11,8 @@ from .histogram import Histogram
 type RequestCounter = list[int]
 
 # All kinds, so that a reader can show a zero before the first event of a kind.
-TIMEOUTS = ("head", "body", "keepalive", "write", "linger", "handshake")
-ERRORS = ("handler", "connection", "socket", "peer", "address", "unsent", "tls")
+TIMEOUTS = ("head", "body", "keepalive", "write", "linger", "handshake", "proxy")
+ERRORS = ("handler", "stream", "connection", "socket", "peer", "address", "unsent", "tls", "proxy")
 
 
 @hot("counter")

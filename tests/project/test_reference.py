@@ -13,7 +13,7 @@ import pytest
 
 import mreactor
 from mreactor import HTTPError, Request, Response, Server, StaticFiles
-from mreactor.app import check_root
+from mreactor.app import StaticOptions, check_root
 from mreactor.http import UploadedFile
 from mreactor.testing import Client, ClientResponse, StreamedResponse, make_request
 
@@ -37,6 +37,7 @@ NAMES: dict[str, Any] = {name: getattr(mreactor, name) for name in mreactor.__al
     "Client": Client,
     "ClientResponse": ClientResponse,
     "StreamedResponse": StreamedResponse,
+    "StaticOptions": StaticOptions,
     "check_root": check_root,
     "make_request": make_request,
 }

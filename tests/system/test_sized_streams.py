@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mreactor import App, Limits, Request, Response, redirect
+from mreactor import App, Limits, Pause, Request, Response, redirect
 from tests.support.drivers import KINDS, Driver, open_driver
 from tests.support.vectors import get
 
@@ -41,6 +41,10 @@ def make_app() -> App:
 
     @app.get("/text/iterable", blocking=True)
     def text_iterable(request: Request) -> "Iterable[str]":
+        return iter(["a"])
+
+    @app.get("/text/paused")
+    def text_paused(request: Request) -> Iterator[str | Pause]:
         return iter(["a"])
 
     @app.get("/bytes")
@@ -107,6 +111,7 @@ def test_a_stream_of_another_length_is_cut_off(driver: Driver, way: str, kind: s
         ("/text", "text/plain; charset=utf-8"),
         ("/text/generator", "text/plain; charset=utf-8"),
         ("/text/iterable", "text/plain; charset=utf-8"),
+        ("/text/paused", "text/plain; charset=utf-8"),
         ("/bytes", "application/octet-stream"),
         ("/unknown", "application/octet-stream"),
         ("/wrong", "application/octet-stream"),
