@@ -29,7 +29,7 @@ __all__ = [
     "ACCEPTS_RANGES", "BINARY", "CHANGED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body",
     "Fields", "Framing", "HTTPError", "Handler", "HeaderFields", "Headers", "MustWait", "Pause", "Request",
     "RequestHead", "RequestLine", "Response", "asks_for_whole", "check_fields", "choose_type", "conclude",
-    "describe_handler", "encode_part", "evaluate_conditions", "format_date", "has_body", "make_response", "not_modified", "note_date",
-    "noted_date", "parse_date", "rank_codings", "respond", "respond_in_part", "select_ranges", "status_line",
-    "underlying_function",
+    "describe_handler", "encode_part", "evaluate_conditions", "format_date", "has_body", "make_response",
+    "not_modified", "note_date", "noted_date", "parse_date", "rank_codings", "respond", "respond_in_part",
+    "select_ranges", "status_line", "underlying_function",
 ]  # fmt: skip

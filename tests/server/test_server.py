@@ -83,7 +83,7 @@ def test_a_taken_port_cannot_be_listened_on() -> None:
 
 
 def test_a_reactor_that_fails_to_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(server_module, "ReactorContext", fail)
