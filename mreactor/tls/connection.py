@@ -5,7 +5,7 @@ the handshake is complete. From then on it decides everything: when to read, wha
 keep it honest:
 
 - It hears that bytes are sent when the kernel has taken their records, and of the last byte only with the last record.
-  So its deadlines measure what the peer takes, and it never ends before its bytes have left.
+  So it neither ends nor takes the next request before its bytes have left.
 - What it does not want to read stays encrypted. Further bytes stay in the kernel.
 """
 
@@ -15,7 +15,7 @@ from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import TYPE_CHECKING, Any, Final
 
 from ..concurrency import Job
-from ..protocol import CLOSED, IDLE, LINGERING, READY, Connection, FileBody, Peer, SecurePeer
+from ..protocol import CLOSED, IDLE, LINGERING, READY, Connection, FileBody, Peer, SecurePeer, memory_of
 from ..runtime import hot
 from .channel import RECORD_BYTES_MAX, Channel
 
@@ -225,6 +225,11 @@ class TlsConnection(Channel):
         if self._inner is None or self._refused:
             return self.state == HANDSHAKE and self._has_session
         return self._inner.awaits_rest and self.wants_read
+
+    @property
+    def memory_behind(self) -> int:
+        """Bytes that the inner connection's output keeps: all of a response, of which a piece is encrypted."""
+        return 0 if self._inner is None else memory_of(self._inner.data_to_send()) + self._inner.memory_behind
 
     @property
     def resets(self) -> bool:

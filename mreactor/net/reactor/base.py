@@ -281,7 +281,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         elif state == LINGERING and not client.write_closed:
             self._close_write_side(client)
         deadline = connection.deadline
-        if state == IDLE:
+        if state in (IDLE, QUIET):
             # The fast path moves the deadline without scheduling it. Look at the client in time for the soonest one,
             # and at what the kernel holds of a response that it took whole.
             deadline = min(deadline, self.context.idle_deadline, self.context.now + self._stall_seconds)
