@@ -334,20 +334,22 @@ class TlsConnection(Channel):
 
     def _apply_inner_state(self, inner: Connection) -> None:
         """Derive this connection's state from the inner one's. Before the end it says so to the peer."""
-        if not self._output and self._outgoing.pending:
-            # The session's own records, such as tickets and key updates.
-            self._output = self._outgoing.read()
         state = inner.state
         self.deadline = inner.deadline
-        if state == CLOSED and (self._output or inner.resets or self._has_said_goodbye):
-            self.abort()
-        elif state in (LINGERING, CLOSED) and not self._output and not self._has_said_goodbye:
+        if state in (LINGERING, CLOSED) and not (self._output or self._has_said_goodbye or inner.resets):
             self._has_said_goodbye = True
             self._output = self._encrypt_end()
             self.state = OPEN
             if state == CLOSED:
                 self.deadline = self._context.now + CLOSE_SECONDS
-        elif self._output:
+            return
+        if state == CLOSED:
+            self.abort()
+            return
+        if not self._output and not self._has_said_goodbye and self._outgoing.pending:
+            # The session's own records, such as tickets and key updates.
+            self._output = self._outgoing.read()
+        if self._output:
             self.state = OPEN
         elif state == IDLE:
             self.state = self._context.idle_state

@@ -427,6 +427,26 @@ def test_the_peers_close_notify_ends_an_idle_connection(reactor: MemoryReactor, 
     assert peer.session.connection.state == CLOSED
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("half_closes", [True, False])
+def test_a_peer_that_ends_with_its_handshake_gets_a_close_notify(
+    reactor: MemoryReactor, version: ssl.TLSVersion, half_closes: bool
+) -> None:
+    """The tickets of the session go out before it."""
+    peer = Peer(reactor.connect(), client_context(maximum_version=version))
+    peer.tls.end()
+    if half_closes:
+        peer.tls.receive(b"")
+    while peer.tls.outgoing.pending:
+        peer.session.arrive(peer.tls.outgoing.read())
+        if half_closes and peer.tls.is_open:
+            peer.session.arrive_eof()
+        peer.session.drive()
+        peer.tls.receive(peer.session.take_sent())
+    assert peer.tls.has_ended
+    assert peer.session.connection.state == CLOSED
+
+
 def test_requests_before_the_peers_close_notify_are_answered(reactor: MemoryReactor) -> None:
     peer = Peer(reactor.connect())
     peer.exchange()
