@@ -4,7 +4,7 @@ A reactor owns sockets and knows no protocol. A connection knows its protocol an
 in, then acts on what the connection asks for:
 
     events   receive_data, data_sent, queue_remainder, job_done, reject_job, resume, handle_timeout, drain, abort
-    requests data_to_send, more_follows, next_job, wants_read, awaits_rest, state, deadline
+    requests data_to_send, more_follows, memory_behind, next_job, wants_read, awaits_rest, state, deadline
 
 A connection never calls its reactor. So the same connection runs on epoll, on io_uring and in the tests' memory, and a
 protocol that wraps another one (TLS) or replaces it (WebSocket) implements these classes and nothing else.
@@ -74,6 +74,10 @@ class Connection(Protocol):
     @property
     def awaits_rest(self) -> bool:
         """A message has begun and its rest has not come, so the reactor checks now and then for a dead socket."""
+
+    @property
+    def memory_behind(self) -> int:
+        """Bytes of memory that unsent output keeps besides what `data_to_send` returns. Read for slow peers only."""
 
     @property
     def resets(self) -> bool:
@@ -329,3 +333,10 @@ class FileStamp(NamedTuple):
 
     size: int
     modified_ns: int
+
+
+def memory_of(output: bytes | memoryview | FileBody) -> int:
+    """Return the memory that unsent output keeps: a view keeps all of its object, a file none."""
+    if isinstance(output, FileBody):
+        return 0
+    return memoryview(output.obj).nbytes if isinstance(output, memoryview) else len(output)

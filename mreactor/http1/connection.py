@@ -51,6 +51,9 @@ class Connection(StateMachine):
         "_writer", "peer",
     )  # fmt: skip
 
+    # A stream's next part is computed when the one before it is sent.
+    memory_behind = 0
+
     def __init__(self, context: "ReactorContext", peer: Peer) -> None:
         StateMachine.__init__(self, context)  # super() takes a lock that all threads share
         self.peer = peer

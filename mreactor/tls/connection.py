@@ -5,7 +5,7 @@ the handshake is complete. From then on it decides everything: when to read, wha
 keep it honest:
 
 - It hears that bytes are sent when the kernel has taken their records, and of the last byte only with the last record.
-  So its deadlines measure what the peer takes, and it never ends before its bytes have left.
+  So it neither ends nor takes the next request before its bytes have left.
 - What it does not want to read stays encrypted. Further bytes stay in the kernel.
 """
 
@@ -15,7 +15,7 @@ from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import TYPE_CHECKING, Any, Final
 
 from ..concurrency import Job
-from ..protocol import CLOSED, IDLE, LINGERING, READY, Connection, FileBody, Peer, SecurePeer
+from ..protocol import CLOSED, IDLE, LINGERING, READY, Connection, FileBody, Peer, SecurePeer, memory_of
 from ..runtime import hot
 from .channel import RECORD_BYTES_MAX, Channel
 
@@ -227,6 +227,11 @@ class TlsConnection(Channel):
         return self._inner.awaits_rest and self.wants_read
 
     @property
+    def memory_behind(self) -> int:
+        """Bytes that the inner connection's output keeps: all of a response, of which a piece is encrypted."""
+        return 0 if self._inner is None else memory_of(self._inner.data_to_send()) + self._inner.memory_behind
+
+    @property
     def resets(self) -> bool:
         """CLOSED: end by a reset, so that the peer cannot take what it has for the whole."""
         return self.state == CLOSED and self._inner is not None and self._inner.resets
@@ -329,20 +334,22 @@ class TlsConnection(Channel):
 
     def _apply_inner_state(self, inner: Connection) -> None:
         """Derive this connection's state from the inner one's. Before the end it says so to the peer."""
-        if not self._output and self._outgoing.pending:
-            # The session's own records, such as tickets and key updates.
-            self._output = self._outgoing.read()
         state = inner.state
         self.deadline = inner.deadline
-        if state == CLOSED and (self._output or inner.resets or self._has_said_goodbye):
-            self.abort()
-        elif state in (LINGERING, CLOSED) and not self._output and not self._has_said_goodbye:
+        if state in (LINGERING, CLOSED) and not (self._output or self._has_said_goodbye or inner.resets):
             self._has_said_goodbye = True
             self._output = self._encrypt_end()
             self.state = OPEN
             if state == CLOSED:
                 self.deadline = self._context.now + CLOSE_SECONDS
-        elif self._output:
+            return
+        if state == CLOSED:
+            self.abort()
+            return
+        if not self._output and not self._has_said_goodbye and self._outgoing.pending:
+            # The session's own records, such as tickets and key updates.
+            self._output = self._outgoing.read()
+        if self._output:
             self.state = OPEN
         elif state == IDLE:
             self.state = self._context.idle_state

@@ -65,6 +65,7 @@ class EchoConnection:
     """One client's echo. A peer that has shut its write side still gets all of its bytes back."""
 
     awaits_rest = False
+    memory_behind = 0
     resets = False
     more_follows = False
 
