@@ -4,7 +4,7 @@ A reactor owns sockets and knows no protocol. A connection knows its protocol an
 in, then acts on what the connection asks for:
 
     events   receive_data, data_sent, queue_remainder, job_done, reject_job, resume, handle_timeout, drain, abort
-    requests data_to_send, more_follows, next_job, wants_read, awaits_rest, state, deadline
+    requests data_to_send, more_follows, next_job, wants_read, awaits_rest, unsent_bytes, state, deadline
 
 A connection never calls its reactor. So the same connection runs on epoll, on io_uring and in the tests' memory, and a
 protocol that wraps another one (TLS) or replaces it (WebSocket) implements these classes and nothing else.
@@ -76,6 +76,10 @@ class Connection(Protocol):
         """CLOSED: end the connection by a reset (RST). Otherwise it ends in order (FIN)."""
 
     @property
+    def unsent_bytes(self) -> int:
+        """The memory that unsent responses keep; `memory_of` counts it."""
+
+    @property
     def more_follows(self) -> bool:
         """A file comes right behind `data_to_send`: the kernel may hold these bytes back for it (MSG_MORE)."""
 
@@ -122,6 +126,13 @@ class Connection(Protocol):
 
     def abort(self) -> None:
         """End the connection, whatever it is doing. Idempotent."""
+
+
+def memory_of(output: "bytes | memoryview | FileBody") -> int:
+    """Return the memory that unsent output keeps: a view keeps all of its object, a file none."""
+    if isinstance(output, FileBody):
+        return 0
+    return memoryview(output.obj).nbytes if isinstance(output, memoryview) else len(output)
 
 
 class FastPath(NamedTuple):

@@ -15,7 +15,7 @@ from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import TYPE_CHECKING, Any, Final
 
 from ..concurrency import Job
-from ..protocol import CLOSED, IDLE, LINGERING, READY, Connection, FileBody, Peer, SecurePeer
+from ..protocol import CLOSED, IDLE, LINGERING, READY, Connection, FileBody, Peer, SecurePeer, memory_of
 from ..runtime import hot
 from .channel import RECORD_BYTES_MAX, Channel
 
@@ -218,6 +218,11 @@ class TlsConnection(Channel):
         if self._inner is None or self._refused:
             return self.state != CLOSED
         return self._inner.wants_read and not self._incoming.pending
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The memory that unsent responses keep: records, and what is not encrypted yet."""
+        return memory_of(self._output) + (0 if self._inner is None else self._inner.unsent_bytes)
 
     @property
     def awaits_rest(self) -> bool:
