@@ -4,7 +4,7 @@ A reactor owns sockets and knows no protocol. A connection knows its protocol an
 in, then acts on what the connection asks for:
 
     events   receive_data, data_sent, queue_remainder, job_done, reject_job, resume, handle_timeout, drain, abort
-    requests data_to_send, more_follows, memory_behind, next_job, wants_read, awaits_rest, state, deadline
+    requests data_to_send, more_follows, next_job, wants_read, awaits_rest, unsent_bytes, state, deadline
 
 A connection never calls its reactor. So the same connection runs on epoll, on io_uring and in the tests' memory, and a
 protocol that wraps another one (TLS) or replaces it (WebSocket) implements these classes and nothing else.
@@ -76,12 +76,12 @@ class Connection(Protocol):
         """A message has begun and its rest has not come, so the reactor checks now and then for a dead socket."""
 
     @property
-    def memory_behind(self) -> int:
-        """Bytes of memory that unsent output keeps besides what `data_to_send` returns. Read for slow peers only."""
-
-    @property
     def resets(self) -> bool:
         """CLOSED: end the connection by a reset (RST). Otherwise it ends in order (FIN)."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The memory that unsent responses keep; `memory_of` counts it."""
 
     @property
     def more_follows(self) -> bool:

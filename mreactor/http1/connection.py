@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..concurrency import Job
 from ..http import TEXT, HTTPError, MustWait, Request, Response, respond
-from ..protocol import FileBody, Peer
+from ..protocol import FileBody, Peer, memory_of
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
 from .dispatch import call_handler, job_response, make_job
@@ -50,9 +50,6 @@ class Connection(StateMachine):
         "_buffer", "_cache_ticket", "_eof", "_keep_alive", "_reader", "_refused", "_request",
         "_writer", "peer",
     )  # fmt: skip
-
-    # A stream's next part is computed when the one before it is sent.
-    memory_behind = 0
 
     def __init__(self, context: "ReactorContext", peer: Peer) -> None:
         StateMachine.__init__(self, context)  # super() takes a lock that all threads share
@@ -219,6 +216,11 @@ class Connection(StateMachine):
     def data_to_send(self) -> bytes | memoryview | FileBody:
         """Return what to send now; empty for nothing. Report with `data_sent` what the kernel has taken."""
         return b"" if self._writer is None else self._writer.data_to_send()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The memory that unsent responses keep."""
+        return 0 if self._writer is None else memory_of(self._writer.output)
 
     @property
     def more_follows(self) -> bool:

@@ -220,16 +220,16 @@ class TlsConnection(Channel):
         return self._inner.wants_read and not self._incoming.pending
 
     @property
+    def unsent_bytes(self) -> int:
+        """The memory that unsent responses keep: records, and what is not encrypted yet."""
+        return memory_of(self._output) + (0 if self._inner is None else self._inner.unsent_bytes)
+
+    @property
     def awaits_rest(self) -> bool:
         """A handshake or a message has begun and its rest has not come."""
         if self._inner is None or self._refused:
             return self.state == HANDSHAKE and self._has_session
         return self._inner.awaits_rest and self.wants_read
-
-    @property
-    def memory_behind(self) -> int:
-        """Bytes that the inner connection's output keeps: all of a response, of which a piece is encrypted."""
-        return 0 if self._inner is None else memory_of(self._inner.data_to_send()) + self._inner.memory_behind
 
     @property
     def resets(self) -> bool:

@@ -65,7 +65,6 @@ class EchoConnection:
     """One client's echo. A peer that has shut its write side still gets all of its bytes back."""
 
     awaits_rest = False
-    memory_behind = 0
     resets = False
     more_follows = False
 
@@ -76,6 +75,11 @@ class EchoConnection:
         self._context = context
         self._output = bytearray()
         self._eof = False
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The memory of the bytes that wait."""
+        return len(self._output)
 
     @property
     def wants_read(self) -> bool:

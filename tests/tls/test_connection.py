@@ -380,9 +380,9 @@ def test_the_memory_of_a_long_response_counts_while_pieces_of_it_are_encrypted(r
     session.drive()
     connection = cast(TlsConnection, session.connection)
     assert len(cast(bytes, connection.data_to_send())) < 2 * PIECE_BYTES_MAX
-    assert 1_000_000 < connection.memory_behind < 1_001_000
+    assert 1_000_000 < connection.unsent_bytes < 1_100_000
     session.reset()
-    assert connection.memory_behind == 0
+    assert connection.unsent_bytes == 0
 
 
 # Ends.

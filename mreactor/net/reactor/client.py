@@ -83,7 +83,7 @@ class Client:
 
     def unsent_memory(self) -> int:
         """Return the bytes of memory that the unsent output keeps."""
-        return memory_of(self.connection.data_to_send()) + self.connection.memory_behind
+        return self.connection.unsent_bytes
 
     def begin_delivery(self, now: float) -> None:
         """Begin the watch over a slow peer."""
@@ -224,9 +224,9 @@ class UringClient(Client):
 
     def unsent_memory(self) -> int:
         """Return the bytes of memory that the unsent output keeps, and the copy of a piece that is in flight."""
-        output, piece = self.connection.data_to_send(), self.in_flight
-        copied = 0 if piece is None or piece is output else memory_of(piece)
-        return memory_of(output) + copied + self.connection.memory_behind
+        piece, unsent = self.in_flight, self.connection.unsent_bytes
+        is_copy = piece is not None and piece is not self.connection.data_to_send()
+        return unsent + memory_of(piece) if piece is not None and is_copy else unsent
 
     @property
     def has_pending_operations(self) -> bool:
