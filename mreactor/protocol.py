@@ -293,7 +293,9 @@ class FileBody:
             return False
         end = min(self.offset + self.remaining, (self.offset // LOAD_BYTES + 1) * LOAD_BYTES)
         self.loaded_until = end
-        return not (is_cached(self.fd, self.offset) and is_cached(self.fd, end - 1))
+        # The kernel reads a short piece from the disk as a whole, so its last byte stands for all.
+        is_short = end - self.offset <= READ_BYTES
+        return not ((is_short or is_cached(self.fd, self.offset)) and is_cached(self.fd, end - 1))
 
     def load(self) -> None:
         """Read the piece into the page cache. Called in the thread pool.
