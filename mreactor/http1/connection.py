@@ -243,6 +243,8 @@ class Connection(StateMachine):
         context, end = self._context, len(data)
         if not data.endswith(END_OF_HEAD):
             end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+            if end < len(END_OF_HEAD):
+                return self._take_turn(data)
         head = context.parser.parse_plain(data[:end])
         if head is None or context.draining:
             return self._take_turn(data)
@@ -297,11 +299,11 @@ class Connection(StateMachine):
             return self._end_turn(b"".join(responses), b"")
         output = responses[0] if len(responses) == 1 else b"".join(responses)
         if all_equal and first is not None and start == len(data):
-            ticket = self._cache_ticket
-            fields = first.head.fields
-            if fields.is_repeated and ticket is not None and self._keep_alive == first.head.keep_alive:
+            ticket, line, fields = self._cache_ticket, first.head.line, first.head.fields
+            is_repeated = line.is_repeated and fields.is_repeated
+            if is_repeated and ticket is not None and self._keep_alive == first.head.keep_alive:
                 context.cache.store_response(data, output, first, len(responses), ticket)
-            fields.is_repeated = True
+            line.is_repeated = fields.is_repeated = True
         return self._end_turn(output, data[start:])
 
     def _receive_body(self, data: bytes) -> bytes | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..runtime import hot
 
-# Of each generation. What is made of a head takes up to thirty times its bytes, so 64 KiB of keys lead to some 2 MiB.
+# Of each generation. What is made of a head takes up to fifty times its bytes, so 64 KiB of keys lead to some 3 MiB.
 ENTRIES_MAX = 512
 KEY_BYTES_MAX = 4096
 BYTES_MAX = 64 * 1024

@@ -34,6 +34,7 @@ def parse_request_line(line: bytes) -> RequestLine:
     found.version = VERSION_10 if minor == "0" else VERSION_11
     found.keeps_framing = minor != "0" and method != "HEAD"
     found.match = None
+    found.is_repeated = False
     return found
 
 
