@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
-from .app import App
+from .app import App, adapt, find
 from .config import Config, ConfigError, Limits, option, size
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
@@ -76,7 +76,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         if config.access_log and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
-        app = load(target) if target else make_demo(config)
+        app = load(target, config.interface) if target else make_demo(config)
     except ConfigError as error:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
     server = Server(config, app)
@@ -114,15 +114,19 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     return Config(**settings, limits=limits), target
 
 
-def load(target: str) -> App:
-    """Import an application named `module:attribute`. The current directory is searched first.
+def load(target: str, interface: str = "auto") -> App:
+    """Import an application. The current directory is searched first.
+
+    Args:
+        target: `module:attribute`, `module:function()`, or `module`, which has an `application` or an `app`.
+        interface: as `Config.interface`.
 
     Raises:
-        ConfigError: there is no such module or App, or the module exits. Its other exceptions are not caught, so that
-            their traceback is shown.
+        ConfigError: there is no such module or application, or the module exits. Its other exceptions are not caught,
+            so that their traceback is shown.
     """
     module_name, _, attribute = target.partition(":")
-    if not module_name or module_name.startswith(".") or not attribute:
+    if not module_name or module_name.startswith(".") or target.endswith(":"):
         raise ConfigError(f"{target!r} is not of the form module:attribute, such as shop:app")
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -132,11 +136,10 @@ def load(target: str) -> App:
         raise ConfigError(f"cannot import {target!r}: {error}") from None
     except SystemExit as error:
         raise ConfigError(f"cannot import {target!r}: it exited with {error.code}") from None
-    for name in attribute.split("."):
-        found = getattr(found, name, None)
-    if not isinstance(found, App):
-        raise ConfigError(f"{target!r} is not an App")
-    return found
+    try:
+        return adapt(find(found, attribute), interface)
+    except LookupError as error:
+        raise ConfigError(f"cannot serve {target!r}: {error}") from None
 
 
 def _report(error: str, code: int) -> Outcome:

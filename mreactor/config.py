@@ -13,6 +13,7 @@ from typing import Any
 from .runtime import hot, usable_cpus
 
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
+INTERFACES = ("auto", "native", "wsgi")
 BACKENDS = ("epoll", "io_uring", "auto")
 ACCEPTS = ("auto", "accept4", "io_uring")
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
@@ -75,6 +76,9 @@ class Limits:
     blocking_streams_max: int = setting(
         256, "maximum number of further threads that wait for the clients of blocking streams", minimum=1
     )
+    body_memory_bytes_max: int = setting(
+        256 * 1024, "maximum request body size to keep in memory; larger ones go to a temporary file", minimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Config:
     )
     admin: str = setting("", "serve metrics and a live page on this address", metavar="HOST:PORT")
     admin_public: bool = setting(False, "allow --admin to listen on a non-loopback address")
+    interface: str = setting("auto", "what APP is; auto recognises it", choices=INTERFACES)
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

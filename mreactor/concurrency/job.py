@@ -77,6 +77,10 @@ class Job:
         except BaseException as error:
             self.error = error
 
+    def accept(self, result: Any) -> None:
+        """Take a result before the call has returned: see `Worker.hand_over`."""
+        self.result = result
+
     def _call(self) -> Any:
         return self._function(*self._args, **self._keywords)
 

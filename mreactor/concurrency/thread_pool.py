@@ -16,7 +16,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .job import Job
 
@@ -47,20 +47,51 @@ class Worker(threading.Thread):
         self.keeps_slot = False
         self.has_next = False
         self._pool = pool
+        self._running: QueuedJob | None = None
 
     def run(self) -> None:
         """Run jobs until the pool ends the thread."""
-        while (queued := self.inbox.get()) is not None:
-            job = queued.job
-            self.has_next = False
-            job.worker = self
-            job.run()
-            # Read before `done`: then the job belongs to another thread.
-            has_stream = job.stream is not None
-            queued.done()
+        while (queued := self._next()) is not None:
+            queued.job.run()
+            if self._running is not queued:
+                # The call has handed over parts and is over. What was asked for meanwhile comes next.
+                queued = self._running
+                if queued is None:
+                    return
+                queued.job.run()
             # Free the request's body: the next job may be long in coming.
-            del queued, job
-            self._pool.release(self, has_stream=has_stream)
+            del queued
+            self._give_back()
+
+    def hand_over(self, result: Any) -> Job | None:
+        """Give the running job back with a first or further result while its call goes on. Called within that call.
+
+        Return when the stream's next job has come, which is the running one from now on: the part that follows, or the
+        closing. Return None if the pool ends the thread.
+        """
+        assert self._running is not None, "a call is running"
+        self._running.job.accept(result)
+        self._give_back()
+        queued = self._next()
+        return None if queued is None else queued.job
+
+    def _next(self) -> QueuedJob | None:
+        """Wait for the next job, which then is the running one."""
+        self._running = queued = self.inbox.get()
+        if queued is not None:
+            self.has_next = False
+            queued.job.worker = self
+        return queued
+
+    def _give_back(self) -> None:
+        """Report the running job as done."""
+        queued, self._running = self._running, None
+        assert queued is not None, "a job is running"
+        # Read before `done`: then the job belongs to another thread.
+        has_stream = queued.job.stream is not None
+        queued.done()
+        del queued
+        self._pool.release(self, has_stream=has_stream)
 
 
 class ThreadPool:

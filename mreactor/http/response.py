@@ -59,6 +59,9 @@ class Response:
 
     __slots__ = ("parts",)
 
+    # The length of a stream, where it is known: see `RawResponse`.
+    length: int | None = None
+
     def __init__(
         self,
         content: Content = None,

@@ -12,7 +12,7 @@ from ..http import TEXT, HTTPError, Request, Response, respond
 from ..protocol import FileBody, Peer
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
-from .dispatch import call_handler, job_response, make_job
+from .dispatch import RequestBody, call_handler, job_response, make_job
 from .encoded_response import encode_response
 from .encoder import CONTINUE
 from .error_pages import encode_refusal, failure_page, log_failure
@@ -231,7 +231,11 @@ class Connection(StateMachine):
         match = line.match
         is_repeated = match is not None and fields.is_repeated
         if match is None:
-            match = context.match(line)
+            try:
+                match = context.match(line)
+            except HTTPError:
+                # A method that nothing takes: refused as any other fault.
+                return self._take_turn(data)
         framing, endpoint = fields.framing, match.endpoint
         is_immediate = endpoint.is_immediate and line.keeps_framing and framing.is_simple
         length = framing.content_length
@@ -382,7 +386,7 @@ class Connection(StateMachine):
 
     # Responding.
 
-    def _respond(self, request: RoutedRequest, body: bytes) -> bytes | None:
+    def _respond(self, request: RoutedRequest, body: RequestBody) -> bytes | None:
         """Call a request's handler. Returns None if it runs elsewhere (state WAITING)."""
         self._cache_ticket = None
         if not request.match.endpoint.blocking:

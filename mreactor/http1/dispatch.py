@@ -1,9 +1,9 @@
 """Calls of handlers: in the reactor's thread, or as jobs in the thread pool."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..concurrency import Job
-from ..http import Request, RequestHead, Response, has_body, respond
+from ..http import Request, RequestHead, Response, SpooledBody, has_body, make_request, respond
 from ..protocol import FileBody, Peer
 from .error_pages import failure_page
 from .response_stream import Stream, close_stream
@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from .context import ReactorContext
 
 
-def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: bytes) -> Response:
+# The body of a request.
+type RequestBody = bytes | SpooledBody
+
+
+def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: RequestBody) -> Response:
     """Call a request's handler here and now."""
     match, head = request.match, request.head
     try:
-        return respond(match.handler(Request(head, body, peer), **match.params), match.handler)
+        return respond(match.handler(make_request(head, body, peer), **match.params), match.handler)
     except BaseException as error:
         return failure_page(context, head, error)
 
@@ -31,16 +35,26 @@ class HandlerJob(Job):
 
     __slots__ = ("_head",)
 
-    def __init__(self, request: RoutedRequest, argument: Request, since: float) -> None:
+    def __init__(self, request: RoutedRequest, argument: Request, size: int, since: float) -> None:
         match = request.match
-        Job.__init__(self, match.handler, argument, keywords=match.params, size=len(argument.body), since=since)
+        Job.__init__(self, match.handler, argument, keywords=match.params, size=size, since=since)
         self._head: RequestHead = request.head
 
+    def accept(self, result: Any) -> None:
+        """Take the response before the handler has returned: its first part is there, and others will follow."""
+        self.result = self._prepare(result)
+
     def _call(self) -> Response:
-        response = respond(Job._call(self), self._function)
+        return self._prepare(Job._call(self))
+
+    def _prepare(self, result: Any) -> Response:
+        """Make a response of what the handler has returned, and a stream of its body."""
+        response = respond(result, self._function)
         body, head = response.body, self._head
         if not isinstance(body, bytes | FileBody):
-            stream = Stream(body, chunked=head.version == (1, 1), context=self.context, blocking=True)
+            stream = Stream(
+                body, is_11=head.version == (1, 1), context=self.context, blocking=True, length=response.length
+            )
             if head.method == "HEAD" or not has_body(response.status):
                 close_stream(stream)
             else:
@@ -58,10 +72,11 @@ class HandlerJob(Job):
         close_stream(self.result.body if self.stream is None else self.stream)
 
 
-def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: bytes) -> Job:
-    """Make the job of a blocking handler. It reserves the body's bytes until it is done, and raises as that does."""
-    context.reserve_body_bytes(len(body))
-    return HandlerJob(request, Request(request.head, body, peer), context.now)
+def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: RequestBody) -> Job:
+    """Make the job of a blocking handler. It reserves the body's memory until it is done, and raises as that does."""
+    size = len(body) if isinstance(body, bytes) else 0
+    context.reserve_body_bytes(size)
+    return HandlerJob(request, make_request(request.head, body, peer), size, context.now)
 
 
 def job_response(context: "ReactorContext", request: RoutedRequest, job: Job) -> Response:

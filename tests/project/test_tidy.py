@@ -24,6 +24,7 @@ FLOORS = (
     "concurrency metrics",
     "config iouring protocol",
     "http net",
+    "wsgi",
     "app logs",
     "http1 demo",
     "admin",

@@ -1,0 +1,25 @@
+"""The handler that calls a WSGI application. It runs in the thread pool."""
+
+from ..http import Request, Response
+from .environ import EnvironMaker
+from .exchange import Application, Exchange
+
+
+class WSGIHandler:
+    """A handler for all requests below a path. Any thread may call it.
+
+    Args:
+        application: called as PEP 3333 says.
+        prefix: the path that it is mounted at. It becomes SCRIPT_NAME.
+        address: host and port of the server, for SERVER_NAME and SERVER_PORT.
+    """
+
+    def __init__(
+        self, application: Application, prefix: str = "/", address: tuple[str, int] = ("localhost", 80)
+    ) -> None:
+        self._application = application
+        self._environ = EnvironMaker(prefix.rstrip("/"), address)
+
+    def __call__(self, request: Request) -> Response:
+        """Call the application and return its response. Raises what the application raises before its first byte."""
+        return Exchange(request.method).run(self._application, self._environ.make(request))
