@@ -4,6 +4,7 @@ It is made in the pool's thread. Only literals, strings and the request are read
 cost more than they save.
 """
 
+from io import BytesIO
 from typing import Any, Final
 
 from ..http import Request
@@ -50,7 +51,8 @@ class EnvironMaker:
             "REMOTE_PORT": str(peer[1]) if len(peer) > 1 else "",
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
-            "wsgi.input": request.stream,
+            # Not `stream` of a plain request: its dict would share a lock with those of all other requests.
+            "wsgi.input": BytesIO(request.body) if type(request) is Request else request.stream,
             "wsgi.input_terminated": True,
             "wsgi.errors": self._errors,
             "wsgi.file_wrapper": FileWrapper,
