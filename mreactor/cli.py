@@ -14,6 +14,7 @@ from .app import App, adapt, find
 from .config import Config, ConfigError, Limits, option, size
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
+from .runtime import watch_gil
 from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, url
 
 START_ERROR = 1
@@ -76,6 +77,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         if config.access_log and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
+        watch_gil()
         app = load(target, config.interface) if target else make_demo(config)
     except ConfigError as error:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)

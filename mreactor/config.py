@@ -99,6 +99,7 @@ class Config:
     )
     admin: str = setting("", "serve metrics and a live page on this address", metavar="HOST:PORT")
     admin_public: bool = setting(False, "allow --admin to listen on a non-loopback address")
+    require_free_threading: bool = setting(False, "refuse to start while the GIL is on; later be not ready")
     interface: str = setting("auto", "what APP is; auto recognises it", choices=INTERFACES)
     limits: Limits = field(default_factory=Limits)
 

@@ -28,6 +28,7 @@ class ServerStatus:
     Attributes:
         reactors: the server's own list, which grows during the start.
         has_gil: called for each snapshot, since an extension may switch the GIL on.
+        gil_cause: returns why the GIL is on; empty if it is off.
         backend, address: the chosen backend, in words; host and port of the server.
         report: the lines of the start-up report, after the start.
         acceptor, access_log: None until they run.
@@ -43,6 +44,7 @@ class ServerStatus:
     acceptor: Acceptor | None = None
     access_log: AccessLog | None = None
     is_draining: bool = False
+    gil_cause: Callable[[], str] = lambda: ""
 
     def unready_reasons(self, now: float) -> tuple[str, ...]:
         """Return why the server wants no traffic; empty if it is ready.
@@ -57,6 +59,8 @@ class ServerStatus:
         reasons = [str(health) for health in unhealthy_reactors(self.reactors, now)]
         if not self.acceptor.is_alive():
             reasons.append("the acceptor has ended")
+        if self.config.require_free_threading and (cause := self.gil_cause()):
+            reasons.append(cause)
         return tuple(reasons)
 
 
@@ -91,6 +95,7 @@ class SnapshotCache:
             reasons=status.unready_reasons(now),
             is_draining=status.is_draining,
             has_gil=status.has_gil(),
+            gil_cause=status.gil_cause(),
             connections_max=status.config.limits.connections_max,
             refused=status.acceptor.refused if status.acceptor is not None else 0,
             lines_dropped=log.dropped + log.lost if log is not None else 0,

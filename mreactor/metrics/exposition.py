@@ -86,6 +86,7 @@ def stats(snapshot: Snapshot) -> dict[str, Any]:
         "reasons": list(snapshot.reasons),
         "draining": snapshot.is_draining,
         "gil": snapshot.has_gil,
+        "gil_cause": snapshot.gil_cause,
         "connections_max": snapshot.connections_max,
         "refused": snapshot.refused,
         "access_log_dropped": snapshot.lines_dropped,

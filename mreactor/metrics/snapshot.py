@@ -32,6 +32,7 @@ class Snapshot:
         started: the start time of the server in Unix time. It differs between two servers.
         info: version, python, gil, backend and the like.
         report: the lines of the start-up report.
+        gil_cause: why the GIL is on; empty if it is off.
         reasons: why the server is not ready; empty if it is.
         refused: connections that the acceptor refused, which no reactor saw.
         lines_dropped: lines missing from the access log.
@@ -55,6 +56,7 @@ class Snapshot:
     cpu_seconds: float
     resident_bytes: int | None
     reactors: tuple[ReactorSnapshot, ...]
+    gil_cause: str = ""
 
     def total(self) -> Counters:
         """Return the sum over all reactors. It is exact: each number has one writer."""

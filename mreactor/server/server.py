@@ -29,8 +29,8 @@ from ..net import (
     raise_fd_limit,
     start_thread,
 )  # fmt: skip
-from ..runtime import before_threads, usable_cpus
-from .report import count, has_gil, interpreter_warnings, render_report
+from ..runtime import IS_FREE_THREADED, before_threads, gil_cause, has_gil, usable_cpus, watch_gil
+from .report import count, interpreter_warnings, render_report
 from .signals import SignalQueue, sigpipe_blocked
 
 log = logging.getLogger("mreactor")
@@ -60,7 +60,8 @@ class Server:
         self._pool: ThreadPool | None = None
         self._access_log: AccessLog | None = None
         self._admin: AdminListener | None = None
-        self._status = ServerStatus(config, self._reactors, has_gil)
+        self._status = ServerStatus(config, self._reactors, has_gil, gil_cause=gil_cause)
+        self._gil_is_known = False
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
 
@@ -93,10 +94,13 @@ class Server:
         """Listen and serve. Return when every thread runs.
 
         Raises:
-            StartError: the server cannot listen on the address or cannot start a thread.
+            StartError: the server cannot listen on the address or cannot start a thread, or must not run with a GIL.
             ConfigError: this machine does not support a setting: io_uring, or the access log's file.
         """
         suppress_failures()
+        watch_gil()
+        if self.config.require_free_threading and (cause := gil_cause()):
+            raise StartError(f"--require-free-threading: {cause}")
         backend = choose(self.config)
         listener = listen(self.config)
         self._status.backend, self._status.address = backend.description, listener.getsockname()[:2]
@@ -236,9 +240,12 @@ class Server:
     # Service.
 
     def _log_report(self) -> None:
-        warnings = interpreter_warnings()
+        warnings, cause = interpreter_warnings(), gil_cause()
         for line in self._status.report:
-            log.log(logging.WARNING if line in warnings else logging.INFO, "%s", line)
+            # An interpreter that has always a GIL is a choice; one that has lost its freedom is a fault.
+            level = logging.ERROR if line == cause and IS_FREE_THREADED else logging.WARNING
+            log.log(level if line in warnings else logging.INFO, "%s", line)
+        self._gil_is_known = bool(cause)
 
     def _serve(self) -> int:
         """Watch the reactors until an ending signal; return its number."""
@@ -253,6 +260,9 @@ class Server:
                 self._check(watchdog)
 
     def _check(self, watchdog: Watchdog) -> None:
+        if not self._gil_is_known and (cause := gil_cause()):
+            self._gil_is_known = True
+            log.error("%s", cause)
         try:
             watchdog.check(time.monotonic())
         except Exception:
