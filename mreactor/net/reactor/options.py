@@ -1,8 +1,9 @@
 """What a reactor is started with, and what other threads may tell it."""
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...concurrency import ConnectionLimit, Job
 from ..overload import Refusals
@@ -41,11 +42,19 @@ class NewConnection(NamedTuple):
     fd: int
 
 
-class FinishedJob[C: Client](NamedTuple):
-    """A job that the thread pool is done with."""
+class ClientJob[C: Client]:
+    """A client's job on its way through the thread pool. It comes back as a message when it has run."""
 
-    client: C
-    job: Job
+    __slots__ = ("_post", "client", "job")
+
+    def __init__(self, client: C, job: Job, post: Callable[[Any], None]) -> None:
+        self.client = client
+        self.job = job
+        self._post = post
+
+    def done(self) -> None:
+        """Return to the reactor. The pool's thread calls this."""
+        self._post(self)
 
 
-type Message[C: Client] = Command | NewConnection | FinishedJob[C]
+type Message[C: Client] = Command | NewConnection | ClientJob[C]
