@@ -194,7 +194,7 @@ class ThreadPool:
         """
         return not self.submit_all((_Queued(job, done),))
 
-    def submit_all(self, batch: Sequence[QueuedJob]) -> list[QueuedJob]:
+    def submit_all[Q: QueuedJob](self, batch: Sequence[Q]) -> list[Q]:
         """Run jobs soon. Return those that are refused, as `submit` says. Safe to call from any thread."""
         refused = []
         with self._lock:
@@ -214,7 +214,7 @@ class ThreadPool:
                     refused.append(queued)
             self._start_jobs()
             if not self._workers:
-                refused += self._new
+                refused += [queued for queued in batch if queued in self._new]
                 self._new.clear()
             self._refused += len(refused)
         return refused

@@ -289,7 +289,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         for refused in self._pool.submit_all(jobs):
             client, job = refused.client, refused.job
             if client.connection.state == CLOSED:
-                # The job closes what a client has left behind. Here it may take time; dropped, it would never be closed.
+                # It closes what a client has left behind. Here it may take time; dropped, it would never be closed.
                 job.run()
             else:
                 client.connection.reject_job(job)
