@@ -95,7 +95,7 @@ class App:
         endpoint = Endpoint(make_handler, blocking=blocking, constant=constant, local=True)
         self._add(Route("GET", prefix, endpoint, mount=True))
 
-    def mount_wsgi(self, prefix: str, application: Application) -> None:
+    def mount_wsgi(self, prefix: str, application: Application, *, inline: bool = False) -> None:
         """Declare a WSGI application for all methods below a prefix, which becomes its SCRIPT_NAME.
 
         It is called in the thread pool, by several threads at a time. Routes and longer mounts take precedence.
@@ -107,7 +107,7 @@ class App:
         def make_handler() -> Handler:
             return WSGIHandler(application, prefix, self.address)
 
-        endpoint = Endpoint(make_handler, blocking=True, local=True)
+        endpoint = Endpoint(make_handler, blocking=not inline, local=True)
         self._add(Route(ANY_METHOD, prefix, endpoint, mount=True))
 
     def freeze(self) -> tuple[Route, ...]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from .thread_pool import Worker
 
+from ..runtime import hot
+
 log = logging.getLogger("mreactor")
 
 
@@ -19,6 +21,7 @@ class Closable(Protocol):
         """Release its resources."""
 
 
+@hot("__init__", "run")
 class Job:
     """One call of a function that may block. One thread uses it at a time.
 

@@ -7,7 +7,10 @@ import os
 import threading
 from collections import deque
 
+from ..runtime import hot
 
+
+@hot("post", "take")
 class Mailbox[T]:
     """A queue with an eventfd that is readable while messages wait.
 

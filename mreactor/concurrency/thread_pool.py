@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
+from ..runtime import hot
 from .job import Job
 
 log = logging.getLogger("mreactor")
@@ -69,6 +70,7 @@ class PoolStatus(NamedTuple):
     waited: float
 
 
+@hot("run", "_receive", "_begin", "_give_back")
 class Worker(threading.Thread):
     """One thread of a pool.
 
@@ -152,6 +154,7 @@ class Worker(threading.Thread):
         return None if following is None else self._begin(following)
 
 
+@hot("submit_all", "release", "look", "_next_job", "_start_jobs", "_wake_one", "_next_queue", "_find_worker")
 class ThreadPool:
     """A pool for all reactors of a server.
 

@@ -4,6 +4,9 @@ from ..protocol import FileBody
 from ..runtime import hot
 from .response import Body, Response
 
+SERVER, DATE = 1, 2
+SERVER_AND_DATE = SERVER | DATE
+
 
 @hot("__init__")
 class RawResponse(Response):
@@ -18,10 +21,10 @@ class RawResponse(Response):
         start, rendered_fields: as the arguments.
         length: the bytes of content that the application announces; None if it announces none.
         first_part: the stream's first part, which goes out with the head.
-        has_server, has_date: the application has written this field, so the server adds none.
+        common: which fields the server adds: SERVER, DATE, both or none.
     """
 
-    __slots__ = ("first_part", "has_date", "has_server", "length", "rendered_fields", "start")
+    __slots__ = ("common", "first_part", "length", "rendered_fields", "start")
 
     def __init__(self, status: int, start: bytes, fields: bytes, body: Body, length: int | None = None) -> None:
         # Not super(), which takes a lock: docs/decisions/001.
@@ -30,8 +33,11 @@ class RawResponse(Response):
         self.rendered_fields = fields
         self.length = length
         self.first_part = b""
-        self.has_server = False
-        self.has_date = False
+        self.common = SERVER_AND_DATE
+
+    def omits(self, *, server: bool, date: bool) -> None:
+        """Have the server add no Server or Date of its own."""
+        self.common = (0 if server else SERVER) | (0 if date else DATE)
 
     def framing_length(self, method: str) -> int | None:
         """Return the Content-Length to send; None for none: the length is unknown, or would be a guess for HEAD."""

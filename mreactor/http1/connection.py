@@ -38,7 +38,8 @@ EMPTY_LINES = (b"\r", b"\r\n")
 
 
 @hot(
-    "__init__", "receive_data", "receive_uncached", "_receive_whole", "call_cached_route", "queue_remainder", "data_sent", "abort",
+    "__init__", "receive_data", "receive_uncached", "_receive_whole", "call_cached_route", "queue_remainder", "data_sent",
+    "abort", "job_done", "_wait_for",
     "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn", "_begin_sending", "_advance",
     "_enter", "_ensure_reader", "_ensure_writer",
 )  # fmt: skip
@@ -152,7 +153,8 @@ class Connection(StateMachine):
 
     def job_done(self, job: Job) -> None:
         """Take a finished job back. One that the connection no longer waits for is disposed of."""
-        self._context.reserve_body_bytes(-job.size)
+        if job.size:
+            self._context.reserve_body_bytes(-job.size)
         writer = self._ensure_writer()
         if not writer.take_back(job) or (request := self._request) is None:
             return
@@ -249,7 +251,10 @@ class Connection(StateMachine):
                 context.head_cache, context.access, match,
             )  # fmt: skip
             return self.call_cached_route(route, data[end:])
-        return self._take_turn(data, RoutedRequest(head, match, line.counter), end)
+        request = RoutedRequest(head, match, line.counter)
+        if endpoint.blocking and end == len(data) and framing.is_simple and not framing.has_body:
+            return self._respond(request, b"")
+        return self._take_turn(data, request, end)
 
     def _take_turn(self, data: bytes, request: RoutedRequest | None = None, head_end: int = 0) -> bytes | None:
         """Respond to the requests in `data`, up to the bound of one turn. Returns as `receive_data`.
@@ -393,7 +398,8 @@ class Connection(StateMachine):
             return self._encode(request, call_handler(self._context, self.peer, request, body))
         self._request = request
         self._wait_for(make_job(self._context, self.peer, request, body))
-        self._end_reading()
+        if self._reader is not None:
+            self._end_reading()
         return None
 
     def _encode(self, request: RoutedRequest, response: Response, blocking_stream: Stream | None = None) -> bytes:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from ..concurrency import Job
 from ..http import Request, RequestHead, Response, SpooledBody, has_body, make_request, respond
 from ..protocol import FileBody, Peer
+from ..runtime import hot
 from .error_pages import failure_page
 from .response_stream import Stream, close_stream
 from .routed_request import RoutedRequest
@@ -26,6 +27,7 @@ def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, 
         return failure_page(context, head, error)
 
 
+@hot("__init__", "_call", "_prepare")
 class HandlerJob(Job):
     """The call of a blocking handler. Its content is made in the pool as well: that may take time.
 
@@ -37,7 +39,7 @@ class HandlerJob(Job):
 
     def __init__(self, request: RoutedRequest, argument: Request, size: int, since: float) -> None:
         match = request.match
-        Job.__init__(self, match.handler, argument, keywords=match.params, size=size, since=since)
+        Job.__init__(self, match.endpoint.handler, argument, keywords=match.params, size=size, since=since)
         self._head: RequestHead = request.head
 
     def accept(self, result: Any) -> None:
@@ -45,13 +47,15 @@ class HandlerJob(Job):
         self.result = self._prepare(result)
 
     def _call(self) -> Response:
-        return self._prepare(Job._call(self))
+        keywords = self._keywords
+        handler, arguments = self._function, self._args
+        return self._prepare(handler(*arguments, **keywords) if keywords else handler(*arguments))
 
     def _prepare(self, result: Any) -> Response:
         """Make a response of what the handler has returned, and a stream of its body."""
-        response = respond(result, self._function)
-        body, head = response.body, self._head
-        if not isinstance(body, bytes | FileBody):
+        response = result if isinstance(result, Response) else respond(result, self._function)
+        body, head = response.parts[0], self._head
+        if type(body) is not bytes and not isinstance(body, bytes | FileBody):
             stream = Stream(
                 body, is_11=head.version == (1, 1), context=self.context, blocking=True, length=response.length
             )
@@ -75,7 +79,8 @@ class HandlerJob(Job):
 def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: RequestBody) -> Job:
     """Make the job of a blocking handler. It reserves the body's memory until it is done, and raises as that does."""
     size = len(body) if isinstance(body, bytes) else 0
-    context.reserve_body_bytes(size)
+    if size:
+        context.reserve_body_bytes(size)
     return HandlerJob(request, make_request(request.head, body, peer), size, context.now)
 
 

@@ -1,6 +1,19 @@
 """Responses as bytes: status line, header fields, framing (RFC 9112 sections 4 to 7)."""
 
-from ..http import REASONS, Body, RawResponse, RequestHead, Response, format_date, has_body, note_date, status_line
+from ..http import (
+    DATE,
+    REASONS,
+    SERVER,
+    SERVER_AND_DATE,
+    Body,
+    RawResponse,
+    RequestHead,
+    Response,
+    format_date,
+    has_body,
+    note_date,
+    status_line,
+)
 from ..protocol import FileBody
 from ..runtime import hot
 
@@ -59,10 +72,18 @@ class Encoder:
 
     def encode_raw(self, response: RawResponse, head: RequestHead, *, keep_alive: bool) -> bytes:
         """Encode a response that has its own status line and fields; of a file or a stream only the head."""
-        is_11, status, body = head.version == (1, 1), response.status, response.body
+        body, _, status, _, _ = response.parts
         common = self.common_fields
-        if response.has_server or response.has_date:
-            common = (b"" if response.has_server else _SERVER) + (b"" if response.has_date else self._date_field)
+        if response.common != SERVER_AND_DATE:
+            common = (_SERVER if response.common & SERVER else b"") + (
+                self._date_field if response.common & DATE else b""
+            )
+        if keep_alive and status == 200 and type(body) is bytes and head.line.keeps_framing:
+            # The commonest kind.
+            return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
+                response.start, common, response.rendered_fields, len(body), body,
+            )  # fmt: skip
+        is_11 = head.version == (1, 1)
         length = response.framing_length(head.method)
         if length is not None and has_body(status):
             framing = b"Content-Length: %d\r\n" % length

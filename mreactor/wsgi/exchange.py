@@ -9,9 +9,10 @@ from typing import Any, Final
 from ..concurrency import Worker
 from ..http import RawResponse
 from ..protocol import FileBody
+from ..runtime import hot
 from .environ import Environ
 from .file_wrapper import FileWrapper
-from .response_head import ResponseHead, check_head
+from .response_head import ResponseHead
 
 log = logging.getLogger("mreactor")
 
@@ -25,6 +26,7 @@ class ClientGone(ConnectionError):
     """Raised by `write` when nobody takes the response any more, so that the application ends."""
 
 
+@hot("__init__", "run", "start_response", "_first_response", "_whole", "_response")
 class Exchange:
     """A request's way through an application. It is the iterator over the parts of the content as well.
 
@@ -91,7 +93,7 @@ class Exchange:
                 exc_info = None
         elif self._head is not None:
             raise AssertionError("start_response was called twice, and without exc_info")
-        self._head = check_head(status, headers)
+        self._head = ResponseHead(status, headers)
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -152,7 +154,10 @@ class Exchange:
         iterable = self._iterable
         kind = type(iterable)
         if kind is list or kind is tuple:
-            return self._whole(self._ready + b"".join(iterable))
+            # Neither has anything to close.
+            content = self._ready + b"".join(iterable) if self._ready or len(iterable) != 1 else iterable[0]
+            if type(content) is bytes:
+                return self._whole(content)
         if kind is FileWrapper and not self._ready and (region := iterable.region()) is not None:
             return self._whole(region)
         self._iterator = iter(iterable)
@@ -166,7 +171,7 @@ class Exchange:
 
     def _whole(self, content: bytes | FileBody) -> RawResponse:
         """Return a response with all of its content; close the iterable."""
-        head = self._require_head()
+        head = self._head or self._require_head()
         length, size = head.length, len(content)
         if length is not None and length != size and self._sends_content:
             if size < length:
@@ -178,7 +183,9 @@ class Exchange:
                 content.remaining = length
             else:
                 content = content[:length]
-        self._close_quietly()
+        self._is_over = True
+        if hasattr(self._iterable, "close"):
+            self._close_quietly()
         return self._response(content)
 
     def _begin(self, part: bytes) -> RawResponse:
@@ -190,9 +197,10 @@ class Exchange:
         return response
 
     def _response(self, body: Any) -> RawResponse:
-        head = self._require_head()
+        head = self._head or self._require_head()
         response = RawResponse(head.status, head.start, head.fields, body, head.length)
-        response.has_server, response.has_date = head.has_server, head.has_date
+        if head.has_server or head.has_date:
+            response.omits(server=head.has_server, date=head.has_date)
         return response
 
     def _require_head(self) -> ResponseHead:

@@ -1,10 +1,12 @@
 """The handler that calls a WSGI application. It runs in the thread pool."""
 
 from ..http import Request, Response
+from ..runtime import hot
 from .environ import EnvironMaker
 from .exchange import Application, Exchange
 
 
+@hot("__call__")
 class WSGIHandler:
     """A handler for all requests below a path. Any thread may call it.
 
@@ -22,4 +24,4 @@ class WSGIHandler:
 
     def __call__(self, request: Request) -> Response:
         """Call the application and return its response. Raises what the application raises before its first byte."""
-        return Exchange(request.method).run(self._application, self._environ.make(request))
+        return Exchange(request.head.line.method).run(self._application, self._environ.make(request))

@@ -400,7 +400,7 @@ CASES: dict[str, Case] = {
     "no start_response": Case(
         never_starts, ERROR_PAGE, 500, "Internal Server Error", is_valid=False, logs="did not call start_response"
     ),
-    "text in a list": Case(returns_text, ERROR_PAGE, 500, "Internal Server Error", is_valid=False, logs="str found"),
+    "text in a list": Case(returns_text, ERROR_PAGE, 500, "Internal Server Error", is_valid=False, logs="not str"),
     "text in a generator": Case(yields_text, ERROR_PAGE, 500, "Internal Server Error", is_valid=False, logs="not str"),
     "a split response": Case(
         splits_the_response, ERROR_PAGE, 500, "Internal Server Error", is_valid=False, logs="cannot be sent"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...concurrency import ConnectionLimit, Job
+from ...runtime import hot
 from ..overload import Refusals
 from .client import Client
 
@@ -42,6 +43,7 @@ class NewConnection(NamedTuple):
     fd: int
 
 
+@hot("__init__", "done")
 class ClientJob[C: Client]:
     """A client's job on its way through the thread pool. It comes back as a message when it has run."""
 
