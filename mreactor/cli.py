@@ -7,15 +7,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
 from .app import App, adapt, find
-from .config import Config, ConfigError, Limits, option, size
+from .config import TEXTS, Config, ConfigError, Limits, option, size
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
 from .runtime import watch_gil
-from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, url
+from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, scheme, url
 
 START_ERROR = 1
 USAGE_ERROR = 2
@@ -25,6 +26,7 @@ examples:
   mreactor                           serve the demo on http://127.0.0.1:8080
   mreactor --threads 16 shop:app     serve the App named app in shop.py
   mreactor --host 0.0.0.0 --port 80 --access-log combined:access.log shop:app
+  mreactor --port 8443 --tls-cert chain.pem --tls-key key.pem shop:app
 
 environment variables (options override them):
   WORKER_BACKEND=BACKEND             same as --backend
@@ -83,7 +85,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
     server = Server(config, app)
     try:
-        code = server.run(announce if config.port == 0 else None)
+        code = server.run(partial(announce, scheme=scheme(config)) if config.port == 0 else None)
     except ConfigError as error:
         # This error is about the machine, so the help does not explain it.
         return _report(str(error), USAGE_ERROR)
@@ -93,9 +95,9 @@ def _serve(arguments: Sequence[str]) -> Outcome:
     return Outcome(code, 0.0 if code else server.drain_deadline)
 
 
-def announce(host: str, port: int) -> None:
+def announce(host: str, port: int, scheme: str = "http") -> None:
     """Print the address on standard output, at any log level, because the kernel chose the port."""
-    _print(f"listening on {url(host, port)}", sys.stdout)
+    _print(f"listening on {url(host, port, scheme)}", sys.stdout)
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Config, str]:
@@ -107,6 +109,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     options = vars(make_parser().parse_args(arguments))
     target = options.pop("app") or ""
     given = {name: value for name, value in options.items() if value is not None}
+    # Options that may be repeated.
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     settings = _from_environment(environment) | given
     limit_names = {spec.name for spec in dataclasses.fields(Limits)}
     limits = Limits(**{name: settings.pop(name) for name in limit_names & settings.keys()})
@@ -205,6 +209,8 @@ def _add_options(group: Any, settings: type[Any]) -> None:
         text = spec.metadata["help"].replace("%", "%%")
         if spec.type is bool:
             group.add_argument(option(spec.name), action="store_true", default=None, help=text)
+        elif spec.type == TEXTS:
+            group.add_argument(option(spec.name), action="append", metavar=_metavar(spec), help=text)
         else:
             text += _format_default(spec)
             group.add_argument(option(spec.name), type=PARSERS[spec.type], metavar=_metavar(spec), help=text)
@@ -213,7 +219,7 @@ def _add_options(group: Any, settings: type[Any]) -> None:
 def _format_default(spec: dataclasses.Field[Any]) -> str:
     """Format the default as a user would type it; bytes also in a larger unit."""
     default: Any = spec.default
-    if default == "":
+    if default in ("", ()):
         return ""
     typed = f"{default:g}" if spec.type is float else str(default)
     return f" (default: {typed}, {size(default)})" if "bytes_" in spec.name else f" (default: {typed})"

@@ -16,7 +16,8 @@ LOG_LEVELS = ("off", "error", "warning", "info", "debug")
 INTERFACES = ("auto", "native", "wsgi")
 BACKENDS = ("epoll", "io_uring", "auto")
 ACCEPTS = ("auto", "accept4", "io_uring")
-TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+TEXTS = tuple[str, ...]
+TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False", TEXTS: "a list of texts"}
 
 
 class ConfigError(ValueError):
@@ -47,15 +48,18 @@ class Limits:
     keepalive_seconds: float = setting(
         75.0, "time to keep an idle connection open; longer than the 60 s of common load balancers"
     )
-    write_stall_seconds: float = setting(30.0, "maximum pause while a client reads a response; then close")
+    write_stall_seconds: float = setting(
+        30.0, "maximum time without an acknowledgement of a client that reads a response; then reset"
+    )
     write_rate_min: int = setting(
-        500, "minimum average client read rate after --write-stall-seconds; close if slower", minimum=1
+        500, "minimum average rate of acknowledged bytes after --write-stall-seconds; reset if slower", minimum=1
     )
     linger_seconds: float = setting(
         30.0, "time to discard late data before closing, so that no reset destroys the response"
     )
     linger_bytes_max: int = setting(2**40, "maximum late data to discard before closing", minimum=0)
     drain_seconds: float = setting(10.0, "time for active requests to complete at shutdown")
+    tls_handshake_seconds: float = setting(10.0, "time to complete a TLS handshake; then close")
     connections_max: int = setting(
         16_384, "maximum number of open connections; 503 if exceeded", minimum=1, maximum=2**20
     )
@@ -75,6 +79,11 @@ class Limits:
     )
     blocking_streams_max: int = setting(
         256, "maximum number of further threads that wait for the clients of blocking streams", minimum=1
+    )
+    unsent_bytes_max: int = setting(
+        2**30,
+        "maximum memory for the responses of slow clients; the one that stands still longest is reset if exceeded",
+        minimum=1024,
     )
     body_memory_bytes_max: int = setting(
         256 * 1024, "maximum request body size to keep in memory; larger ones go to a temporary file", minimum=0
@@ -99,6 +108,24 @@ class Config:
     )
     admin: str = setting("", "serve metrics and a live page on this address", metavar="HOST:PORT")
     admin_public: bool = setting(False, "allow --admin to listen on a non-loopback address")
+    # TLS.
+    tls_cert: tuple[str, ...] = setting(
+        (), "serve HTTPS with the certificate chain in this PEM file; more than one for more host names", metavar="FILE"
+    )
+    tls_key: tuple[str, ...] = setting(
+        (), "PEM file of the private key, one for each --tls-cert; without it the key is in that file", metavar="FILE"
+    )
+    tls_password_file: str = setting("", "file whose first line is the password of the keys", metavar="FILE")
+    tls_client_ca: str = setting(
+        "", "ask clients for a certificate from one of the authorities in this PEM file", metavar="FILE"
+    )
+    tls_client_cert: str = setting(
+        "required", "whether a client must have a certificate; with --tls-client-ca", choices=("optional", "required")
+    )
+    tls_min: str = setting("1.2", "minimum version of TLS", choices=("1.2", "1.3"))
+    tls_ciphers: str = setting(
+        "", "ciphers of TLS 1.2 as an OpenSSL cipher list; without it ECDHE with AES-GCM or ChaCha20", metavar="LIST"
+    )
     require_free_threading: bool = setting(False, "refuse to start while the GIL is on; later be not ready")
     interface: str = setting("auto", "what APP is; auto recognises it", choices=INTERFACES)
     limits: Limits = field(default_factory=Limits)
@@ -107,6 +134,7 @@ class Config:
         """Validate all settings; see `validate`."""
         validate(self)
         validate(self.limits)
+        _validate_tls(self)
 
     @property
     def reactors(self) -> int:
@@ -126,6 +154,15 @@ def validate(settings: Any) -> None:
             raise ConfigError(f"{option(spec.name)}: {value!r} {reason}")
 
 
+def _validate_tls(config: Config) -> None:
+    if config.tls_key and len(config.tls_key) != len(config.tls_cert):
+        raise ConfigError("--tls-key: there must be one for each --tls-cert, in the same order, or none")
+    needed = {"tls_password_file": config.tls_password_file, "tls_client_ca": config.tls_client_ca}
+    for name, value in needed.items():
+        if value and not config.tls_cert:
+            raise ConfigError(f"{option(name)}: it needs --tls-cert")
+
+
 def option(name: str) -> str:
     """Return the command-line option of a field."""
     return "--" + name.replace("_", "-")
@@ -137,12 +174,19 @@ def size(count: int) -> str:
     return next((f"{count // one} {name}" for one, name in units if count and count % one == 0), f"{count} bytes")
 
 
+def _has_type(value: Any, kind: Any) -> bool:
+    """Tell whether a value has a field's type."""
+    if kind == TEXTS:
+        return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
 def _find_error(value: Any, kind: Any, metadata: Mapping[str, Any]) -> str:
     """Return what is wrong with a value, or an empty string."""
     choices = metadata.get("choices")
     if choices and value not in choices:
         return "is not one of " + ", ".join(choices)
-    if not isinstance(value, (int, float) if kind is float else kind):
+    if not _has_type(value, kind):
         return f"is not {TYPE_NAMES.get(kind, kind.__name__)}"
     if kind is float and not 0 < value < math.inf:
         return "is not a positive number of seconds"

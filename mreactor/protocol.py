@@ -22,12 +22,32 @@ from .metrics import Counters
 # A client's address, as `getpeername` gives it: (host, port), with two more numbers for IPv6.
 type Peer = tuple[Any, ...]
 
+
+class SecurePeer(tuple[Any, ...]):
+    """The address of a client whose connection is encrypted: a `Peer` that knows more.
+
+    Attributes:
+        certificate: the client's verified certificate as `ssl.SSLSocket.getpeercert` gives it; None if it gave none.
+    """
+
+    certificate: dict[str, Any] | None = None
+
+    def __new__(cls, address: Peer, certificate: dict[str, Any] | None = None) -> "SecurePeer":
+        """Make a secure peer of an address."""
+        self = tuple.__new__(cls, address)
+        if certificate is not None:
+            # Without one the object needs no dict of its own.
+            self.certificate = certificate
+        return self
+
+
 # The states that a reactor acts on. Every other int is a protocol's own state, in which the reactor only reads, if
 # `wants_read`, and sends. They are ints, not members of an Enum: see docs/decisions/002.
 IDLE: Final = 0  # between messages; nothing is buffered and nothing is to be sent
 READY: Final = 5  # there is more to do, and the other clients' turn comes first: call `resume` next round
 LINGERING: Final = 6  # the last byte is sent: shut the write side and go on reading until the peer closes
 CLOSED: Final = 7  # close the socket
+QUIET: Final = 8  # as IDLE, for a connection whose bytes must not be looked up on the fast path
 
 
 class Connection(Protocol):
@@ -130,7 +150,7 @@ class FastPath(NamedTuple):
 def no_fast_path() -> FastPath:
     """Return a fast path that finds nothing, for one reactor: its dict is shared with no other thread."""
     nothing: dict[bytes, Any] = {}
-    return FastPath(nothing.get, nothing.get, nothing.get, b"\r\n\r\n", b"", lambda *_: None)
+    return FastPath(nothing.get, nothing.get, nothing.get, b"\r\n\r\n", b"\xff", lambda *_: None)
 
 
 class Context(Protocol):
@@ -165,13 +185,17 @@ class Context(Protocol):
         """Do what is due a few times a second, such as handing over log lines."""
 
     def count_write_timeout(self) -> None:
-        """Count a peer that the kernel has given up, because it took no bytes for too long."""
+        """Count a peer that the reactor gives up, because it has acknowledged too little for too long."""
 
     def drain(self) -> None:
         """From now on each connection's next response is its last."""
 
     def close(self) -> None:
         """Hand over everything that is left, such as log lines. Called once, when the reactor ends."""
+
+
+# What a file's sender says when the file ends too early.
+SHORTER = "a file became shorter while it was sent"
 
 
 class FileBody:
@@ -186,6 +210,18 @@ class FileBody:
 
     def __len__(self) -> int:
         return self.remaining
+
+    def read(self, count: int) -> bytes:
+        """Return up to `count` of the bytes that are left; `advance` notes that they are sent.
+
+        Raises:
+            EOFError: the file became shorter.
+            OSError: it cannot be read.
+        """
+        data = os.pread(self.fd, min(self.remaining, count), self.offset)
+        if not data:
+            raise EOFError(SHORTER)
+        return data
 
     def advance(self, count: int) -> None:
         """Note that `count` bytes are sent."""

@@ -22,7 +22,7 @@ pytest.register_assert_rewrite(
 )
 
 VARIABLES = ("WORKER_BACKEND", "HTTP_SERVER_LOG", "HTTP_SERVER_LOGS")
-SOCKET_KINDS = ("epoll", "io_uring")
+SOCKET_KINDS = ("epoll", "io_uring", "epoll-tls", "io_uring-tls")
 # Each test starts a server or a process, or the folder has a thousand of them.
 SLOW_FOLDERS = [
     Path(__file__).parent / name

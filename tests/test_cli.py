@@ -29,7 +29,16 @@ def complaint(*arguments: str, **environment: str) -> str:
     return str(caught.value)
 
 
-TEXTS = {"host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000"}
+TEXTS = {
+    "host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000",
+    "tls_password_file": "/x.txt", "tls_client_ca": "/x.pem", "tls_ciphers": "ECDHE+AESGCM",
+}  # fmt: skip
+
+# Options that may be repeated, with two values each.
+LISTED = {"tls_cert": ("/a.pem", "/b.pem"), "tls_key": ("/a.key", "/b.key")}
+LISTS = [spec for spec in SETTINGS if spec.type == tuple[str, ...]]
+# Options that need others.
+NEEDED = {"tls_password_file": ["--tls-cert=/x.pem"], "tls_client_ca": ["--tls-cert=/x.pem"]}
 
 
 def other_value(spec: dataclasses.Field[Any]) -> Any:
@@ -52,7 +61,7 @@ def test_the_application_is_a_positional_argument() -> None:
     assert parse(["--port", "1", "shop:app", "--threads", "2"], {}) == (Config(port=1, threads=2), "shop:app")
 
 
-@pytest.mark.parametrize("spec", SETTINGS, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [spec for spec in SETTINGS if spec not in LISTS], ids=lambda spec: spec.name)
 def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
     if spec.type is bool:
         config, _ = parse([option(spec.name)], {})
@@ -60,9 +69,19 @@ def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
         return
     wanted = other_value(spec)
     for arguments in ([option(spec.name), str(wanted)], [f"{option(spec.name)}={wanted}"]):
-        config, _ = parse(arguments, {})
+        config, _ = parse([*arguments, *NEEDED.get(spec.name, [])], {})
         assert value_of(config, spec.name) == wanted
         assert type(value_of(config, spec.name)) is spec.type
+
+
+@pytest.mark.parametrize("spec", LISTS, ids=lambda spec: spec.name)
+def test_an_option_that_may_be_repeated(spec: dataclasses.Field[Any]) -> None:
+    one, two = LISTED[spec.name]
+    # One for each certificate.
+    needed = ["--tls-cert=/x.pem"] if spec.name == "tls_key" else []
+    assert value_of(parse([option(spec.name), one, *needed], {})[0], spec.name) == (one,)
+    twice = [option(spec.name), one, f"{option(spec.name)}={two}", *needed, *needed]
+    assert value_of(parse(twice, {})[0], spec.name) == (one, two)
 
 
 def test_the_help_explains_each_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +123,11 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--nonsense"], "--nonsense"),
         (["--por", "1"], "--por"),  # no abbreviations: a later option could change their meaning
         (["--port"], "--port: expected one argument"),
+        (["--tls-key", "a.key"], "--tls-key: there must be one for each --tls-cert, in the same order, or none"),
+        (["--tls-cert", "a", "--tls-cert", "b", "--tls-key", "c"], "--tls-key: there must be one for each --tls-cert"),
+        (["--tls-client-ca", "a.pem"], "--tls-client-ca: it needs --tls-cert"),
+        (["--tls-password-file", "a.txt"], "--tls-password-file: it needs --tls-cert"),
+        (["--tls-min", "1.1"], "--tls-min: '1.1' is not one of 1.2, 1.3"),
         (["--port", "x"], "--port: 'x' is not a whole number"),
         (["--port", "1.5"], "--port: '1.5' is not a whole number"),
         (["--port", ""], "--port: '' is not a whole number"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import IO, Any
 
+from ..protocol import SecurePeer
 from ..runtime import hot
 from .headers import Headers
 from .json_content import decode_json
@@ -98,6 +99,16 @@ class Request:
     def host(self) -> str:
         """The authority, such as `example.org:8080`."""
         return self.head.host
+
+    @property
+    def scheme(self) -> str:
+        """`https` if the connection is encrypted, otherwise `http`."""
+        return "https" if isinstance(self.peer, SecurePeer) else "http"
+
+    @property
+    def client_certificate(self) -> dict[str, Any] | None:
+        """The client's verified certificate, as `ssl.SSLSocket.getpeercert` gives it; None if there is none."""
+        return self.peer.certificate if isinstance(self.peer, SecurePeer) else None
 
     @cached_property
     def query(self) -> Parameters:

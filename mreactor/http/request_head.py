@@ -20,15 +20,16 @@ class RequestLine:
         authority: the host of a target in absolute form; else empty.
         keeps_framing: HTTP/1.1 and not HEAD, so a response on a persistent connection has content and no Connection
             field.
-        match, counter: what the server keeps with the line: where it leads, and what counts its responses. The match is
-            None before.
+        match: where the line leads, for its owner to keep; None before.
+        counter: what counts its responses, likewise.
+        route: how to call its handler at once, likewise; None if that is not possible.
 
     The others are those of `RequestHead`.
     """
 
     __slots__ = (
-        "authority", "counter", "keeps_framing", "match", "method", "path", "query_string", "raw_path", "target",
-        "version",
+        "authority", "counter", "keeps_framing", "match", "method", "path", "query_string", "raw_path", "route",
+        "target", "version",
     )  # fmt: skip
 
     authority: str
@@ -39,6 +40,7 @@ class RequestLine:
     path: str
     query_string: str
     raw_path: str
+    route: Any
     target: str
     version: tuple[int, int]
 

@@ -2,6 +2,6 @@
 
 from .connection import Connection
 from .context import ReactorContext
-from .encoder import render_overload
+from .encoder import render_overload, render_plain_refusal
 
-__all__ = ["Connection", "ReactorContext", "render_overload"]
+__all__ = ["Connection", "ReactorContext", "render_overload", "render_plain_refusal"]

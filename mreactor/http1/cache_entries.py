@@ -22,10 +22,13 @@ type RepeatedLogEntry = tuple[RequestHead, int, int, int]
 # The response, its length, its two hit counts, and the log entry of the requests that it answers.
 type CachedResponse = tuple[bytes, int, list[int], RepeatedLogEntry | None]
 
-# Handler, the path parameter passed by position, those passed by name, the request's head, the counter of its
-# responses; then what belongs to the context but is cheaper to find here: head cache and access log; then the match.
+# Handler, the path parameter passed by position, those passed by name, the counter of its responses; then what belongs
+# to the context but is cheaper to find here: head cache and access log; then the match.
+type LineRoute = tuple[Handler, Any, dict[str, Any], RequestCounter, HeadCache, AccessBuffer | None, Match]
+
+# The route of a request line, and the request's head.
 type CachedRoute = tuple[
-    Handler, Any, dict[str, Any], RequestHead, RequestCounter, HeadCache, AccessBuffer | None, Match
+    Handler, Any, dict[str, Any], RequestCounter, HeadCache, AccessBuffer | None, Match, RequestHead
 ]
 
 
@@ -60,10 +63,6 @@ def make_cached_response(response: bytes, ticket: CacheTicket, count: int) -> Ca
     return response, len(response), [0, 0], None if entry is None else (*entry, count)
 
 
-def make_cached_route(
-    head: RequestHead, match: Match, counter: RequestCounter, heads: HeadCache, access: AccessBuffer | None
-) -> CachedRoute:
-    """Make the entry of a request whose handler is called again and again."""
-    return (
-        match.endpoint.handler, match.positional_param, match.keyword_params, head, counter, heads, access, match,
-    )  # fmt: skip
+def make_line_route(match: Match, counter: RequestCounter, heads: HeadCache, access: AccessBuffer | None) -> LineRoute:
+    """Make the route of a request line. With a head it is a `CachedRoute`."""
+    return match.endpoint.handler, match.positional_param, match.keyword_params, counter, heads, access, match

@@ -38,10 +38,9 @@ EMPTY_LINES = (b"\r", b"\r\n")
 
 
 @hot(
-    "__init__", "receive_data", "receive_uncached", "_receive_whole", "call_cached_route", "queue_remainder", "data_sent",
-    "abort", "job_done", "_wait_for",
-    "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn", "_begin_sending", "_advance",
-    "_enter", "_ensure_reader", "_ensure_writer",
+    "__init__", "receive_data", "receive_uncached", "_receive_whole", "call_cached_route", "queue_remainder",
+    "data_sent", "abort", "next_job", "job_done", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn",
+    "_wait_for", "_begin_sending", "_advance", "_enter", "_ensure_reader", "_ensure_writer",
 )  # fmt: skip
 class Connection(StateMachine):
     """One client; implements `protocol.Connection`. Reactor thread only."""
@@ -108,7 +107,7 @@ class Connection(StateMachine):
 
     def call_cached_route(self, route: CachedRoute, body: bytes) -> bytes | None:
         """Fast path: call the handler of a cached route. IDLE only. Returns as `receive_data`."""
-        handler, positional_param, keyword_params, head, counter, heads, access, match = route
+        handler, positional_param, keyword_params, counter, heads, access, match, head = route
         try:
             request = Request(head, body, self.peer)
             # By position is cheaper than by name: see docs/decisions/014.
@@ -143,8 +142,6 @@ class Connection(StateMachine):
         writer = self._ensure_writer()
         writer.data_sent(count)
         if self.state == SENDING:
-            if count:
-                self.deadline = writer.deadline(self._context)
             self._advance()
 
     def reject_job(self, job: Job) -> None:
@@ -230,29 +227,23 @@ class Connection(StateMachine):
         if head is None or context.draining:
             return self._take_turn(data)
         line, fields = head.line, head.fields
-        match = line.match
-        is_repeated = match is not None and fields.is_repeated
-        if match is None:
+        is_repeated = line.match is not None and fields.is_repeated
+        if line.match is None:
             try:
-                match = context.match(line)
+                context.match(line)
             except HTTPError:
                 # A method that nothing takes: refused as any other fault.
                 return self._take_turn(data)
-        framing, endpoint = fields.framing, match.endpoint
-        is_immediate = endpoint.is_immediate and line.keeps_framing and framing.is_simple
-        length = framing.content_length
-        if is_immediate and end + length == len(data) and (not length or length <= context.limits.body_bytes_max):
-            if is_repeated:
-                context.cache.store_route(data, RoutedRequest(head, match, line.counter))
-            fields.is_repeated = True
-            # A tuple in place: a function that makes it costs as much as three of these lookups.
-            route: CachedRoute = (
-                endpoint.handler, match.positional_param, match.keyword_params, head, line.counter,
-                context.head_cache, context.access, match,
-            )  # fmt: skip
-            return self.call_cached_route(route, data[end:])
-        request = RoutedRequest(head, match, line.counter)
-        if endpoint.blocking and end == len(data) and framing.is_simple and not framing.has_body:
+        framing = fields.framing
+        if line.route is not None and framing.is_simple:
+            length = framing.content_length
+            if end + length == len(data) and (not length or length <= context.limits.body_bytes_max):
+                if is_repeated:
+                    context.cache.store_route(data, RoutedRequest(head, line.match, line.counter))
+                fields.is_repeated = True
+                return self.call_cached_route((*line.route, head), data[end:])
+        request = RoutedRequest(head, line.match, line.counter)
+        if request.match.endpoint.blocking and end == len(data) and framing.is_simple and not framing.has_body:
             return self._respond(request, b"")
         return self._take_turn(data, request, end)
 
@@ -440,7 +431,7 @@ class Connection(StateMachine):
     # Sending.
 
     def _begin_sending(self, writer: ResponseWriter) -> None:
-        writer.begin(self._context.now)
+        writer.begin()
         self._enter(SENDING)
 
     def _advance(self) -> None:

@@ -15,6 +15,7 @@ from ..http import HTTPError, RequestHead, RequestLine
 from ..logs import AccessBuffer
 from ..metrics import Counters
 from ..runtime import hot, private_bytes
+from .cache_entries import make_line_route
 from .connection import Connection
 from .encoder import Encoder
 from .head_cache import HeadCache
@@ -38,7 +39,7 @@ class ReactorContext:
     Attributes:
         cache: what this second's requests have led to; empty while the server drains.
         head_cache: heads of body-only responses: `head_cache[content_type][len(content)] + content` is a response.
-        state_timeouts: seconds that each state may last, or may last without progress; infinite for no bound.
+        state_timeouts: seconds that each state may last; infinite for no bound.
         draining: each response says `Connection: close`.
         log_request: writes a line of the access log, see `AccessBuffer`.
         idle_reader: a `RequestReader` that no connection uses, or None.
@@ -130,7 +131,9 @@ class ReactorContext:
             match = Match.refused(error.with_traceback(None))
         line.match = match
         key = (line.method, 200)
-        line.counter = self.counters.requests.get(key) or self.counters.counter(*key)
+        line.counter = counter = self.counters.requests.get(key) or self.counters.counter(*key)
+        is_immediate = match.endpoint.is_immediate and line.keeps_framing
+        line.route = make_line_route(match, counter, self.head_cache, self.access) if is_immediate else None
         return match
 
     def reserve_body_bytes(self, count: int) -> None:
@@ -149,7 +152,7 @@ class ReactorContext:
         self.counters.timeout(TIMEOUT_KINDS[state])
 
     def count_write_timeout(self) -> None:
-        """Count a peer that took no bytes for too long, as the kernel noticed first."""
+        """Count a peer that has acknowledged too little for too long."""
         self.count_timeout(SENDING)
 
 

@@ -1,5 +1,7 @@
 """Responses as bytes: status line, header fields, framing (RFC 9112 sections 4 to 7)."""
 
+import time
+
 from ..http import (
     DATE,
     REASONS,
@@ -13,7 +15,7 @@ from ..http import (
     has_body,
     note_date,
     status_line,
-)
+)  # fmt: skip
 from ..protocol import FileBody
 from ..runtime import hot
 
@@ -135,7 +137,16 @@ def encode_chunk(part: bytes) -> bytes:
 
 def render_overload() -> bytes:
     """Render the response to a client that finds no room: 503, and the connection ends."""
-    content = b"This server has too many connections.\r\n"
-    return b"%b%bContent-Type: text/plain; charset=utf-8\r\n%bRetry-After: 1\r\nConnection: close\r\n\r\n%b" % (
-        status_line(503), _SERVER, encode_length(503, content, chunks=False), content,
+    return _render_last(503, b"This server has too many connections.\r\n", b"Retry-After: 1\r\n")
+
+
+def render_plain_refusal() -> bytes:
+    """Render the response to a client that speaks HTTP where TLS is expected: 400, and the connection ends."""
+    date = b"Date: %b\r\n" % format_date(time.time()).encode("ascii")
+    return _render_last(400, b"This port serves HTTPS only: use a URL that begins with https://.\r\n", date)
+
+
+def _render_last(status: int, content: bytes, fields: bytes = b"") -> bytes:
+    return b"%b%bContent-Type: text/plain; charset=utf-8\r\n%b%bConnection: close\r\n\r\n%b" % (
+        status_line(status), _SERVER, encode_length(status, content, chunks=False), fields, content,
     )  # fmt: skip

@@ -6,12 +6,9 @@ from ..http import Framing, HTTPError
 from .grammar import CONTENT_LENGTH, IS_TOKEN
 from .host import check_host
 
-# The fields that `read_framing` reads. All others say nothing about framing.
-FRAMING_FIELDS = frozenset({b"connection", b"content-length", b"expect", b"host", b"transfer-encoding"})
-
 
 def read_framing(lines: Iterable[bytes], minor: int) -> Framing:
-    """Read what field lines say, each checked and without its CR LF. Fields not in `FRAMING_FIELDS` count for nothing.
+    """Read what field lines say, each checked and without its CR LF. Lines of other fields count for nothing.
 
     Raises:
         HTTPError: 400, 417 or 501, the fields contradict each other or the protocol.

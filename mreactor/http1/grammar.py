@@ -10,6 +10,11 @@ from ..http import TOKEN
 # field-line = field-name ":" OWS field-value OWS (RFC 9112 section 5). Values hold VCHAR, obs-text, SP and HTAB.
 FIELD_LINE = re.compile(rb"(%b):[\t ]*+([\t\x20-\x7e\x80-\xff]*+)" % TOKEN)
 
+# A field that says nothing about framing: its name is none of those that `framing.read_framing` reads.
+PLAIN_FIELD_LINE = re.compile(
+    rb"(?!(?i:connection|content-length|expect|host|transfer-encoding):)%b:[\t\x20-\x7e\x80-\xff]*+" % TOKEN
+)
+
 # HTTP-version = "HTTP/" DIGIT "." DIGIT (RFC 9112 section 2.3)
 # request-line = method SP request-target SP HTTP-version (RFC 9112 section 3)
 REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])" % TOKEN)

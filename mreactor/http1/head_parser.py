@@ -12,8 +12,8 @@ from functools import partial
 from ..config import Limits
 from ..http import HeaderFields, HTTPError, RequestHead, RequestLine
 from ..runtime import hot
-from .framing import FRAMING_FIELDS, read_framing
-from .grammar import FIELD_LINE, FORBIDDEN
+from .framing import read_framing
+from .grammar import FIELD_LINE, FORBIDDEN, PLAIN_FIELD_LINE
 from .memo import Memo
 from .request_line import decode_path, parse_request_line
 
@@ -101,11 +101,12 @@ class HeadReader:
 class Parser:
     """Parses one reactor's heads."""
 
-    __slots__ = ("_blocks", "_framings", "_limits", "_lines", "_plain_bytes_max", "_read_line")
+    __slots__ = ("_blocks", "_fields_max", "_framings", "_limits", "_lines", "_plain_bytes_max", "_read_line")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         # No bound can be exceeded in such a head, but that on the number of fields.
+        self._fields_max = limits.fields_max
         self._plain_bytes_max = min(limits.head_bytes_max, limits.request_line_bytes_max)
         self._lines: Memo[bytes, RequestLine] = Memo(parse_request_line)
         # Fields that say something about framing lead to themselves, others to b"".
@@ -152,24 +153,22 @@ class Parser:
         Raises:
             HTTPError: 400, 417 or 501, for fields that contradict each other or the protocol.
         """
+        block = b"".join(field_line + b"\r\n" for field_line in field_lines) + b"\r\n"
         head = RequestHead()
         head.line = line
-        head.fields = self._read_fields(line.version[1], field_lines)
+        head.fields = self._blocks[line.version[1]][block]
         if "%" in line.path:
             decode_path(line)
         return head
 
     def _read_block(self, block: bytes, minor: int = 1) -> HeaderFields:
         """Read a block of field lines, with the empty line that ends it. Raises HTTPError for any fault."""
-        field_lines = block[:-4].split(b"\r\n") if len(block) > 2 else []
-        if len(field_lines) > self._limits.fields_max:
+        lines = block[:-4].split(b"\r\n") if len(block) > 2 else []
+        if len(lines) > self._fields_max:
             raise HTTPError(431, "The request has too many header fields.")
-        return self._read_fields(minor, field_lines)
-
-    def _read_fields(self, minor: int, field_lines: list[bytes]) -> HeaderFields:
         fields = HeaderFields()
-        fields.lines = field_lines
-        fields.framing = self._framings[minor][tuple(filter(None, map(self._read_line, field_lines)))]
+        fields.lines = lines
+        fields.framing = self._framings[minor][tuple(filter(None, map(self._read_line, lines)))]
         fields.decoded = None
         fields.is_repeated = False
         return fields
@@ -177,10 +176,11 @@ class Parser:
 
 def _read_field_line(line: bytes) -> bytes:
     """Return the line if it says something about framing, else nothing."""
-    match = FIELD_LINE.fullmatch(line)
-    if match is None:
-        raise HTTPError(400, "A header line is not NAME: VALUE.")
-    return line if match[1].lower() in FRAMING_FIELDS else b""
+    if PLAIN_FIELD_LINE.fullmatch(line):
+        return b""
+    if FIELD_LINE.fullmatch(line):
+        return line
+    raise HTTPError(400, "A header line is not NAME: VALUE.")
 
 
 def _size_of_lines(lines: tuple[bytes, ...]) -> int:

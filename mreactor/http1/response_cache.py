@@ -15,7 +15,7 @@ from .cache_entries import (
     CacheTicket,
     HitRecord,
     make_cached_response,
-    make_cached_route,
+    make_line_route,
 )
 from .head_cache import HeadCache
 from .head_parser import END_OF_HEAD
@@ -96,7 +96,7 @@ class ResponseCache:
         if len(key) > KEY_BYTES_MAX or self._route_key_bytes + len(key) > ROUTE_KEY_BYTES_MAX:
             return
         self._route_key_bytes += len(key)
-        route = make_cached_route(head, request.match, request.counter, self._heads, self._access)
+        route = (*make_line_route(request.match, request.counter, self._heads, self._access), head)
         if not head.has_body and len(self.routes) < ENTRIES_MAX:
             self.routes[key] = route
         elif head.has_body and key > BODY_METHODS_AFTER and len(self.body_routes) < ENTRIES_MAX:

@@ -1,17 +1,12 @@
 """What a connection sends: bytes, and the file or stream that follows them; and the jobs that compute it."""
 
-from typing import TYPE_CHECKING
-
 from ..concurrency import Job
 from ..protocol import FileBody
 from ..runtime import hot
 from .response_stream import Stream, close_stream
 
-if TYPE_CHECKING:
-    from .context import ReactorContext
 
-
-@hot("__init__", "begin", "deadline", "add", "data_sent", "data_to_send")
+@hot("__init__", "begin", "add", "data_sent", "data_to_send")
 class ResponseWriter:
     """One connection's unsent responses. Exists only while something is being sent or computed.
 
@@ -27,8 +22,8 @@ class ResponseWriter:
     """
 
     __slots__ = (
-        "_since", "_taken", "awaited_job", "ends_with_connection", "in_pieces", "late_bytes", "linger_ends", "next_job",
-        "output", "resets", "stream",
+        "awaited_job", "ends_with_connection", "in_pieces", "late_bytes", "linger_ends", "next_job", "output", "resets",
+        "stream",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -36,26 +31,15 @@ class ResponseWriter:
         self.stream: FileBody | Stream | None = None
         self.awaited_job: Job | None = None
         self.next_job: Job | None = None
-        # Monotonic seconds when sending began, and the bytes that the peer has taken since.
-        self._since = 0.0
-        self._taken = 0
         self.in_pieces = False
         self.ends_with_connection = False
         self.resets = False
         self.late_bytes = 0
         self.linger_ends = 0.0
 
-    def begin(self, now: float) -> None:
+    def begin(self) -> None:
         """Note that sending begins, or continues with a new part."""
-        self._since = now
-        self._taken = 0
         self.in_pieces = False
-
-    def deadline(self, context: "ReactorContext") -> float:
-        """Compute when the peer must have taken more: soon after the last byte, and at a rate. Monotonic seconds."""
-        limits = context.limits
-        grace_ends = self._since + limits.write_stall_seconds
-        return min(context.now + limits.write_stall_seconds, grace_ends + self._taken / limits.write_rate_min)
 
     def add(self, output: bytes) -> None:
         """Put bytes behind those that wait."""
@@ -74,7 +58,6 @@ class ResponseWriter:
 
     def data_sent(self, count: int) -> None:
         """Note that the kernel has taken `count` bytes of `data_to_send`."""
-        self._taken += count
         if self.output:
             # Not an empty view: it would keep the whole response alive.
             self.output = memoryview(self.output)[count:] if count < len(self.output) else b""

@@ -55,11 +55,10 @@ LINGER_SILENCE_SECONDS = 2.0
 
 
 def state_timeouts(limits: Limits) -> dict[int, float]:
-    """Return the seconds that each state may last, or may last without progress; infinite for no bound."""
+    """Return the seconds that each state may last; infinite for no bound. The reactor bounds SENDING."""
     timeouts = dict.fromkeys(NEXT_STATES, inf)
     timeouts[IDLE] = limits.keepalive_seconds
     timeouts[HEAD] = limits.head_seconds
     timeouts[BODY] = limits.body_grace_seconds
-    timeouts[SENDING] = limits.write_stall_seconds
     timeouts[LINGERING] = min(limits.linger_seconds, LINGER_SILENCE_SECONDS)
     return timeouts

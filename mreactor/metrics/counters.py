@@ -11,19 +11,21 @@ from .histogram import Histogram
 type RequestCounter = list[int]
 
 # All kinds, so that a reader can show a zero before the first event of a kind.
-TIMEOUTS = ("head", "body", "keepalive", "write", "linger")
+TIMEOUTS = ("head", "body", "keepalive", "write", "linger", "handshake")
 # Methods that are counted by name; `-` is that of a request that could not be read.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "-", "other")
-ERRORS = ("handler", "connection", "socket", "peer", "address")
+ERRORS = ("handler", "connection", "socket", "peer", "address", "unsent", "tls")
 
 
 @hot("counter")
 class Counters:
-    """The counts of one reactor. They only grow, except `buffered`: the bytes of request bodies in memory now."""
+    """The counts of one reactor. They only grow, except two: bytes of request bodies in memory now (`buffered`), and
+    of responses that slow clients have not taken (`unsent`).
+    """
 
     __slots__ = (
         "accepted", "buffered", "bytes_in", "bytes_out", "cache_hits", "closed", "errors", "loop_lag", "requests",
-        "service_time", "timeouts",
+        "service_time", "timeouts", "unsent",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -33,6 +35,7 @@ class Counters:
         self.accepted = 0
         self.closed = 0
         self.buffered = 0
+        self.unsent = 0
         self.cache_hits: RequestCounter = [0]
         self.timeouts: dict[str, int] = {}
         self.errors: dict[str, int] = {}
@@ -98,4 +101,4 @@ class Counters:
 
 
 # In the order in which a snapshot reads them: closed before accepted, so that `open` cannot be negative.
-_NUMBERS = ("closed", "accepted", "bytes_in", "bytes_out", "buffered")
+_NUMBERS = ("closed", "accepted", "bytes_in", "bytes_out", "buffered", "unsent")

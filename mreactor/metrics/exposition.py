@@ -113,6 +113,7 @@ def _describe_counters(counters: Counters) -> dict[str, Any]:
         "accepted": counters.accepted,
         "open": counters.open,
         "buffered": counters.buffered,
+        "unsent": counters.unsent,
         "cache_hits": counters.cache_hits[0],
         "timeouts": dict.fromkeys(TIMEOUTS, 0) | counters.timeouts,
         "errors": dict.fromkeys(ERRORS, 0) | counters.errors,

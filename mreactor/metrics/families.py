@@ -80,6 +80,7 @@ REACTOR_METRICS: tuple[Metric[ReactorSnapshot], ...] = (
     Metric("mreactor_received_bytes", COUNTER, attrgetter("counters.bytes_in"), "Bytes received.", "bytes"),
     Metric("mreactor_sent_bytes", COUNTER, attrgetter("counters.bytes_out"), "Bytes sent.", "bytes"),
     Metric("mreactor_buffered_bytes", GAUGE, attrgetter("counters.buffered"), "Bytes of unfinished requests.", "bytes"),
+    Metric("mreactor_unsent_bytes", GAUGE, attrgetter("counters.unsent"), "Bytes unsent to slow clients.", "bytes"),
     Metric("mreactor_reply_cache_hits", COUNTER, lambda r: r.counters.cache_hits[0], "Responses from the cache."),
 )
 # fmt: on

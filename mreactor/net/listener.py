@@ -16,7 +16,8 @@ FDS_PER_CONNECTION = 2
 # Descriptors beside those: libraries, blocking handlers.
 RESERVED_FDS = 512
 FD_TABLE_ENTRIES_MIN = 64 * 1024
-TIMEOUT_MS_MAX = 2**31 - 1
+# The kernel takes no more bytes for a socket while it holds so many that it has not sent yet.
+UNSENT_BYTES_IN_KERNEL = 128 * 1024
 # The machine does not have this address, or not its family.
 NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
@@ -64,9 +65,8 @@ def _listen_on(family: int, address: tuple[Any, ...], config: Config) -> socket.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and config.host == "::":
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        # Accepted connections inherit the timeout. See docs/decisions/053.
-        timeout_ms = min(int(config.limits.write_stall_seconds * 1000), TIMEOUT_MS_MAX)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+        # Accepted connections inherit it. See docs/decisions/060.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_IN_KERNEL)
         listener.bind(address)
         listener.listen(config.backlog)
     except BaseException:

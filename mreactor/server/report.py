@@ -28,7 +28,7 @@ def render_report(config: Config, backend: str, address: Address, admin: Address
         f"limits: {count(limits.connections_max, 'connection')}, body {size(limits.body_bytes_max)},"
         f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
         *([f"metrics and live page on {url(*admin)}"] if admin else []),
-        f"listening on {url(*address)}",
+        f"listening on {url(*address, scheme(config))}",
     ]
 
 
@@ -41,9 +41,14 @@ def interpreter_warnings() -> list[str]:
     return []
 
 
-def url(host: str, port: int) -> str:
+def scheme(config: Config) -> str:
+    """Return the scheme of the server's URLs."""
+    return "https" if config.tls_cert else "http"
+
+
+def url(host: str, port: int, scheme: str = "http") -> str:
     """Return the URL of an address."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def count(number: int, noun: str) -> str:

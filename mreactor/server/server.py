@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App
 from ..concurrency import ConnectionLimit, ThreadPool
-from ..config import Config
-from ..http1 import ReactorContext, render_overload
+from ..config import Config, ConfigError
+from ..http1 import ReactorContext, render_overload, render_plain_refusal
 from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
@@ -29,9 +29,13 @@ from ..net import (
     raise_fd_limit,
     start_thread,
 )  # fmt: skip
+from ..protocol import Context
 from ..runtime import IS_FREE_THREADED, before_threads, gil_cause, has_gil, usable_cpus, watch_gil
 from .report import count, interpreter_warnings, render_report
 from .signals import SignalQueue, sigpipe_blocked
+
+if TYPE_CHECKING:
+    from ..tls import Certificates
 
 log = logging.getLogger("mreactor")
 
@@ -39,6 +43,8 @@ START_SECONDS_MAX = 30.0
 ABORT_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 JOIN_SECONDS = 0.05
+# To a client of TLS that finds no room: a fatal alert, internal_error (RFC 8446 section 6).
+OVERLOAD_ALERT = b"\x15\x03\x03\x00\x02\x02\x50"
 # The interpreter bounds the nesting of JSON by a number of levels, which fit into this stack and not into the smaller
 # ones that an unlimited or small RLIMIT_STACK and musl give to threads. The kernel commits the memory as it is used.
 STACK_BYTES_MIN = 8 * 1024 * 1024
@@ -60,6 +66,7 @@ class Server:
         self._pool: ThreadPool | None = None
         self._access_log: AccessLog | None = None
         self._admin: AdminListener | None = None
+        self._certificates: Certificates | None = None
         self._status = ServerStatus(config, self._reactors, has_gil, gil_cause=gil_cause)
         self._gil_is_known = False
         self._signals = SignalQueue()
@@ -95,12 +102,14 @@ class Server:
 
         Raises:
             StartError: the server cannot listen on the address or cannot start a thread, or must not run with a GIL.
-            ConfigError: this machine does not support a setting: io_uring, or the access log's file.
+            ConfigError: this machine does not support a setting: io_uring, a certificate, or the access log's file.
         """
         suppress_failures()
         watch_gil()
         if self.config.require_free_threading and (cause := gil_cause()):
             raise StartError(f"--require-free-threading: {cause}")
+        if self.config.tls_cert:
+            self._certificates = self._load_certificates()
         backend = choose(self.config)
         listener = listen(self.config)
         self._status.backend, self._status.address = backend.description, listener.getsockname()[:2]
@@ -182,6 +191,12 @@ class Server:
 
     # Start.
 
+    def _load_certificates(self) -> "Certificates":
+        # A server without TLS needs neither OpenSSL nor a place for more classes in the type cache.
+        from ..tls import Certificates
+
+        return Certificates(self.config)
+
     def _start_threads(self, backend: Backend, listener: socket.socket) -> None:
         limits = self.config.limits
         threading.stack_size(max(threading.stack_size(), STACK_BYTES_MIN))
@@ -210,7 +225,10 @@ class Server:
             fds_max=fds_max,
             family=family,
             connection_limit=ConnectionLimit(per_address) if per_address else None,
-            refusals=Refusals(render_overload()),
+            # A client of TLS could not read the response in plain text.
+            refusals=Refusals(OVERLOAD_ALERT if self.config.tls_cert else render_overload()),
+            limits=self.config.limits,
+            reactors=self.config.reactors,
             batch_scheduling=self.config.reactors > usable_cpus(),
         )
 
@@ -232,10 +250,16 @@ class Server:
             if reactor.failure is not None:
                 raise StartError(f"{reactor.name} failed to start: {reactor.failure}")
 
-    def _make_context(self, second_offset: float) -> ReactorContext:
+    def _make_context(self, second_offset: float) -> Context:
         """Create a reactor's context. Called in the reactor's thread, which owns it."""
         buffer = self._access_log.buffer() if self._access_log is not None else None
-        return ReactorContext(self.config.limits, self._app.routes, buffer, self.config.reactors, second_offset)
+        limits = self.config.limits
+        context = ReactorContext(limits, self._app.routes, buffer, self.config.reactors, second_offset)
+        if self._certificates is None:
+            return context
+        from ..tls import TlsContext
+
+        return TlsContext(context, self._certificates, limits, render_plain_refusal)
 
     # Service.
 
@@ -253,7 +277,7 @@ class Server:
         while True:
             number = self._signals.wait(WATCH_SECONDS)
             if number == signal.SIGHUP:
-                self._reopen_access_log()
+                self._renew_files()
             elif number:
                 return number
             else:
@@ -269,12 +293,19 @@ class Server:
             # A bug in the watchdog must not end the server.
             log.exception("watchdog failed")
 
-    def _reopen_access_log(self) -> None:
-        if self._access_log is None:
-            log.info("SIGHUP: no access log to reopen")
-        else:
+    def _renew_files(self) -> None:
+        """Act on SIGHUP: files have been replaced."""
+        if self._access_log is not None:
             log.info("SIGHUP: reopening the access log")
             self._access_log.reopen()
+        elif self._certificates is None:
+            log.info("SIGHUP: no access log to reopen")
+        if self._certificates is not None:
+            try:
+                self._certificates.reload()
+                log.info("SIGHUP: new connections get the certificates as they are now")
+            except ConfigError as error:
+                log.error("SIGHUP: the certificates stay as they were: %s", error)
 
     # Stop.
 

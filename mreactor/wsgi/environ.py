@@ -87,7 +87,7 @@ class EnvironMaker:
             "REMOTE_ADDR": peer[0] if peer else "",
             "REMOTE_PORT": str(peer[1]) if len(peer) > 1 else "",
             "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
+            "wsgi.url_scheme": request.scheme,
             # Not `stream` of a plain request: its dict would share a lock with those of all other requests.
             "wsgi.input": BytesIO(request.body) if type(request) is Request else request.stream,
             "wsgi.input_terminated": True,
@@ -97,6 +97,8 @@ class EnvironMaker:
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
         }
+        if (certificate := request.client_certificate) is not None:
+            environ["mreactor.client_certificate"] = certificate
         count = len(environ) + len(field_lines)
         environ.update(map(_own.pair_of, field_lines))
         if len(environ) != count or "" in environ:

@@ -16,10 +16,11 @@ import pytest
 
 from mreactor.app import document_root
 from mreactor.app.document_root import check_root
-from mreactor.config import ConfigError
+from mreactor.config import ConfigError, Limits
 from mreactor.http.request import Request
 from mreactor.http.status import HTTPError
-from tests.app.site import PARSER, Clock, Site, descriptors, field
+from mreactor.http1.head_parser import Parser
+from tests.app.site import Clock, Site, descriptors, field
 
 NOBODY = 65534
 
@@ -120,8 +121,8 @@ def test_nul_is_refused(site: Site, target: str) -> None:
 
 def test_nul_is_refused_without_the_parser_too(site: Site) -> None:
     site.write("a.txt", "x")
-    head = PARSER.parse(b"GET /nul HTTP/1.1\r\nHost: x\r\n\r\n")
-    head.raw_path = "/a.txt%00"
+    head = Parser(Limits()).parse(b"GET /nul HTTP/1.1\r\nHost: x\r\n\r\n")
+    head.line.raw_path = "/a.txt%00"
     with pytest.raises(HTTPError, match="404"):
         site.handler(Request(head, b"", ("127.0.0.1", 1)))
 

@@ -14,7 +14,7 @@ from mreactor import App, Config, Response, Server, StartError
 from mreactor.app.router import Endpoint, Match, Route, RouteError, Router, check_route
 from mreactor.config import Limits
 from mreactor.http.request import Request
-from mreactor.http.request_head import METHODS, RequestHead
+from mreactor.http.request_head import METHODS, RequestHead, RequestLine
 from mreactor.http.status import HTTPError
 from mreactor.http1.head_parser import Parser
 
@@ -23,6 +23,10 @@ PARSER = Parser(Limits())
 
 def head(target: str, method: str = "GET") -> RequestHead:
     return PARSER.parse(f"{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+
+
+def line(target: str, method: str = "GET") -> RequestLine:
+    return head(target, method).line
 
 
 def handler_named(name: str) -> Callable[..., str]:
@@ -51,7 +55,7 @@ def found(match: Match) -> str:
 
 def refusal(router: Router, target: str, method: str = "GET") -> HTTPError:
     with pytest.raises(HTTPError) as caught:
-        router.match(head(target, method))
+        router.match(line(target, method))
     return caught.value
 
 
@@ -60,7 +64,7 @@ def refusal(router: Router, target: str, method: str = "GET") -> HTTPError:
 
 @pytest.mark.parametrize("pattern", ["/", "/a", "/a/", "/a/b", "/a//b", "//", "/a.b-c_d~e"])
 def test_a_literal_path_leads_to_its_handler(pattern: str) -> None:
-    match = Router([route(pattern)]).match(head(pattern))
+    match = Router([route(pattern)]).match(line(pattern))
     assert found(match) == pattern
     assert match.params == {}
 
@@ -89,15 +93,15 @@ def test_other_paths_are_404(pattern: str, target: str) -> None:
 
 @pytest.mark.parametrize("target", ["/caf%C3%A9/a%20b", "/caf%c3%a9/%61%20b"])
 def test_patterns_are_written_decoded(target: str) -> None:
-    assert found(Router([route("/caf\xe9/a b")]).match(head(target))) == "/caf\xe9/a b"
+    assert found(Router([route("/caf\xe9/a b")]).match(line(target))) == "/caf\xe9/a b"
 
 
 def test_the_query_is_ignored() -> None:
-    assert found(Router([route("/a")]).match(head("/a?/b"))) == "/a"
+    assert found(Router([route("/a")]).match(line("/a?/b"))) == "/a"
 
 
 def test_the_authority_is_ignored() -> None:
-    assert found(Router([route("/a")]).match(head("http://b/a"))) == "/a"
+    assert found(Router([route("/a")]).match(line("http://b/a"))) == "/a"
 
 
 def test_no_routes() -> None:
@@ -134,13 +138,13 @@ def test_no_routes() -> None:
     ],
 )
 def test_parameters(pattern: str, target: str, params: dict[str, Any]) -> None:
-    match = Router([route(pattern)]).match(head(target))
+    match = Router([route(pattern)]).match(line(target))
     assert match.params == params
     assert list(map(type, match.params.values())) == list(map(type, (params[name] for name in match.params)))
 
 
 def test_parameters_come_in_the_order_of_the_path() -> None:
-    assert list(Router([route("/{b}/{a}/{c}")]).match(head("/1/2/3")).params) == ["b", "a", "c"]
+    assert list(Router([route("/{b}/{a}/{c}")]).match(line("/1/2/3")).params) == ["b", "a", "c"]
 
 
 class Callables:
@@ -211,7 +215,7 @@ def test_a_single_parameter_is_passed_by_position_if_that_is_equivalent(
 ) -> None:
     route = Route("GET", "/{a}", Endpoint(handler))
     check_route(route)
-    match = Router([route]).match(head("/value"))
+    match = Router([route]).match(line("/value"))
     assert match.positional_param == ("value" if taken else None)
     assert match.params == {"a": "value"}
     request = Request(head("/value"), b"", ())
@@ -223,11 +227,11 @@ def test_several_parameters_are_passed_by_name() -> None:
     def handler(request: Request, a: str, b: str) -> str:
         return a + b
 
-    assert Router([Route("GET", "/{a}/{b}", Endpoint(handler))]).match(head("/1/2")).positional_param is None
+    assert Router([Route("GET", "/{a}/{b}", Endpoint(handler))]).match(line("/1/2")).positional_param is None
 
 
 def test_a_parameter_of_zero_is_passed_by_position() -> None:
-    match = Router([Route("GET", "/{a:int}", Endpoint(by_position))]).match(head("/0"))
+    match = Router([Route("GET", "/{a:int}", Endpoint(by_position))]).match(line("/0"))
     assert match.positional_param == 0
 
 
@@ -273,7 +277,7 @@ def test_segments_that_do_not_fit_their_parameter_are_404(pattern: str, target: 
 
 
 def test_a_float_is_finite() -> None:
-    value = Router([route("/{a:float}")]).match(head("/" + "9" * 18 + "." + "9" * 18)).params["a"]
+    value = Router([route("/{a:float}")]).match(line("/" + "9" * 18 + "." + "9" * 18)).params["a"]
     assert math.isfinite(value)
 
 
@@ -295,22 +299,22 @@ ALL_KINDS = ["/x/{a:path}", "/x/{a}", "/x/{a:uuid}", "/x/{a:float}", "/x/{a:int}
     ],
 )
 def test_the_narrower_pattern_wins(patterns: list[str], target: str, pattern: str) -> None:
-    assert found(Router(map(route, patterns)).match(head(target))) == pattern
+    assert found(Router(map(route, patterns)).match(line(target))) == pattern
 
 
 def test_a_branch_that_leads_nowhere_is_abandoned() -> None:
     router = Router(map(route, ["/a/b/c", "/a/{x}/d", "/{x}/b/e", "/{x:path}"]))
-    assert found(router.match(head("/a/b/c"))) == "/a/b/c"
-    assert found(router.match(head("/a/b/d"))) == "/a/{x}/d"
-    assert found(router.match(head("/a/b/e"))) == "/{x}/b/e"
-    assert found(router.match(head("/a/b/f"))) == "/{x:path}"
-    assert found(router.match(head("/a"))) == "/{x:path}"
+    assert found(router.match(line("/a/b/c"))) == "/a/b/c"
+    assert found(router.match(line("/a/b/d"))) == "/a/{x}/d"
+    assert found(router.match(line("/a/b/e"))) == "/{x}/b/e"
+    assert found(router.match(line("/a/b/f"))) == "/{x:path}"
+    assert found(router.match(line("/a"))) == "/{x:path}"
 
 
 def test_parameters_of_an_abandoned_branch_are_dropped() -> None:
     router = Router([route("/{a}/x/{b}"), route("/{c}/{d}/y")])
-    assert router.match(head("/1/x/y")).params == {"a": "1", "b": "y"}
-    assert router.match(head("/1/2/y")).params == {"c": "1", "d": "2"}
+    assert router.match(line("/1/x/y")).params == {"a": "1", "b": "y"}
+    assert router.match(line("/1/2/y")).params == {"c": "1", "d": "2"}
 
 
 def test_the_cost_is_bounded_by_the_number_of_branches() -> None:
@@ -332,11 +336,11 @@ def test_each_method_has_its_handler() -> None:
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
     router = Router([route("/a", method, method) for method in methods])
     for method in methods:
-        assert found(router.match(head("/a", method))) == method
+        assert found(router.match(line("/a", method))) == method
 
 
 def test_head_uses_the_handler_of_get() -> None:
-    assert found(Router([route("/{a}")]).match(head("/b", "HEAD"))) == "/{a}"
+    assert found(Router([route("/{a}")]).match(line("/b", "HEAD"))) == "/{a}"
 
 
 @pytest.mark.parametrize(
@@ -374,7 +378,7 @@ def test_a_missing_path_is_404_whatever_the_method() -> None:
 def test_the_router_handles_options(target: str, allow: set[str]) -> None:
     router = Router([route("/a"), route("/a", method="POST")])
     asked = head(target, "OPTIONS")
-    match = router.match(asked)
+    match = router.match(asked.line)
     response = match.handler(Request(asked, b"", ()), **match.params)
     assert response.status == 204
     ((name, value),) = response.headers
@@ -384,7 +388,7 @@ def test_the_router_handles_options(target: str, allow: set[str]) -> None:
 
 def test_methods_of_one_path_may_name_its_parameters_differently() -> None:
     router = Router([route("/u/{id}", "read"), route("/u/{name}", "write", "POST")])
-    read, write = router.match(head("/u/5")), router.match(head("/u/5", "POST"))
+    read, write = router.match(line("/u/5")), router.match(line("/u/5", "POST"))
     assert (found(read), read.params) == ("read", {"id": "5"})
     assert (found(write), write.params) == ("write", {"name": "5"})
     assert refusal(router, "/u/5", "PUT").headers == (("Allow", "GET, HEAD, OPTIONS, POST"),)
@@ -393,16 +397,21 @@ def test_methods_of_one_path_may_name_its_parameters_differently() -> None:
 # --- Endpoints. ---
 
 
-def test_a_match_has_the_properties_of_its_endpoint() -> None:
+def test_a_match_leads_to_its_endpoint() -> None:
     router = Router([route("/a"), route("/b", blocking=True), route("/c", constant=True)])
-    properties = [(match.blocking, match.constant) for match in map(router.match, map(head, ("/a", "/b", "/c")))]
-    assert properties == [(False, False), (True, False), (False, True)]
+    endpoints = [router.match(line(target)).endpoint for target in ("/a", "/b", "/c")]
+    assert [(endpoint.blocking, endpoint.constant) for endpoint in endpoints] == [
+        (False, False),
+        (True, False),
+        (False, True),
+    ]
+    assert [endpoint.is_immediate for endpoint in endpoints] == [True, False, False]
 
 
 def test_only_paths_without_parameters_share_a_match() -> None:
     router = Router([route("/a"), route("/b/{c}")])
-    assert router.match(head("/a")) is router.match(head("/a"))
-    assert router.match(head("/b/1")) is not router.match(head("/b/1"))
+    assert router.match(line("/a")) is router.match(line("/a"))
+    assert router.match(line("/b/1")) is not router.match(line("/b/1"))
 
 
 def test_a_local_handler_is_made_once_for_each_router() -> None:
@@ -416,9 +425,9 @@ def test_a_local_handler_is_made_once_for_each_router() -> None:
     routes = [Route("GET", "/a", endpoint), Route("GET", "/b", endpoint, mount=True), Route("POST", "/a", endpoint)]
     one, two = Router(routes), Router(routes)
     assert len(made) == 2
-    assert [found(one.match(head(path))) for path in ("/a", "/b", "/b/c")] == ["number 0"] * 3
-    assert found(one.match(head("/a", "POST"))) == "number 0"
-    assert found(two.match(head("/a"))) == "number 1"
+    assert [found(one.match(line(path))) for path in ("/a", "/b", "/b/c")] == ["number 0"] * 3
+    assert found(one.match(line("/a", "POST"))) == "number 0"
+    assert found(two.match(line("/a"))) == "number 1"
 
 
 # --- Mounts. ---
@@ -427,7 +436,7 @@ def test_a_local_handler_is_made_once_for_each_router() -> None:
 @pytest.mark.parametrize("prefix", ["/a", "/a/"])
 @pytest.mark.parametrize("target", ["/a", "/a/", "/a/b", "/a/b/c/", "/a//", "/a/..%2f"])
 def test_a_mount_handles_all_paths_below(prefix: str, target: str) -> None:
-    match = Router([mount(prefix, "files")]).match(head(target))
+    match = Router([mount(prefix, "files")]).match(line(target))
     assert found(match) == "files"
     assert match.params == {}
 
@@ -439,7 +448,7 @@ def test_a_mount_handles_no_other_paths(target: str) -> None:
 
 @pytest.mark.parametrize("target", ["/", "//", "/a", "/a/b", "/%2F"])
 def test_a_mount_at_the_root_handles_every_path(target: str) -> None:
-    assert found(Router([mount("/", "files")]).match(head(target))) == "files"
+    assert found(Router([mount("/", "files")]).match(line(target))) == "files"
 
 
 def test_routes_take_precedence_over_mounts_and_longer_mounts_over_shorter() -> None:
@@ -456,7 +465,7 @@ def test_routes_take_precedence_over_mounts_and_longer_mounts_over_shorter() -> 
         "/a/b": "mount /a/b",
         "/ab": "mount /",
     }
-    assert {target: found(router.match(head(target))) for target in expected} == expected
+    assert {target: found(router.match(line(target))) for target in expected} == expected
 
 
 def test_a_mount_refuses_other_methods_with_allow() -> None:
@@ -464,7 +473,7 @@ def test_a_mount_refuses_other_methods_with_allow() -> None:
     refused = refusal(router, "/a/b", "POST")
     assert refused.status == 405
     assert refused.headers == (("Allow", "GET, HEAD, OPTIONS"),)
-    assert found(router.match(head("/a/b", "HEAD"))) == "mount /a"
+    assert found(router.match(line("/a/b", "HEAD"))) == "mount /a"
 
 
 # --- Declarations. ---
@@ -635,7 +644,7 @@ class Greeting(Response):
 def test_other_callables_are_handlers(handler: Any) -> None:
     app = App()
     app.get("/")(handler)
-    assert Router(app.routes).match(head("/")).handler is handler
+    assert Router(app.routes).match(line("/")).handler is handler
 
 
 # --- Handlers that compare equal, and such as have no hash. ---
@@ -666,7 +675,7 @@ def test_each_route_has_its_own_handler(make: Callable[[str], Any]) -> None:
     app.mount("/m/", lambda: make("C"))
     router = Router(app.routes)
     request: Any = None
-    assert [router.match(head(target)).handler(request) for target in ("/a", "/b", "/m/x")] == ["A", "B", "C"]
+    assert [router.match(line(target)).handler(request) for target in ("/a", "/b", "/m/x")] == ["A", "B", "C"]
 
 
 def test_each_mount_has_a_handler_of_its_own() -> None:
@@ -676,7 +685,7 @@ def test_each_mount_has_a_handler_of_its_own() -> None:
     factory = app.routes[0].endpoint.handler
     app.mount("/two/", factory)
     router = Router(app.routes)
-    one, two = (router.match(head(target)).handler for target in ("/one/x", "/two/x"))
+    one, two = (router.match(line(target)).handler for target in ("/one/x", "/two/x"))
     assert one is not two
 
 
@@ -684,4 +693,4 @@ def test_the_methods_of_one_declaration_share_a_handler() -> None:
     app = App()
     app.route("/a", ("GET", "POST"))(Unhashable("x"))
     router = Router(app.routes)
-    assert router.match(head("/a")).handler is router.match(head("/a", "POST")).handler
+    assert router.match(line("/a")).handler is router.match(line("/a", "POST")).handler

@@ -133,8 +133,8 @@ def test_it_finds_a_byte_that_is_lost_at_a_split(files: Path, monkeypatch: pytes
 def test_it_finds_a_response_that_should_not_have_been_kept(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take_turn = Connection._take_turn
 
-    def keep_all(connection: Connection, data: bytes) -> bytes | None:
-        response = take_turn(connection, data)
+    def keep_all(connection: Connection, data: bytes, *found: Any) -> bytes | None:
+        response = take_turn(connection, data, *found)
         if response is not None:
             connection._context.cache.responses[data] = (response, len(response), [0, 0], None)
         return response

@@ -11,6 +11,7 @@ from mreactor.http1.head_parser import END_OF_HEAD, Parser
 
 LIMITS = Limits()
 SPLITS_MAX = 600  # heads up to this size are split at every offset, longer ones at a sample of them
+PROPERTIES = [name for name, value in vars(RequestHead).items() if isinstance(value, property)]
 LONGER = b"POST /next HTTP/1.1\r\nHost: b\r\nContent-Length: 3\r\n\r\nabc"
 
 # What a message led to: the status of its refusal; its head's properties and its size in bytes; None: more is needed.
@@ -42,7 +43,7 @@ def cases(
 
 def properties(head: RequestHead) -> dict[str, Any]:
     """All that a head says, so that two heads can be compared."""
-    values = {name: getattr(head, name) for name in RequestHead.__slots__ if name != "match"}
+    values = {name: getattr(head, name) for name in PROPERTIES}
     return values | {"headers": list(head.headers.items())}
 
 
@@ -90,16 +91,18 @@ def small_pieces(raw: bytes) -> list[bytes]:
 
 def check_all_ways(raw: bytes, expected: Outcome, limits: Limits = LIMITS) -> None:
     """Read a message in every way; `expected` may not depend on which."""
+    assert read_pieces(Parser(limits), [raw]) == expected, "line by line, with nothing remembered"
+    assert read_pieces(Parser(limits), small_pieces(raw)) == expected, "byte by byte, with nothing remembered"
     parser = Parser(limits)
-    assert read_whole(parser, raw) == expected, "whole"
-    assert read_whole(parser, raw) == expected, "again, with whatever has been remembered"
-    assert read_pieces(parser, [raw]) == expected, "whole, without memo"
+    for sight in ("for the first time", "for the second time", "with whatever has been remembered"):
+        assert read_whole(parser, raw) == expected, f"whole, {sight}"
+    assert read_pieces(parser, [raw]) == expected, "line by line"
     assert read_pieces(parser, small_pieces(raw)) == expected, "byte by byte"
     for first, second in splits(raw):
         assert read_pieces(parser, [first, second]) == expected, f"split at {len(first)}"
     if expected is not None:
         assert read_whole(parser, raw + LONGER) == expected, "with trailing data"
-        assert read_pieces(parser, [raw + LONGER]) == expected, "with trailing data, without memo"
+        assert read_pieces(parser, [raw + LONGER]) == expected, "with trailing data, line by line"
         assert read_pieces(parser, small_pieces(raw + LONGER)) == expected, "with trailing data, byte by byte"
     assert read_pieces(parser, [raw], before=b"x" * 40) == expected, "after other bytes"
 

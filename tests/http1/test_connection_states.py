@@ -120,7 +120,7 @@ def test_a_job_is_given_out_once(state: int) -> None:
         (HEAD, 10),
         (BODY, 5 + 4 / 10),
         (WAITING, inf),
-        (SENDING, 30),
+        (SENDING, inf),
         (READY, inf),
         (LINGERING, 2),
         (CLOSED, inf),
@@ -157,7 +157,6 @@ def test_before_its_deadline_nothing_expires(state: int) -> None:
         (IDLE, [], CLOSED, "keepalive"),
         (HEAD, [408], LINGERING, "head"),
         (BODY, [408], LINGERING, "body"),
-        (SENDING, [], CLOSED, "write"),
         (LINGERING, [], CLOSED, "linger"),
     ],
     ids=lambda value: State(value).name if isinstance(value, int) else "",
@@ -244,37 +243,6 @@ def test_framing_does_not_count_towards_the_rate() -> None:
     context.begin_round(NOW + 1)
     connection.receive_data(b'1;name="value of no worth"\r\nx\r\n')
     assert connection.deadline == NOW + 5 + 1 / 10
-
-
-def test_a_peer_that_takes_nothing_gains_nothing() -> None:
-    context, connection = in_state(SENDING)
-    context.begin_round(NOW + 20)
-    connection.data_sent(0)
-    assert connection.deadline == NOW + 30
-
-
-@pytest.mark.parametrize(
-    ("at", "taken", "deadline"),
-    [
-        (1, 10_000, 31),  # fast, so far: no more than a stall from now
-        (20, 10_000, 40),  # at the least rate: a stall, and the time that so many bytes may take
-        (29, 1, 30.001),
-    ],
-)
-def test_a_peer_must_keep_up_taking(at: float, taken: int, deadline: float) -> None:
-    context, connection = start()
-    connection.queue_remainder(bytes(20_000), 0)
-    context.begin_round(NOW + at)
-    connection.data_sent(taken)
-    assert connection.deadline == pytest.approx(NOW + deadline)
-
-
-def test_each_response_is_sent_in_a_time_of_its_own() -> None:
-    context, connection = in_state(SENDING)
-    context.begin_round(NOW + 29)
-    connection.data_sent(len(connection.data_to_send()))
-    connection.queue_remainder(get_response(connection, get("/hello/a")), 1)
-    assert connection.deadline == NOW + 59
 
 
 def test_each_response_puts_off_the_idle_deadline() -> None:

@@ -253,20 +253,22 @@ def served(app: App, access: Any = None) -> ReactorContext:
     return ReactorContext(Limits(), app.freeze(), access)
 
 
-def test_a_routed_request_is_remembered() -> None:
+def test_where_a_line_leads_is_kept_with_it() -> None:
     app = App()
 
     @app.get("/{name}")
     def hello(request: Request, name: str) -> str:
         return name
 
-    context, raw = served(app), b"GET /you HTTP/1.1\r\nHost: a\r\n\r\n"
-    request = context.find_request(raw)
+    context, asked = served(app), head("GET /you HTTP/1.1")
+    request = context.route(asked)
+    assert request.head is asked
     assert request.match.handler is hello
     assert request.match.params == {"name": "you"}
     assert request.match.refusal is None
     assert request.counter is context.counters.counter("GET", 200)
-    assert context.find_request(raw) is request
+    assert (asked.line.match, asked.line.counter) == (request.match, request.counter)
+    assert context.route(asked).match is request.match
 
 
 @pytest.mark.parametrize(("line", "status"), [("GET /b HTTP/1.1", 404), ("POST /a HTTP/1.1", 405)])
@@ -277,6 +279,8 @@ def test_a_refusal_is_raised_as_a_new_error_each_time(line: str, status: int) ->
     request = context.route(head(line))
     assert request.match.refusal is not None
     assert request.match.refusal.status == status
+    assert request.match.refusal.__traceback__ is None, "it would keep the frames of the router"
+    assert context.route(request.head).match is request.match
     depths = []
     for _ in range(3):
         with pytest.raises(HTTPError) as caught:
@@ -315,5 +319,6 @@ def test_each_deadline_has_a_name(context: ReactorContext) -> None:
     missable = [state for state, seconds in context.state_timeouts.items() if seconds < inf]
     for state in missable:
         context.count_timeout(state)
+    context.count_write_timeout()
     assert sorted(context.counters.timeouts) == ["body", "head", "keepalive", "linger", "write"]
     assert set(context.counters.timeouts.values()) == {1}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mreactor.app.router import Match
+from mreactor.app.router import Endpoint, Match
 from mreactor.config import Limits
 from mreactor.http1.cache_entries import LOOP_HITS, OTHER_HITS, CacheTicket, LogEntry
 from mreactor.http1.head_cache import HeadCache
@@ -18,7 +18,7 @@ from mreactor.http1.response_cache import (
 )
 from mreactor.http1.routed_request import RoutedRequest
 from mreactor.metrics.counters import Counters
-from tests.support.vectors import Talk, get, make_context, post
+from tests.support.vectors import REPEATED, Talk, get, make_context, post
 
 
 def routed(*, body: bool = False, framing: str = "", positional_param: object = None) -> RoutedRequest:
@@ -26,9 +26,9 @@ def routed(*, body: bool = False, framing: str = "", positional_param: object = 
     framing = framing or ("Content-Length: 5" if body else "")
     fields = f"{framing}\r\n" if framing else ""
     head = Parser(Limits()).parse(f"POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode())
-    params = {"name": "x"}
-    match = Match(lambda request: "", params, blocking=False, constant=False, positional_param=positional_param)
-    return RoutedRequest(head, match, [0])
+    endpoint = Endpoint(lambda request: "")
+    by_position = Match(endpoint, {}, positional_param, "name")
+    return RoutedRequest(head, Match(endpoint, {"name": "x"}) if positional_param is None else by_position, [0])
 
 
 HEADS = HeadCache()
@@ -83,8 +83,8 @@ def test_a_response_is_stored_with_its_log_entry(cache: ResponseCache) -> None:
 def test_the_route_of_a_computed_response_is_stored(cache: ResponseCache) -> None:
     request = routed()
     cache.store_route(b"key", request)
-    handler = request.match.handler
-    assert cache.routes == {b"key": (handler, None, {"name": "x"}, request.head, request.counter, HEADS, None, request)}
+    match, head, counter = request.match, request.head, request.counter
+    assert cache.routes == {b"key": (match.handler, None, {"name": "x"}, head, counter, HEADS, None, match)}
     assert type(cache.routes[b"key"]) is tuple
     assert not cache.responses
 
@@ -110,7 +110,8 @@ def test_a_positional_parameter_is_not_passed_by_name(cache: ResponseCache, argu
 def test_other_routes_are_not_stored(data: bytes) -> None:
     """The fast path calls one handler, and its response has the default framing."""
     context = make_context()
-    Talk(context, [data])
+    for _ in range(REPEATED + 1):
+        Talk(context, [data])
     assert not context.cache.routes
     assert not context.cache.body_routes
     assert not context.cache.responses

@@ -36,7 +36,7 @@ def test_open_connections_are_accepted_and_not_closed() -> None:
 def filled(factor: int) -> Counters:
     """Make counters with a different number in each place."""
     counters = Counters()
-    numbers = ("accepted", "closed", "bytes_in", "bytes_out", "buffered")
+    numbers = ("accepted", "closed", "bytes_in", "bytes_out", "buffered", "unsent")
     for place, name in enumerate(numbers, start=1):
         setattr(counters, name, place * 10 * factor)
     counters.cache_hits[0] = 7 * factor

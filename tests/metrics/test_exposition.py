@@ -31,6 +31,7 @@ def counters(seed: int) -> Counters:
     made = Counters()
     made.accepted, made.closed = rng.randrange(50, 99), rng.randrange(50)
     made.bytes_in, made.bytes_out = rng.randrange(10**6), rng.randrange(2**40, 2**50)
+    made.unsent = rng.randrange(10**6)
     made.buffered, made.cache_hits[0] = 10, rng.randrange(10**6)
     for method, status in (("GET", 200), ("GET", 404), ("POST", 200), ("-", 400)):
         made.counter(method, status)[0] += rng.randrange(10**6)
@@ -91,6 +92,7 @@ def test_each_counter_has_its_name(form: str) -> None:
         ("mreactor_received_bytes_total", (reactor,)): one.bytes_in,
         ("mreactor_sent_bytes_total", (reactor,)): one.bytes_out,
         ("mreactor_buffered_bytes", (reactor,)): one.buffered,
+        ("mreactor_unsent_bytes", (reactor,)): one.unsent,
         ("mreactor_reply_cache_hits_total", (reactor,)): one.cache_hits[0],
         ("mreactor_request_service_seconds_count", (reactor,)): one.service_time.count,
         ("mreactor_loop_lag_seconds_sum", (reactor,)): one.loop_lag.total / 1e9,

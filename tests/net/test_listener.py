@@ -5,26 +5,23 @@ import socket
 
 import pytest
 
-from mreactor import Config, Limits, StartError
+from mreactor import Config, StartError
 from mreactor.net import listen, raise_fd_limit, start_thread
-from mreactor.net.listener import FD_TABLE_ENTRIES_MIN, RESERVED_FDS
+from mreactor.net.listener import FD_TABLE_ENTRIES_MIN, RESERVED_FDS, UNSENT_BYTES_IN_KERNEL
 
 UNLIMITED = resource.RLIM_INFINITY
 
 
-def test_the_socket_listens_with_the_configured_timeout() -> None:
-    limits = Limits(write_stall_seconds=1.5)
-    with listen(Config(port=0, limits=limits)) as listener:
+def test_accepted_sockets_leave_little_unsent_in_the_kernel_and_may_be_slow() -> None:
+    with listen(Config(port=0)) as listener:
         host, port = listener.getsockname()
         assert (host, listener.family) == ("127.0.0.1", socket.AF_INET)
-        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1500
         assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
-        socket.create_connection((host, port), 60.0).close()
-
-
-def test_a_timeout_of_years_is_capped() -> None:
-    with listen(Config(port=0, limits=Limits(write_stall_seconds=1e9))) as listener:
-        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2**31 - 1
+        with socket.create_connection((host, port), 60.0):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_BYTES_IN_KERNEL
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0, "it knows no slow peers"
 
 
 def test_all_interfaces_accept_ipv4_as_well() -> None:

@@ -23,7 +23,7 @@ FLOORS = (
     "runtime",
     "concurrency metrics",
     "config iouring protocol",
-    "http net",
+    "http net tls",
     "wsgi",
     "app logs",
     "http1 demo",

@@ -1,4 +1,4 @@
-"""The package's attribute names are listed completely, and interned apart before its modules are imported."""
+"""The request path's attribute names are listed completely, and interned apart before its modules are imported."""
 
 import importlib.machinery
 import importlib.util
@@ -65,10 +65,12 @@ def test_attribute_names_are_those_in_code(script: ModuleType) -> None:
     assert script.attribute_names(source) == {"first", "second"}
 
 
-def test_names_of_all_modules_are_listed_once_in_order(script: ModuleType, tmp_path: Path) -> None:
+def test_names_of_modules_with_a_hot_class_are_listed_once_in_order(script: ModuleType, tmp_path: Path) -> None:
+    hot = "@hot()\nclass X:\n    "
     (tmp_path / "part").mkdir()
-    (tmp_path / "module.py").write_text("a.second")
-    (tmp_path / "part" / "module.py").write_text("a.first, b.second  # \N{EURO SIGN}", "utf-8")
+    (tmp_path / "module.py").write_text(hot + "a.second")
+    (tmp_path / "part" / "module.py").write_text(hot + "a.first, b.second  # \N{EURO SIGN}", "utf-8")
+    (tmp_path / "part" / "cold.py").write_text("a.third")
     assert script.listing(tmp_path) == "first\nsecond\n"
 
 

@@ -1,4 +1,4 @@
-"""The command line: `load`, `slow` and `drain`."""
+"""The command line: `load`, `slow`, `readers`, `drain` and `links`."""
 
 # ruff: noqa: T201
 import argparse
@@ -6,12 +6,17 @@ import json
 import sys
 import time
 
+from tests.support.links import QUEUE_BYTES, missing_links
+
 from .drain import OPTIONS, drain
+from .links import read_slowly
+from .readers import gather
 from .server import Sight, serving
 from .slow import Slowness, beset
 from .soak import soak
 
 TELL_SECONDS = 10.0
+READERS_SECONDS = 90.0
 
 
 def main() -> int:
@@ -37,8 +42,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=2000, metavar="N", help="slow: clients with slow heads")
     parser.add_argument("--bodies", type=int, default=2000, metavar="N", help="slow: clients with slow bodies")
     parser.add_argument("--readers", type=int, default=500, metavar="N", help="slow: clients that do not read")
+    parser.add_argument("--steady", type=int, default=2000, metavar="N", help="readers: so many (default: 2000)")
+    parser.add_argument("--mebibytes", type=int, default=256, metavar="N", help="readers: the bound (default: 256)")
     parser.add_argument("--times", type=int, default=20, metavar="N", help="drain: so often (default: 20)")
     parser.add_argument("--connections", type=int, default=500, metavar="N", help="drain: at once (default: 500)")
+    parser.add_argument("--bytes", type=int, default=8_000_000, metavar="N", help="links: of each response (8000000)")
+    parser.add_argument("--rates", default="64kbit,128kbit,256kbit", metavar="RATES", help="links: of tc (%(default)s)")
+    parser.add_argument("--each", type=int, default=12, metavar="N", help="links: clients of each rate (default: 12)")
+    parser.add_argument(
+        "--queue", type=int, default=QUEUE_BYTES, metavar="BYTES", help="links: before each (%(default)s)"
+    )
     return parser.parse_args()
 
 
@@ -62,6 +75,14 @@ def do_slow(options: argparse.Namespace) -> list[str]:
     return result.faults()
 
 
+def do_readers(options: argparse.Namespace) -> list[str]:
+    bound = options.mebibytes << 20
+    with serving(options.backend, options.threads, [f"--unsent-bytes-max={bound}"]) as server:
+        result = gather(server, options.steady, min(options.seconds, READERS_SECONDS), bound)
+    print(result)
+    return result.faults()
+
+
 def do_drain(options: argparse.Namespace) -> list[str]:
     faults: list[str] = []
     for number in range(options.times):
@@ -72,7 +93,16 @@ def do_drain(options: argparse.Namespace) -> list[str]:
     return faults
 
 
-COMMANDS = {"load": do_load, "slow": do_slow, "drain": do_drain}
+def do_links(options: argparse.Namespace) -> list[str]:
+    if reason := missing_links():
+        return [reason]
+    contents = dict.fromkeys(options.rates.split(","), options.bytes)
+    outcome = read_slowly(options.backend, contents, options.each, queue_bytes=options.queue)
+    print(outcome)
+    return outcome.faults()
+
+
+COMMANDS = {"load": do_load, "slow": do_slow, "readers": do_readers, "drain": do_drain, "links": do_links}
 
 
 class Teller:

@@ -15,6 +15,8 @@ from mreactor.http.response import Response
 
 LARGE = 200_000
 FLOOD = 64 << 20
+HUGE = 8 << 20
+MEMORY = 1 << 20
 WAIT_SECONDS = 0.02
 
 
@@ -22,7 +24,7 @@ def make_files() -> str:
     """A directory with a small file and a large one, for the life of the process."""
     folder = Path(tempfile.gettempdir(), f"mreactor-soak-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    for name, size in (("small.txt", 500), ("large.bin", LARGE)):
+    for name, size in (("small.txt", 500), ("large.bin", LARGE), ("huge.bin", HUGE)):
         path = folder / name
         if not path.exists() or path.stat().st_size != size:
             path.write_bytes(hashlib.shake_128(name.encode()).digest(size))
@@ -70,6 +72,12 @@ def wait(request: Request) -> str:
 @app.get("/blocking/stream", blocking=True)
 def blocking_stream(request: Request) -> Iterator[bytes]:
     yield from (b"x" * 1000 for _ in range(5))
+
+
+@app.get("/memory")
+def memory(request: Request) -> bytes:
+    """A large response of its own for each request."""
+    return bytes(MEMORY)
 
 
 @app.get("/flood")

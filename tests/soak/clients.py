@@ -2,10 +2,14 @@
 
 import resource
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+
+from tests.support.certificates import client_context
 
 ASK_SECONDS = 0.002  # the pause of a normal client between two requests
 ANSWER_SECONDS = 60.0
@@ -16,6 +20,42 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello normal"
 type Address = tuple[str, int]
 
 
+class TlsAddress(tuple[str, int]):
+    """The address of a server that serves TLS."""
+
+    __slots__ = ()
+
+
+class TlsSocket(ssl.SSLSocket):
+    """A socket with TLS that behaves as a plain one when it has to wait."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Receive as a plain socket does: no whole record counts as nothing."""
+        try:
+            return super().recv(buflen, flags)
+        except ssl.SSLWantReadError:
+            raise BlockingIOError from None
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """The context of all clients. Each of their connections shakes hands in full."""
+    context = client_context(check_hostname=False)
+    context.sslsocket_class = TlsSocket
+    return context
+
+
+def open_connection(address: Address, window: int = 0) -> socket.socket:
+    """A connection, with TLS if the server wants it."""
+    sock = socket.socket()
+    if window:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    sock.settimeout(ANSWER_SECONDS)
+    sock.connect(address)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return tls_context().wrap_socket(sock) if isinstance(address, TlsAddress) else sock
+
+
 def raise_descriptor_limit() -> None:
     """Let this process open as many sockets as it may at all."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -24,12 +64,7 @@ def raise_descriptor_limit() -> None:
 
 def connect(address: Address, window: int = 0) -> socket.socket:
     """A non-blocking connection; `window`: its client takes about so many bytes without reading."""
-    sock = socket.socket()
-    if window:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-    sock.settimeout(ANSWER_SECONDS)
-    sock.connect(address)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock = open_connection(address, window)
     sock.setblocking(False)
     return sock
 
@@ -68,7 +103,7 @@ class NormalClient(threading.Thread):
 
     def _converse(self) -> None:
         begun = time.monotonic()
-        with socket.create_connection(self._address, timeout=ANSWER_SECONDS) as sock:
+        with open_connection(self._address) as sock:
             for _ in range(RECONNECT_EVERY):
                 sock.sendall(GET)
                 response = sock.recv(4096)

@@ -161,6 +161,9 @@ class Client:
         """Take in responses; False where the connection has ended."""
         try:
             data = self.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            # A record of TLS is not there in full, or holds no content.
+            return True
         except OSError:
             return False
         self._received += data

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,8 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.certificates import server_pair
+
+from .clients import Address, TlsAddress, open_connection
+
 ROOT = Path(__file__).resolve().parents[2]
-LISTENING = re.compile(rb"listening on http://([0-9.]+):([0-9]+)")
+LISTENING = re.compile(rb"listening on http(s?)://([0-9.]+):([0-9]+)")
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -72,17 +75,18 @@ class Server:
     def _read(self) -> bytes:
         return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0)
 
-    def _await_address(self) -> tuple[str, int]:
+    def _await_address(self) -> Address:
         limit = time.monotonic() + START_SECONDS
         while (found := LISTENING.search(self._read())) is None:
             if self._process.poll() is not None or time.monotonic() > limit:
                 raise RuntimeError(f"the server does not start: {self._read().decode()}")
             time.sleep(0.02)
-        return found[1].decode(), int(found[2])
+        address = found[2].decode(), int(found[3])
+        return TlsAddress(address) if found[1] else address
 
     def _await_threads(self) -> None:
         """Wait until the acceptor has all that it opens, as it has once it has accepted; and has but that."""
-        with socket.create_connection(self.address, START_SECONDS) as sock:
+        with open_connection(self.address) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             sock.recv(4096)
             with_client = self.look().descriptors
@@ -97,7 +101,14 @@ class Server:
 def serving(
     backend: str, threads: int, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """Start a server with the application of `app`, on a free port; it is killed in the end."""
+    """Start a server with the application of `app`, on a free port; it is killed in the end.
+
+    Args:
+        backend: one of the drivers' kinds, with TLS or without.
+    """
+    backend, _, tls = backend.partition("-")
+    if tls:
+        options = [*server_pair().options, *options]
     command = [sys.executable, "-m", "mreactor", "tests.soak.app:app", "--port", "0", "--backend", backend]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(

@@ -24,17 +24,27 @@ import pytest
 
 from mreactor.app.application import App
 from mreactor.config import Config, Limits
+from mreactor.http1 import render_plain_refusal
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
 from mreactor.net import Acceptor, Reactor
+from mreactor.protocol import Context
 from mreactor.server.server import Server
+from mreactor.tls import Certificates, TlsContext
+from tests.support.certificates import server_pair
 from tests.support.memory import READ_BYTES, TICK_SECONDS, UNLIMITED, MemoryReactor
 from tests.support.responses import ReceivedResponse, read_response, read_responses
+from tests.support.tls import TlsSession
 
+PIECE_BYTES = 256 * 1024
 PATIENCE_SECONDS = 60.0  # for things that take milliseconds: the machine may be busy, or stand still for seconds
 
 KINDS = ("memory", "epoll", "io_uring")
 SOCKET_KINDS = ("epoll", "io_uring")
+# The same, and every byte encrypted.
+TLS = "-tls"
+TLS_KINDS = tuple(kind + TLS for kind in KINDS)
+TLS_SOCKET_KINDS = tuple(kind + TLS for kind in SOCKET_KINDS)
 
 
 class Client(ABC):
@@ -98,6 +108,12 @@ class Client(ABC):
         """Receive all responses up to the end of the connection."""
         return read_responses(self.receive_rest(), *methods)
 
+    def take(self) -> bytes:
+        """Take what has been received so far."""
+        taken = bytes(self._received)
+        self._received.clear()
+        return taken
+
     def ask(self, request: bytes, method: str = "GET") -> ReceivedResponse:
         """Send a request and receive its response."""
         self.send(request)
@@ -116,10 +132,16 @@ class Driver(ABC):
     """An application that is being served."""
 
     kind = ""
+    uses_tls = False
 
-    @abstractmethod
     def connect(self, *, window: int = 0) -> Client:
         """Open a connection. Its client takes about `window` bytes without reading; 0 for the usual."""
+        client = self.connect_plain(window=window)
+        return TlsClient(client) if self.uses_tls else client
+
+    @abstractmethod
+    def connect_plain(self, *, window: int = 0) -> Client:
+        """Open a connection without TLS, whatever the server expects."""
 
     @abstractmethod
     def now(self) -> float:
@@ -158,7 +180,7 @@ def open_driver(kind: str, app: App, limits: Limits, *, drains: bool = True, **s
     """Serve an application. Skip the test if this machine cannot.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `KINDS` or `TLS_KINDS`.
         app: what to serve.
         limits: the bounds of the server.
         drains: end the server as SIGTERM does, which takes a quarter of a second more than at once.
@@ -167,7 +189,16 @@ def open_driver(kind: str, app: App, limits: Limits, *, drains: bool = True, **s
     reason = missing(kind)
     if reason:
         pytest.skip(reason)
-    driver = MemoryDriver(app, limits) if kind == "memory" else SocketDriver(kind, app, limits, drains, **settings)
+    backend, _, tls = kind.partition("-")
+    if tls:
+        certificate, key = server_pair()
+        settings = {"tls_cert": (str(certificate),), "tls_key": (str(key),)} | settings
+    driver = (
+        MemoryDriver(app, limits, **settings)
+        if backend == "memory"
+        else SocketDriver(backend, app, limits, drains, **settings)
+    )
+    driver.uses_tls = bool(tls)
     try:
         yield driver
     finally:
@@ -176,7 +207,7 @@ def open_driver(kind: str, app: App, limits: Limits, *, drains: bool = True, **s
 
 def missing(kind: str) -> str:
     """Return why this machine lacks a kind of driver; empty if it has it."""
-    if kind != "io_uring":
+    if kind.removesuffix(TLS) != "io_uring":
         return ""
     if importlib.util.find_spec("mreactor.net.reactor.io_uring") is None:
         return "io_uring: there is no such backend yet"
@@ -184,6 +215,11 @@ def missing(kind: str) -> str:
 
     support = probe()
     return "" if support.usable else f"io_uring: {support.cause}"
+
+
+def http1_context(context: Context) -> ReactorContext:
+    """Return the context that counts and parses."""
+    return cast(ReactorContext, context.inner if isinstance(context, TlsContext) else context)
 
 
 def fail_at_poison(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +234,58 @@ def fail_at_poison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Connection, "receive_uncached", fail)
 
 
+# With TLS.
+
+
+class TlsClient(Client):
+    """Encrypts what another client sends, and decrypts what it receives. A clean end comes with a close_notify."""
+
+    def __init__(self, client: Client, session: TlsSession | None = None) -> None:
+        super().__init__()
+        self.client = client
+        self.tls = session or TlsSession()
+        self._flush()
+
+    def send(self, data: bytes) -> None:
+        # Part by part: what the server sends meanwhile may have to be decrypted before it takes more.
+        for start in range(0, len(data), PIECE_BYTES):
+            self.tls.send(data[start : start + PIECE_BYTES])
+            self._flush()
+
+    def shutdown_write(self) -> None:
+        while not self.tls.is_open and self.client.pass_time(PATIENCE_SECONDS):
+            self._take()
+        self.tls.end()
+        self._flush()
+        self.client.shutdown_write()
+
+    def reset(self) -> None:
+        self.client.reset()
+
+    def close(self) -> None:
+        self.client.close()
+
+    def _wait(self, seconds: float) -> bool:
+        # The other client may have received something while it sent.
+        while not self._take():
+            if not self.client.pass_time(seconds):
+                return False
+        return True
+
+    def _take(self) -> bool:
+        """Decrypt what has come. Return whether there was anything, or the end."""
+        plaintext = self.tls.receive(self.client.take())
+        self._received += plaintext
+        self._flush()
+        has_ended, self.has_ended = self.has_ended, self.client.has_ended
+        assert self.tls.has_ended or not self.has_ended, "the connection was cut off: there is no close_notify"
+        return bool(plaintext) or has_ended != self.has_ended
+
+    def _flush(self) -> None:
+        if self.tls.outgoing.pending and not self.client.has_ended:
+            self.client.send(self.tls.outgoing.read())
+
+
 # In memory.
 
 
@@ -206,17 +294,24 @@ class MemoryDriver(Driver):
 
     kind = "memory"
 
-    def __init__(self, app: App, limits: Limits) -> None:
-        self.reactor = MemoryReactor(lambda: ReactorContext(limits, app.routes))
+    def __init__(self, app: App, limits: Limits, **settings: Any) -> None:
+        config = Config(limits=limits, **settings)
+        certificates = Certificates(config) if config.tls_cert else None
 
-    def connect(self, *, window: int = 0) -> "MemoryClient":
+        def make_context() -> Context:
+            context = ReactorContext(limits, app.routes)
+            return TlsContext(context, certificates, limits, render_plain_refusal) if certificates else context
+
+        self.reactor = MemoryReactor(make_context, limits=limits)
+
+    def connect_plain(self, *, window: int = 0) -> "MemoryClient":
         return MemoryClient(self.reactor, window or UNLIMITED)
 
     def now(self) -> float:
         return self.reactor.now
 
     def contexts(self) -> list[ReactorContext]:
-        return [cast(ReactorContext, self.reactor.context)]
+        return [http1_context(self.reactor.context)]
 
     def open_connections(self) -> int:
         return self.reactor.remove_closed()
@@ -287,7 +382,7 @@ class SocketDriver(Driver):
         self.server.start()
         self._threads = set(threading.enumerate()) - before
 
-    def connect(self, *, window: int = 0) -> "SocketClient":
+    def connect_plain(self, *, window: int = 0) -> "SocketClient":
         client = SocketClient(self.server.address, window)
         self.clients.append(client)
         return client
@@ -308,7 +403,7 @@ class SocketDriver(Driver):
         return acceptor
 
     def contexts(self) -> list[ReactorContext]:
-        return [cast(ReactorContext, reactor.context) for reactor in self.reactors]
+        return [http1_context(reactor.context) for reactor in self.reactors]
 
     def open_connections(self) -> int:
         return self.acceptor.accepted - sum(context.counters.closed for context in self.contexts())

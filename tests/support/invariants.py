@@ -6,11 +6,11 @@ The in-memory reactor and the fuzzers check it after each step. The methods that
 from math import inf, isnan
 
 from mreactor.http1.connection import Connection as Http1Connection
-from mreactor.http1.states import CLOSED, IDLE, LINGERING, NEXT_STATES, READY, WAITING
+from mreactor.http1.states import CLOSED, IDLE, LINGERING, NEXT_STATES, READY, SENDING, WAITING
 from mreactor.protocol import Connection, FileBody
 
-# The HTTP/1 connection waits for the server itself in these states, and for its peer in all others.
-WITHOUT_DEADLINE = frozenset({WAITING, READY, CLOSED})
+# The HTTP/1 connection waits for the server itself in these states, or the reactor bounds them (SENDING).
+WITHOUT_DEADLINE = frozenset({WAITING, SENDING, READY, CLOSED})
 
 
 def check(connection: Connection, before: int) -> None:

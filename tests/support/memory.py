@@ -19,6 +19,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from mreactor.concurrency import Job
+from mreactor.config import Limits
+from mreactor.net.reactor.delivery import Delivery
 from mreactor.protocol import CLOSED, IDLE, LINGERING, READY, Context, FileBody, Peer
 from tests.support.invariants import check
 
@@ -75,6 +77,7 @@ class Session:
         self._unread = bytearray()  # has arrived, and the connection has not read it
         self._eof_arrived = self._eof_read = False
         self._state = self.connection.state
+        self._delivery: Delivery | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -186,6 +189,19 @@ class Session:
         self.connection.handle_timeout(now)
         self.check()
 
+    def look_at_delivery(self, now: float, limits: Limits) -> None:
+        """Give a peer up that takes too little for too long, as the reactors do."""
+        queued, delivery = len(self.sent), self._delivery
+        if delivery is None:
+            self._delivery = Delivery(now, queued) if self.connection.data_to_send() else None
+        elif not queued:
+            self._delivery = None
+        else:
+            delivery.note(now, queued)
+            if now >= delivery.deadline(limits):
+                self._context.count_write_timeout()
+                self.reset()
+
     def drain(self) -> None:
         """Ask the connection to prepare for its end."""
         self.connection.drain()
@@ -227,6 +243,8 @@ class Session:
         else:
             part = bytes(output[:count])
         self.sent += part
+        if self._delivery is not None:
+            self._delivery.sent += len(part)
         return len(part)
 
 
@@ -236,11 +254,15 @@ class MemoryReactor:
     Args:
         make_context: as the reactors' argument.
         uses_fast_path: known bytes are looked up as the reactors look them up.
+        limits: how slowly a peer may take its responses.
     """
 
-    def __init__(self, make_context: Callable[[], Context], *, uses_fast_path: bool = True) -> None:
+    def __init__(
+        self, make_context: Callable[[], Context], *, uses_fast_path: bool = True, limits: Limits | None = None
+    ) -> None:
         self.context = make_context()
         self.sessions: list[Session] = []
+        self._limits = limits or Limits()
         self._uses_fast_path = uses_fast_path
         self._is_draining = False
 
@@ -276,6 +298,7 @@ class MemoryReactor:
         context.tick(context.now)
         self.run_jobs()
         for session in list(self.sessions):
+            session.look_at_delivery(context.now, self._limits)
             session.handle_timeout(context.now)
             session.drive()
         self.remove_closed()

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.support.drivers import PATIENCE_SECONDS, SocketClient
 
 ROOT = Path(__file__).resolve().parents[2]
-LISTENING = re.compile(r"listening on http://(\[[^]]+\]|[^:]+):([0-9]+)")
+LISTENING = re.compile(r"listening on https?://(\[[^]]+\]|[^:]+):([0-9]+)")
 # Run by the interpreter before the command line that follows: a bound on open files, with which the process begins.
 LIMITED = (
     "-c",

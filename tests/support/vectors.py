@@ -21,6 +21,10 @@ from tests.support.responses import ReceivedResponse, read_responses
 FILE = os.path.abspath(__file__)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+# A request that comes for so many times is known: its line and its fields are remembered from their second sight on,
+# and what it leads to is cached at the third.
+REPEATED = 3
+
 # Small enough that a vector can reach each limit.
 LIMITS = Limits(
     request_line_bytes_max=100, head_bytes_max=400, fields_max=8, body_bytes_max=1000, pipelined_per_turn_max=4

@@ -11,7 +11,16 @@ import pytest
 from mreactor.config import Limits
 from mreactor.http1.context import ReactorContext
 from tests.support.applications import BIG_BYTES, MIB, make_behaviour_app, pattern
-from tests.support.drivers import KINDS, PATIENCE_SECONDS, SOCKET_KINDS, Client, Driver, open_driver
+from tests.support.drivers import (
+    KINDS,
+    PATIENCE_SECONDS,
+    SOCKET_KINDS,
+    TLS_KINDS,
+    TLS_SOCKET_KINDS,
+    Client,
+    Driver,
+    open_driver,
+)
 from tests.support.responses import ReceivedResponse, without_dates
 from tests.support.vectors import BAD, CHUNKS, CONTINUE, GOOD, LAST, Talk, Vector, get, post, post_chunked
 
@@ -31,7 +40,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=KINDS + TLS_KINDS)
 def driver(request: pytest.FixtureRequest, root: Path) -> Iterator[Driver]:
     with open_driver(request.param, make_behaviour_app(root), LIMITS) as driver:
         yield driver
@@ -530,7 +539,7 @@ def test_many_clients_at_once(driver: Driver) -> None:
         client.close()
 
 
-@pytest.mark.parametrize("driver", SOCKET_KINDS, indirect=True)
+@pytest.mark.parametrize("driver", SOCKET_KINDS + TLS_SOCKET_KINDS, indirect=True)
 def test_clients_in_threads(driver: Driver) -> None:
     def talk(number: int) -> None:
         with driver.connect() as client:

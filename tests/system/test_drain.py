@@ -13,7 +13,7 @@ from mreactor.http1 import state_machine
 from mreactor.net import Command
 from tests.soak.drain import OPTIONS, drain
 from tests.soak.server import serving
-from tests.support.drivers import SOCKET_KINDS, SocketDriver, missing, open_driver
+from tests.support.drivers import SOCKET_KINDS, TLS_SOCKET_KINDS, SocketDriver, missing, open_driver
 from tests.support.vectors import get
 
 TIMES = int(os.environ.get("MREACTOR_TEST_DRAINS", "2"))
@@ -23,7 +23,7 @@ KEEPALIVE_SECONDS = 1.5
 
 
 @pytest.mark.parametrize("number", range(TIMES))
-@pytest.mark.parametrize("kind", SOCKET_KINDS)
+@pytest.mark.parametrize("kind", SOCKET_KINDS + TLS_SOCKET_KINDS)
 def test_no_request_is_lost(kind: str, number: int) -> None:
     if reason := missing(kind):
         pytest.skip(reason)

@@ -13,8 +13,9 @@ import pytest
 from tests.support.processes import ServerProcess, start
 
 APP = '''
-import os, time
+import os, subprocess, time
 from mreactor import App
+from mreactor.net.reactor.client import Forks
 
 app = App()
 
@@ -30,6 +31,16 @@ def fork(request):
         time.sleep(60)
         os._exit(0)
     return str(child)
+
+@app.get("/spawn")
+def spawn(request):
+    """As `subprocess` does: the new program gets no sockets, so it is no reason to shut them."""
+    child = subprocess.Popen(["sleep", "60"])
+    return str(child.pid)
+
+@app.get("/has-forked")
+def has_forked(request):
+    return str(Forks.happened)
 
 @app.get("/account", blocking=True)
 def account(request):
@@ -62,6 +73,10 @@ class Forked:
     def fork(self) -> None:
         with self.connect() as client:
             self.children.append(int(self.ask(client, b"/fork")))
+
+    def spawn(self) -> None:
+        with self.connect() as client:
+            self.children.append(int(self.ask(client, b"/spawn")))
 
     def end_children(self) -> None:
         for child in self.children:
@@ -123,3 +138,13 @@ def test_the_address_is_free_after_the_end(forked: Forked) -> None:
         socket.create_connection(forked.server.address, 5)
     listener = socket.create_server(forked.server.address)
     listener.close()
+
+
+def test_a_process_that_only_starts_programs_need_not_shut_its_sockets(forked: Forked) -> None:
+    with forked.connect() as old, forked.connect() as other:
+        forked.spawn()
+        assert forked.ask(other, b"/has-forked") == b"False"
+        old.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert seconds_to_end(old) < 5
+        forked.fork()
+        assert forked.ask(other, b"/has-forked") == b"True"

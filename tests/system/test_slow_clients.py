@@ -8,9 +8,10 @@ import os
 import pytest
 
 from mreactor.config import Limits
+from tests.soak.readers import AT_ONCE, EXTRA_BYTES, gather
 from tests.soak.server import serving
 from tests.soak.slow import Beset, Slowness, beset
-from tests.support.drivers import SOCKET_KINDS, missing
+from tests.support.drivers import SOCKET_KINDS, TLS_SOCKET_KINDS, missing
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,7 @@ def slowness() -> Slowness:
     return Slowness(heads, bodies, readers)
 
 
-@pytest.mark.parametrize("kind", SOCKET_KINDS)
+@pytest.mark.parametrize("kind", SOCKET_KINDS + TLS_SOCKET_KINDS)
 def test_slow_clients_are_closed_and_others_do_not_notice(kind: str) -> None:
     if reason := missing(kind):
         pytest.skip(reason)
@@ -36,6 +37,20 @@ def test_slow_clients_are_closed_and_others_do_not_notice(kind: str) -> None:
         assert not result.faults(), str(result)
         assert not server.complaints()
     assert [len(late) for late in result.lateness.values()] == [many.heads, many.bodies, many.readers]
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_steady_readers_are_served_and_the_memory_of_their_responses_is_bounded(kind: str) -> None:
+    """`python -m tests.soak readers` has 2,000 of them."""
+    if reason := missing(kind):
+        pytest.skip(reason)
+    bound = 32 << 20
+    with serving(kind, threads=2, options=[f"--unsent-bytes-max={bound}"], environment=AT_ONCE) as server:
+        result = gather(server, 400, 5.0, bound)
+    assert not result.faults(), str(result)
+    before, peak, _ = result.resident
+    assert peak - before < bound + EXTRA_BYTES < 200 << 20, str(result)
+    assert 20 <= result.left["memory"] < 40, "as many of 1 MiB as the bound allows"
 
 
 @pytest.mark.parametrize(

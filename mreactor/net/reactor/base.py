@@ -19,10 +19,11 @@ from typing import Any
 
 from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
-from ...protocol import CLOSED, IDLE, LINGERING, READY, Context, Peer
+from ...protocol import CLOSED, IDLE, LINGERING, QUIET, READY, Context, Peer
 from ...runtime import every_tick, in_thread, private_int
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client, end
+from .delivery import LOOK_SECONDS, UNWATCHED_BYTES_MAX, Delivery
 from .options import ClientJob, Command, Message, NewConnection, ReactorOptions
 
 log = logging.getLogger("mreactor")
@@ -126,6 +127,11 @@ class Reactor[C: Client](threading.Thread, ABC):
         # Earliest time at which a drain may end: by then every connection handed over before it has a client.
         self._drain_check_after = 0.0
         self._timeouts_handled_at = self.context.now
+        # Clients with a watch over their delivery, by descriptor.
+        self._watched: dict[int, C] = {}
+        # An own object: docs/decisions/004.
+        self._stall_seconds = self._options.limits.write_stall_seconds * 1.0
+        self._unsent_max = self._options.limits.unsent_bytes_max // self._options.reactors
         self._bounds = [private_int(bound) for bound in BUCKETS]
         self._open()
         self.heartbeat = time.monotonic()
@@ -271,6 +277,8 @@ class Reactor[C: Client](threading.Thread, ABC):
             self._has_more_to_do = True
         state = connection.state
         if state == CLOSED:
+            if client.delivery is not None:
+                self._count_unsent(client.delivery, 0)
             self._discard(client)
             return
         if state == READY:
@@ -279,9 +287,12 @@ class Reactor[C: Client](threading.Thread, ABC):
             self._close_write_side(client)
         deadline = connection.deadline
         if state == IDLE:
-            # The fast path moves the deadline without scheduling it. Look at the client in time for the soonest one.
-            deadline = min(deadline, self.context.idle_deadline)
+            # The fast path moves the deadline without scheduling it. Look at the client in time for the soonest one,
+            # and at what the kernel holds of a response that it took whole.
+            deadline = min(deadline, self.context.idle_deadline, self.context.now + self._stall_seconds)
         self.timers.schedule(client.fd, deadline)
+        if client.delivery is not None:
+            self._keep_watch(client, client.delivery)
 
     def _submit_jobs(self) -> None:
         """Give the round's jobs to the pool, all at once."""
@@ -304,8 +315,10 @@ class Reactor[C: Client](threading.Thread, ABC):
             client.connection.abort()
             self._discard(client)
 
-    def _count_sent(self, count: int) -> None:
+    def _count_sent(self, client: C, count: int) -> None:
         """Count bytes that the kernel has taken, except those that the fast path counted before."""
+        if client.delivery is not None:
+            client.delivery.sent += count
         counted = min(count, self._bytes_counted_early)
         self._bytes_counted_early -= counted
         self.context.counters.bytes_out += count - counted
@@ -314,6 +327,8 @@ class Reactor[C: Client](threading.Thread, ABC):
         """Take a client off the tables, just before its descriptor is closed and the number can come again."""
         self._clients[client.fd] = None
         self.timers.forget(client.fd)
+        if client.delivery is not None:
+            self._unwatch(client, client.delivery)
         self.context.counters.closed += 1
         self._release(client.connection.peer)
 
@@ -327,8 +342,9 @@ class Reactor[C: Client](threading.Thread, ABC):
             counters.error("connection")
             log.error("a connection failed and was closed", exc_info=error)
         elif error.errno == errno.ETIMEDOUT:
-            # The kernel has seen the stall first: docs/decisions/053.
+            # `_look_at_delivery` has seen it, or the kernel has found the peer dead.
             self.context.count_write_timeout()
+            client.is_given_up = True
         elif error.errno in PEER_ERRORS:
             counters.error("peer")
         else:
@@ -404,21 +420,29 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._timeouts_handled_at = now
         for fd in self.timers.due(now):
             client = self._clients[fd]
-            if client is None or client.closing:
+            if client is None:
                 continue
             try:
-                if self._has_unread_in_time(client, now):
-                    # Do not wait for an event: a read stops at urgent data, and not every backend reports what follows.
-                    self._defer(client)
-                    continue
-                self._check_socket_error(client)
-                client.connection.handle_timeout(now)
-                self._process_client(client)
+                self._handle_timeout(client, now)
             except Exception as error:
                 self._fail(client, error)
         if self._new_jobs:
             self._submit_jobs()
         self._close_discarded()
+
+    def _handle_timeout(self, client: C, now: float) -> None:
+        if client.closing:
+            if client.delivery is not None:
+                self._look_at_closed(client, client.delivery, now)
+            return
+        if self._has_unread_in_time(client, now):
+            # Do not wait for an event: a read stops at urgent data, and not every backend reports what follows.
+            self._defer(client)
+            return
+        self._check_socket_error(client)
+        self._look_at_delivery(client, now)
+        client.connection.handle_timeout(now)
+        self._process_client(client)
 
     def _catch_up(self, now: float) -> None:
         """Handle the events that are there; a second at most, since busy clients make new ones."""
@@ -438,7 +462,7 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _has_unread_in_time(self, client: C, now: float) -> bool:
         """Return whether an idle client's next bytes are in the kernel, where this thread was too busy to read them."""
         connection = client.connection
-        return connection.state == IDLE and connection.deadline <= now and client.has_unread()
+        return connection.state in (IDLE, QUIET) and connection.deadline <= now and client.has_unread()
 
     def _handle_messages(self) -> None:
         for message in self._mailbox.take():
@@ -469,6 +493,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._is_draining = True
         self._drain_check_after = time.monotonic() + TICK_SECONDS
         self.context.drain()
+        self._close_watched()
         for client in self._all_clients():
             try:
                 self._process_client(client)
@@ -477,6 +502,98 @@ class Reactor[C: Client](threading.Thread, ABC):
                     self._process_client(client)
             except Exception as error:
                 self._fail(client, error)
+
+    # Slow peers: docs/decisions/060.
+
+    def _watch(self, client: C) -> None:
+        """Begin to look once a second at what a peer acknowledges. Idempotent."""
+        if client.delivery is None:
+            client.begin_delivery(self.context.now)
+            self._watched[client.fd] = client
+
+    def _unwatch(self, client: C, delivery: Delivery) -> None:
+        self._count_unsent(delivery, 0)
+        client.delivery = None
+        del self._watched[client.fd]
+
+    def _keep_watch(self, client: C, delivery: Delivery) -> None:
+        """Count the memory that a watched client keeps, and schedule the next look."""
+        self._count_unsent(delivery, client.unsent_memory())
+        self.timers.schedule(client.fd, self.context.now + LOOK_SECONDS)
+        while self.context.counters.unsent > self._unsent_max and self._give_up_slowest():
+            pass
+
+    def _count_unsent(self, delivery: Delivery, held: int) -> None:
+        self.context.counters.unsent += held - delivery.held
+        delivery.held = held
+
+    def _give_up_slowest(self) -> bool:
+        """Reset the client that stands still longest of those that keep memory. Return False if it is the only one."""
+        holders = [
+            (one.delivery.progressed_at, -one.delivery.held, fd)
+            for fd, one in self._watched.items()
+            if one.delivery is not None and one.delivery.held
+        ]
+        if len(holders) < 2:
+            return False
+        slowest = self._watched[min(holders)[2]]
+        self.context.counters.error("unsent")
+        log.warning("the responses of slow clients exceed --unsent-bytes-max; the slowest client is reset")
+        slowest.is_given_up = True
+        slowest.connection.abort()
+        self._apply_state(slowest)
+        return True
+
+    def _look_at_delivery(self, client: C, now: float) -> None:
+        """Compare what a peer has acknowledged with the limits.
+
+        Raises:
+            TimeoutError: it is too slow.
+        """
+        queued, delivery = client.unacknowledged(), client.delivery
+        if delivery is None:
+            if queued > UNWATCHED_BYTES_MAX or client.is_sending:
+                self._watch(client)
+        elif queued:
+            client.note_delivery(delivery, now, queued)
+            if now >= delivery.deadline(self._options.limits):
+                raise TimeoutError(errno.ETIMEDOUT, "the peer acknowledges too little")
+        else:
+            # If the output still waits, it begins to stand still now.
+            self._unwatch(client, delivery)
+
+    def _is_owed(self, client: C) -> bool:
+        """Return whether a closed client's socket must stay open for now, and schedule the next look at it then.
+
+        The kernel would go on for a slow peer as long as that takes a byte now and then, and nothing would count it.
+        At the end of the process it has to.
+        """
+        if client.delivery is None or client.resets or self._is_draining or self._is_stopped:
+            return False
+        try:
+            if not client.unacknowledged():
+                return False
+            if not client.write_closed:
+                client.write_closed = True
+                client.shut(socket.SHUT_WR)
+        except OSError:
+            return False
+        self.timers.schedule(client.fd, self.context.now + LOOK_SECONDS)
+        return True
+
+    def _look_at_closed(self, client: C, delivery: Delivery, now: float) -> None:
+        """Look at a client whose socket is open only for what the kernel still holds."""
+        client.note_delivery(delivery, now, client.unacknowledged())
+        if now >= delivery.deadline(self._options.limits):
+            self.context.count_write_timeout()
+            client.is_given_up = True
+        elif client.take_error():
+            client.is_given_up = True
+        self._closing.append(client)
+
+    def _close_watched(self) -> None:
+        """Close the clients whose sockets are open only for what the kernel still holds."""
+        self._closing += [client for client in self._watched.values() if client.closing]
 
     def _all_clients(self) -> list[C]:
         clients = self._clients[: self._fd_highest + 1]
@@ -489,6 +606,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             # Streams are closed, too.
             self._apply_state(client)
         self._submit_jobs()
+        self._close_watched()
         self._close()
         self.context.close()
         self._mailbox.close()

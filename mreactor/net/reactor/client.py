@@ -1,5 +1,6 @@
 """What reactors keep for each client: its connection, its socket, and what is in flight."""
 
+import os
 import socket
 import struct
 from collections import deque
@@ -7,6 +8,7 @@ from collections.abc import Callable
 
 from ...protocol import Connection, FileBody
 from ...runtime import hot
+from .delivery import Delivery, delivered_segments, memory_of, unacknowledged
 
 # What a request from the cache takes: the socket's `recv` and `send`, and the connection.
 type FastPathClient = tuple[Callable[[int], bytes], Callable[..., int], Connection]
@@ -16,11 +18,27 @@ type FastPathClient = tuple[Callable[[int], bytes], Callable[..., int], Connecti
 _RESET = struct.pack("ii", 1, 0)
 
 
+class Forks:
+    """Whether this process has forked: then a child may hold copies of the sockets. See docs/decisions/061."""
+
+    happened = False
+
+    @classmethod
+    def note(cls) -> None:
+        """Note that a fork follows."""
+        cls.happened = True
+
+
+# Before the fork, since `before` runs while no other thread is stopped yet. It stays set: a child may live for long.
+# A new program (subprocess, posix_spawn) does not count: the kernel closes its copies, which are not inheritable.
+os.register_at_fork(before=Forks.note)
+
+
 def end(sock: socket.SocketType, *, resets: bool) -> None:
-    """Prepare a socket to be closed: shut both sides, or have the closing reset the connection. Raises OSError."""
+    """Prepare a socket to be closed, so that the peer sees the end at once or is reset. Raises OSError."""
     if resets:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    else:
+    elif Forks.happened:
         sock.shutdown(socket.SHUT_RDWR)
 
 
@@ -33,9 +51,11 @@ class Client:
         deferred: it stands on the reactor's list of deferred clients, once at most: one turn a round.
         write_closed: the write side is shut.
         closing: the connection is closed, and the socket is about to be.
+        delivery: the watch over a slow peer; None for the others.
+        is_given_up: the socket is reset when it is closed, and the kernel keeps nothing for the peer.
     """
 
-    __slots__ = ("closing", "connection", "deferred", "fd", "write_closed")
+    __slots__ = ("closing", "connection", "deferred", "delivery", "fd", "is_given_up", "write_closed")
 
     def __init__(self, fd: int, connection: Connection) -> None:
         self.fd = fd
@@ -43,6 +63,41 @@ class Client:
         self.deferred = False
         self.write_closed = False
         self.closing = False
+        self.delivery: Delivery | None = None
+        self.is_given_up = False
+
+    @property
+    def resets(self) -> bool:
+        """The closing resets the connection."""
+        return self.is_given_up or self.connection.resets
+
+    @property
+    def is_sending(self) -> bool:
+        """A send waits in the kernel for the peer."""
+        return False
+
+    def unacknowledged(self) -> int:
+        """Return the bytes that the kernel holds for the peer."""
+        return unacknowledged(self.fd)
+
+    def unsent_memory(self) -> int:
+        """Return the bytes of memory that the unsent output keeps."""
+        return memory_of(self.connection.data_to_send())
+
+    def begin_delivery(self, now: float) -> None:
+        """Begin the watch over a slow peer."""
+        self.delivery = Delivery(now, self.unacknowledged(), self._delivered_segments())
+
+    def note_delivery(self, delivery: Delivery, now: float, queued: int) -> None:
+        """Compare what the kernel holds now with what it has taken."""
+        delivery.note(now, queued, self._delivered_segments())
+
+    def _delivered_segments(self) -> int:
+        sock = self._borrow_socket()
+        try:
+            return delivered_segments(sock)
+        finally:
+            sock.detach()
 
     def has_unread(self) -> bool:
         """Return whether bytes wait in the kernel.
@@ -78,7 +133,7 @@ class Client:
         """Prepare to close. The peer sees the end even if a forked process holds a copy of the descriptor."""
         sock = self._borrow_socket()
         try:
-            end(sock, resets=self.connection.resets)
+            end(sock, resets=self.resets)
         except OSError:
             pass  # the peer was faster
         finally:
@@ -144,6 +199,17 @@ class UringClient(Client):
         self.sent_in_round = 0
         # The ring needs the number only; thousands of socket objects would be memory for nothing.
         sock.detach()
+
+    @property
+    def is_sending(self) -> bool:
+        """A send waits in the kernel for the peer."""
+        return self.in_flight is not None
+
+    def unsent_memory(self) -> int:
+        """Return the bytes of memory that the unsent output keeps, and the copy of a piece that is in flight."""
+        output, piece = self.connection.data_to_send(), self.in_flight
+        copied = 0 if piece is None or piece is output else memory_of(piece)
+        return memory_of(output) + copied
 
     @property
     def has_pending_operations(self) -> bool:

@@ -133,7 +133,7 @@ class EpollReactor(Reactor[EpollClient]):
         if is_new:
             self._open_client(fd)
         client = self._clients[fd]
-        if client is None or (is_new and not mask & MORE_TO_READ):
+        if client is None or client.closing or (is_new and not mask & MORE_TO_READ):
             return
         try:
             if mask & MORE_TO_READ:
@@ -166,7 +166,9 @@ class EpollReactor(Reactor[EpollClient]):
         else:
             self._defer(client)
         if not client.closing:
-            self._fast_path_clients[client.fd] = client.fast_path if connection.state == IDLE else None
+            # What the fast path sends is not counted for the watch over a slow peer.
+            is_fast = connection.state == IDLE and client.delivery is None
+            self._fast_path_clients[client.fd] = client.fast_path if is_fast else None
             self._apply_state(client)
 
     def _read(self, client: EpollClient) -> bool:
@@ -193,8 +195,9 @@ class EpollReactor(Reactor[EpollClient]):
                 # The head waits for its file in the kernel: docs/decisions/029.
                 count = client.fast_path[1](output, socket.MSG_MORE if connection.more_follows else 0)
         except BlockingIOError:
+            self._watch(client)
             return False
-        self._count_sent(count)
+        self._count_sent(client, count)
         connection.data_sent(count)
         return True
 
@@ -206,8 +209,9 @@ class EpollReactor(Reactor[EpollClient]):
 
     def _close_discarded(self) -> None:
         for client in self._closing:
-            self._remove_client(client)
-            self._close_socket(client.sock, resets=client.connection.resets)
+            if not self._is_owed(client):
+                self._remove_client(client)
+                self._close_socket(client.sock, resets=client.resets)
         self._closing.clear()
 
     def _forget_socket(self, sock: socket.SocketType) -> None:

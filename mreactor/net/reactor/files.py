@@ -3,7 +3,7 @@
 import errno
 import os
 
-from ...protocol import FileBody
+from ...protocol import SHORTER, FileBody
 
 SENDFILE_BYTES_MAX = 1024 * 1024
 READ_BYTES = 64 * 1024
@@ -31,17 +31,11 @@ def send_file(fd: int, file: FileBody) -> int | None:
         if error.errno in NO_SENDFILE:
             return None
         raise
-    return _check(count)
+    if count == 0:
+        raise EOFError(SHORTER)
+    return count
 
 
 def read_piece(file: FileBody) -> bytes:
-    """Return the next bytes of a file; raises EOFError if it became shorter, OSError if it cannot be read."""
-    data = os.pread(file.fd, min(file.remaining, READ_BYTES), file.offset)
-    _check(len(data))
-    return data
-
-
-def _check(count: int) -> int:
-    if count == 0:
-        raise EOFError("a file became shorter while it was sent")
-    return count
+    """Return the next bytes of a file. Raises as `FileBody.read`."""
+    return file.read(READ_BYTES)

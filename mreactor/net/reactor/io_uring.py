@@ -53,7 +53,7 @@ SEND_BYTES_MAX = 256 * 1024
 # Pieces sent or taken in for one client; then the others have their turn.
 STEPS_A_TURN_MAX = 16
 END_SECONDS_MAX = 1.0
-# Between two checks of a client with an incomplete message.
+# Between two checks of a client with an incomplete message, or with a send in flight.
 CHECK_SECONDS = 1.0
 # Longer computed responses are queued in the connection: a client keeps the last one that went by a nonblocking send.
 NONBLOCKING_SEND_BYTES_MAX = 4 * 1024
@@ -220,11 +220,13 @@ class UringReactor(Reactor[UringClient]):
 
     def _handle_sent(self, client: UringClient, res: int) -> None:
         """Handle the end of a send that `_start_send` has queued."""
-        client.in_flight = None
+        piece, client.in_flight = client.in_flight, None
         if not client.closing:
             if res < 0:
                 raise OSError(-res, os.strerror(-res))
-            self._count_sent(res)
+            self._count_sent(client, res)
+            if piece is not None and res < len(piece):
+                self._watch(client)
             client.connection.data_sent(res)
         self._process_client(client)
 
@@ -240,6 +242,7 @@ class UringReactor(Reactor[UringClient]):
         if client.sent_in_round == self._round and self._is_new_round:
             # Only behind a full completion queue can the next request come, and be answered, before this completion.
             raise OSError(errno.ENOBUFS, "a response was queued behind one that did not go out")
+        self._watch(client)
         if client.connection.state == IDLE:
             client.connection.queue_remainder(client.response, count)
         self._process_client(client)
@@ -276,14 +279,15 @@ class UringReactor(Reactor[UringClient]):
                 break
         else:
             self._defer(client)
-        client.is_idle = connection.state == IDLE and not client.received
+        # What a nonblocking send sends is not counted for the watch over a slow peer.
+        client.is_idle = connection.state == IDLE and not client.received and client.delivery is None
         self._apply_state(client)
         self._arm(client)
 
     def _apply_state(self, client: UringClient) -> None:
         # Not super(), which takes a lock: docs/decisions/001.
         Reactor._apply_state(self, client)
-        if client.connection.awaits_rest:
+        if client.connection.awaits_rest or client.in_flight is not None:
             deadline = min(client.connection.deadline, self.context.now + CHECK_SECONDS)
             self.timers.schedule(client.fd, deadline)
 
@@ -334,6 +338,9 @@ class UringReactor(Reactor[UringClient]):
             piece = output
         else:
             piece = bytes(output[:SEND_BYTES_MAX])
+            if len(output) > SEND_BYTES_MAX:
+                # Thousands may do this in one round, before the first send has ended: their memory counts now.
+                self._watch(client)
         # The head waits for its file in the kernel: docs/decisions/029.
         self._start_send_of(client, piece, flags=socket.MSG_MORE if client.connection.more_follows else 0)
 
@@ -345,13 +352,14 @@ class UringReactor(Reactor[UringClient]):
         try:
             count = send_file(client.fd, file)
         except BlockingIOError:
+            self._watch(client)
             client.in_flight = file
             self._ring.prepare_poll(client.fd, select.POLLOUT, WRITABLE | client.fd)
             return
         if count is None:
             self._start_send_of(client, read_piece(file), flags=0)
             return
-        self._count_sent(count)
+        self._count_sent(client, count)
         client.connection.data_sent(count)
 
     def _discard(self, client: UringClient) -> None:
@@ -375,6 +383,8 @@ class UringReactor(Reactor[UringClient]):
             return
         if client.sent_in_round == self._round:
             self._closing.append(client)
+            return
+        if self._is_owed(client):
             return
         self._remove_client(client)
         client.end_quietly()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...concurrency import ConnectionLimit, Job
+from ...config import Limits
 from ...runtime import hot
 from ..overload import Refusals
 from .client import Client
@@ -20,6 +21,8 @@ class ReactorOptions:
         family: address family of the connections.
         connection_limit: bounds the connections of each address; None for no bound.
         refusals: refuses a client that is over that bound.
+        limits: how slowly a peer may take its responses, and the memory of all that wait.
+        reactors: how many reactors share that memory.
         batch_scheduling: a reactor that wakes does not interrupt other threads; see docs/decisions/008.
     """
 
@@ -27,6 +30,8 @@ class ReactorOptions:
     family: int
     connection_limit: ConnectionLimit | None = None
     refusals: Refusals = field(default_factory=lambda: Refusals(b""))
+    limits: Limits = field(default_factory=Limits)
+    reactors: int = 1
     batch_scheduling: bool = False
 
 
