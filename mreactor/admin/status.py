@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 from .. import __version__
+from ..concurrency import ThreadPool
 from ..config import Config
 from ..logs import AccessLog, count_lost
-from ..metrics import Counters, ReactorSnapshot, Snapshot
+from ..metrics import NO_POOL, Counters, PoolSnapshot, ReactorSnapshot, Snapshot
 from ..net import Acceptor, Reactor
 from ..runtime import usable_cpus
 from .watchdog import STARTING, reactor_state, unhealthy_reactors
@@ -33,6 +34,7 @@ class ServerStatus:
         report: the lines of the start-up report, after the start.
         acceptor, access_log: None until they run.
         is_draining: the server is about to end.
+        pool: None until it runs.
     """
 
     config: Config
@@ -45,6 +47,7 @@ class ServerStatus:
     access_log: AccessLog | None = None
     is_draining: bool = False
     gil_cause: Callable[[], str] = lambda: ""
+    pool: ThreadPool | None = None
 
     def unready_reasons(self, now: float) -> tuple[str, ...]:
         """Return why the server wants no traffic; empty if it is ready.
@@ -96,6 +99,7 @@ class SnapshotCache:
             is_draining=status.is_draining,
             has_gil=status.has_gil(),
             gil_cause=status.gil_cause(),
+            pool=PoolSnapshot(*status.pool.status()) if status.pool is not None else NO_POOL,
             connections_max=status.config.limits.connections_max,
             refused=status.acceptor.refused if status.acceptor is not None else 0,
             lines_dropped=log.dropped + log.lost if log is not None else 0,

@@ -23,6 +23,23 @@ class ReactorSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """The thread pool at one moment, with the counts of `concurrency.PoolStatus`."""
+
+    threads: int
+    threads_max: int
+    busy: int
+    streams: int
+    queued: int
+    refused: int
+    waits: tuple[int, ...]
+    waited: float
+
+
+NO_POOL = PoolSnapshot(0, 0, 0, 0, 0, 0, (), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A server at one moment.
 
@@ -38,6 +55,7 @@ class Snapshot:
         lines_dropped: lines missing from the access log.
         log_lines_dropped: lines missing from the log.
         cpu_seconds: of the process.
+        pool: the threads of blocking handlers.
         resident_bytes: of the process; None if it cannot be had.
     """
 
@@ -57,6 +75,7 @@ class Snapshot:
     resident_bytes: int | None
     reactors: tuple[ReactorSnapshot, ...]
     gil_cause: str = ""
+    pool: PoolSnapshot = NO_POOL
 
     def total(self) -> Counters:
         """Return the sum over all reactors. It is exact: each number has one writer."""

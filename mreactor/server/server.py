@@ -209,6 +209,7 @@ class Server:
             self._access_log.open()
             start_thread(self._access_log.start, "access-log")
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max)
+        self._status.pool = self._pool
         self._app.address = self.address
         self._app.freeze()
         log.debug("type cache collisions: %s", before_threads())
