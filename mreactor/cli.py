@@ -80,7 +80,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
         watch_gil()
-        app = load(target, config.interface) if target else make_demo(config)
+        app = load(target, config.interface, inline=config.wsgi_inline) if target else make_demo(config)
     except ConfigError as error:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
     server = Server(config, app)
@@ -120,12 +120,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     return Config(**settings, limits=limits), target
 
 
-def load(target: str, interface: str = "auto") -> App:
+def load(target: str, interface: str = "auto", *, inline: bool = False) -> App:
     """Import an application. The current directory is searched first.
 
     Args:
         target: `module:attribute`, `module:function()`, or `module`, which has an `application` or an `app`.
-        interface: as `Config.interface`.
+        interface, inline: as `Config.interface` and `Config.wsgi_inline`.
 
     Raises:
         ConfigError: there is no such module or application, or the module exits. Its other exceptions are not caught,
@@ -143,7 +143,7 @@ def load(target: str, interface: str = "auto") -> App:
     except SystemExit as error:
         raise ConfigError(f"cannot import {target!r}: it exited with {error.code}") from None
     try:
-        return adapt(find(found, attribute), interface)
+        return adapt(find(found, attribute), interface, inline=inline)
     except LookupError as error:
         raise ConfigError(f"cannot serve {target!r}: {error}") from None
 

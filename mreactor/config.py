@@ -127,6 +127,7 @@ class Config:
         "", "ciphers of TLS 1.2 as an OpenSSL cipher list; without it ECDHE with AES-GCM or ChaCha20", metavar="LIST"
     )
     require_free_threading: bool = setting(False, "refuse to start while the GIL is on; later be not ready")
+    wsgi_inline: bool = setting(False, "call the WSGI application in the reactors' threads; it must never wait")
     interface: str = setting("auto", "what APP is; auto recognises it", choices=INTERFACES)
     limits: Limits = field(default_factory=Limits)
 

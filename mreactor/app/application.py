@@ -100,12 +100,16 @@ class App:
 
         It is called in the thread pool, by several threads at a time. Routes and longer mounts take precedence.
 
+        Args:
+            inline: call it in the reactors' threads instead, which costs less. While it waits for anything, all clients
+                of that reactor wait.
+
         Raises:
             RouteError: as for `route`.
         """
 
         def make_handler() -> Handler:
-            return WSGIHandler(application, prefix, self.address)
+            return WSGIHandler(application, prefix, self.address, inline=inline)
 
         endpoint = Endpoint(make_handler, blocking=not inline, local=True)
         self._add(Route(ANY_METHOD, prefix, endpoint, mount=True))

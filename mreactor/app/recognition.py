@@ -34,11 +34,12 @@ def find(module: ModuleType, attribute: str) -> Any:
     return found()
 
 
-def adapt(found: Any, interface: str) -> App:
+def adapt(found: Any, interface: str, *, inline: bool = False) -> App:
     """Return the App that serves an application.
 
     Args:
         interface: `native`, `wsgi` or `auto`.
+        inline: a WSGI application is called in the reactors' threads.
 
     Raises:
         LookupError: the object has another interface, or none that can be told.
@@ -58,5 +59,5 @@ def adapt(found: Any, interface: str) -> App:
             "write make() to call it, or pass --interface wsgi"
         )
     app = App()
-    app.mount_wsgi("/", found)
+    app.mount_wsgi("/", found, inline=inline)
     return app

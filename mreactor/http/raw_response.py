@@ -20,11 +20,12 @@ class RawResponse(Response):
     Attributes:
         start, rendered_fields: as the arguments.
         length: the bytes of content that the application announces; None if it announces none.
+        context: the context variables that a stream's parts see; None for those of the thread at the moment.
         first_part: the stream's first part, which goes out with the head.
         common: which fields the server adds: SERVER, DATE, both or none.
     """
 
-    __slots__ = ("common", "first_part", "length", "rendered_fields", "start")
+    __slots__ = ("common", "context", "first_part", "length", "rendered_fields", "start")
 
     def __init__(self, status: int, start: bytes, fields: bytes, body: Body, length: int | None = None) -> None:
         # Not super(), which takes a lock: docs/decisions/001.
@@ -33,6 +34,7 @@ class RawResponse(Response):
         self.rendered_fields = fields
         self.length = length
         self.first_part = b""
+        self.context = None
         self.common = SERVER_AND_DATE
 
     def omits(self, *, server: bool, date: bool) -> None:

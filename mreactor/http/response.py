@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping
+from contextvars import Context
 from typing import Any
 
 from ..protocol import FileBody
@@ -59,8 +60,9 @@ class Response:
 
     __slots__ = ("parts",)
 
-    # The length of a stream, where it is known: see `RawResponse`.
+    # See `RawResponse`.
     length: int | None = None
+    context: Context | None = None
 
     def __init__(
         self,

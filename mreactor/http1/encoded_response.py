@@ -57,7 +57,11 @@ def encode_response(
     elif not isinstance(body, bytes):
         # The parts see what the handler has set, and share it with no other response.
         stream = Stream(
-            body, is_11=is_11, context=copy_context(), blocking=match.endpoint.blocking, length=response.length
+            body,
+            is_11=is_11,
+            context=response.context or copy_context(),
+            blocking=match.endpoint.blocking,
+            length=response.length,
         )
     if not head.keep_alive or (isinstance(stream, Stream) and stream.ends_with_connection):
         keep_alive = False

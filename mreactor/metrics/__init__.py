@@ -6,6 +6,6 @@ from .histogram import BUCKETS, Histogram
 from .snapshot import NO_POOL, PoolSnapshot, ReactorSnapshot, Snapshot
 
 __all__ = [
-    "BUCKETS", "NO_POOL", "Counters", "Histogram", "PoolSnapshot", "ReactorSnapshot", "RequestCounter", "Snapshot", "choose_format",
-    "render_text", "stats",
+    "BUCKETS", "NO_POOL", "Counters", "Histogram", "PoolSnapshot", "ReactorSnapshot", "RequestCounter", "Snapshot",
+    "choose_format", "render_text", "stats",
 ]  # fmt: skip

@@ -20,20 +20,22 @@ MIB = 1024 * 1024
 LIMITS = Limits(body_bytes_max=4 * MIB, blocking_threads=4, linger_seconds=PATIENCE_SECONDS)
 
 
-def make_app(applications: dict[str, Application]) -> App:
+def make_app(applications: dict[str, Application], *, inline: bool = False) -> App:
     """Mount applications by name."""
     app = App()
     for name, application in applications.items():
-        app.mount_wsgi(f"/{name}", application)
+        app.mount_wsgi(f"/{name}", application, inline=inline)
     return app
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[*KINDS, "inline"])
 def corpus(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    """All applications of the corpus, as they are and behind the validator."""
+    """All applications of the corpus, as they are and behind the validator; in the pool, and in a reactor."""
     plain = {f"plain/{number}": case.application for number, case in enumerate(CASES.values())}
     valid = {f"valid/{number}": validator(case.application) for number, case in enumerate(CASES.values())}
-    with open_driver(request.param, make_app(plain | valid), LIMITS) as driver:
+    inline = request.param == "inline"
+    app = make_app(plain | valid, inline=inline)
+    with open_driver("epoll" if inline else request.param, app, LIMITS) as driver:
         yield driver
 
 
@@ -293,6 +295,19 @@ def test_a_response_is_iterated_in_one_thread_and_context(kind: str) -> None:
     assert len({thread for thread, _ in watched.seen}) == 1
     assert [value for _, value in watched.seen] == ["unset", *["/one/one"] * 6]
     assert watched.closed == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_application_in_a_reactor_has_a_context_of_its_own(kind: str) -> None:
+    watched = Watched(5)
+    app = make_app({"w": watched}, inline=True)
+    with open_driver(kind, app, LIMITS, threads=1) as driver, driver.connect() as client:
+        for name in ("one", "two"):
+            assert client.ask(get(f"/w/{name}")).body == b"x" * 50
+    values = ["unset" if value.startswith("unset") else value.split("/")[1] for _, value in watched.seen]
+    assert values == ["unset", *["one"] * 6, "unset", *["two"] * 6]
+    assert watched.closed == [1, 1]
+    assert len({thread for thread, _ in watched.seen}) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
