@@ -232,7 +232,8 @@ def fuzz(session: nox.Session) -> None:
 @nox.session(python=FREE_THREADED)
 @nox.parametrize("backend", ["epoll", "io_uring"])
 def soak(session: nox.Session, backend: str) -> None:
-    """A server under mixed load; `-- slow`: thousands of slow clients; `-- drain`: shutdown under load."""
+    """A server under mixed load; `-- slow`: thousands of slow clients; `-- drain`: shutdown under load;
+    `-- uploads`: refusals behind proxies; `-- unruly`: an application that forks and fails."""
     install(session, "test")
     arguments = session.posargs or ("--requests", "1000000")
     session.run("python", "-m", "tests.soak", *arguments, "--backend", backend)

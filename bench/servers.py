@@ -135,6 +135,9 @@ def mreactor(backend: str, root: Path = ROOT) -> Callable[[Site], Launch]:
     def launch(site: Site) -> Launch:
         command = [sys.executable, "-m", "mreactor", "--host", HOST, "--port", str(site.port)]
         command += ["--threads", str(site.threads), "--static", os.fspath(site.docroot.directory)]
+        if root == ROOT:
+            # An earlier checkout serves the demo's routes in any case.
+            command.append("--demo")
         if "--backend" in options():
             command += ["--backend", backend]
         if site.traffic:

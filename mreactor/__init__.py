@@ -6,7 +6,7 @@ __version__ = "0.1.0"
 from . import runtime as runtime
 from .app import App, RouteError
 from .config import Config, ConfigError, Limits
-from .http import HTTPError, Request, Response
+from .http import HTTPError, Pause, Request, Response
 from .server import Server, StartError
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "HTTPError",
     "Limits",
+    "Pause",
     "Request",
     "Response",
     "RouteError",

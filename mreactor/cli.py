@@ -11,12 +11,24 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
-from .app import App, adapt, find
+from .app import App, adapt, find, mount_directories
 from .config import TEXTS, Config, ConfigError, Limits, option, size
+from .config_file import read_config
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
+from .net import open_listeners
 from .runtime import watch_gil
-from .server import Server, StartError, end_at_once, end_process, open_standard_descriptors, scheme, url
+from .server import (
+    Server,
+    StartError,
+    become,
+    end_at_once,
+    end_process,
+    open_standard_descriptors,
+    scheme,
+    take_startup,
+    url,
+)
 
 START_ERROR = 1
 USAGE_ERROR = 2
@@ -24,6 +36,7 @@ USAGE_ERROR = 2
 EXAMPLES = """\
 examples:
   mreactor                           serve the demo on http://127.0.0.1:8080
+  mreactor --static . --listing      serve the files of this directory
   mreactor --threads 16 shop:app     serve the App named app in shop.py
   mreactor --host 0.0.0.0 --port 80 --access-log combined:access.log shop:app
   mreactor --port 8443 --tls-cert chain.pem --tls-key key.pem shop:app
@@ -53,12 +66,15 @@ def command() -> NoReturn:
     """Run the command line and end the process, whatever threads and exit handlers the application has."""
     open_standard_descriptors()
     end_at_once()
+    # Before the application is imported, which may start other programs.
+    take_startup()
     try:
         outcome = _serve(sys.argv[1:])
     except SystemExit as error:
         # --help, --version, or a mount's factory.
         outcome = Outcome(error.code if isinstance(error.code, int) else int(error.code is not None))
-    except BaseException:
+    except BaseException as error:
+        take_startup().reply(failure=f"{type(error).__name__}: {error}")
         sys.excepthook(*sys.exc_info())
         outcome = Outcome(START_ERROR)
     end_process(*outcome)
@@ -80,12 +96,18 @@ def _serve(arguments: Sequence[str]) -> Outcome:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
         watch_gil()
-        app = load(target, config.interface, inline=config.wsgi_inline) if target else make_demo(config)
+        if config.user or config.group:
+            # Before the application is imported.
+            take_startup().listeners = open_listeners(config, take_startup().sockets)
+            become(config.user, config.group)
+        app = make_app(config, target)
     except ConfigError as error:
         return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
+    except StartError as error:
+        return _report(str(error), START_ERROR)
     server = Server(config, app)
     try:
-        code = server.run(partial(announce, scheme=scheme(config)) if config.port == 0 else None)
+        code = server.run(partial(announce, scheme=scheme(config)) if config.picks_port else None)
     except ConfigError as error:
         # This error is about the machine, so the help does not explain it.
         return _report(str(error), USAGE_ERROR)
@@ -95,28 +117,46 @@ def _serve(arguments: Sequence[str]) -> Outcome:
     return Outcome(code, 0.0 if code else server.drain_deadline)
 
 
+def make_app(config: Config, target: str) -> App:
+    """Return the application that is named, or else the demo, with the directories of the configuration.
+
+    Raises:
+        ConfigError: it cannot be imported, or a directory cannot be served.
+    """
+    if not target and (config.demo or not (config.static or config.mount)):
+        return make_demo(config)
+    app = load(target, config.interface, inline=config.wsgi_inline) if target else App()
+    mount_directories(app, config)
+    return app
+
+
 def announce(host: str, port: int, scheme: str = "http") -> None:
     """Print the address on standard output, at any log level, because the kernel chose the port."""
     _print(f"listening on {url(host, port, scheme)}", sys.stdout)
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Config, str]:
-    """Return the settings and the name of the application. Options override environment variables.
+    """Return the settings and the name of the application.
+
+    Options override environment variables, and those override the configuration file.
 
     Raises:
         ConfigError: an option or a variable is invalid.
     """
     options = vars(make_parser().parse_args(arguments))
-    target = options.pop("app") or ""
+    file = options.pop("config")
     given = {name: value for name, value in options.items() if value is not None}
     # Options that may be repeated.
     given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-    settings = _from_environment(environment) | given
+    settings = (read_config(file) if file else {}) | _from_environment(environment) | given
+    target = settings.pop("app", "")
     limit_names = {spec.name for spec in dataclasses.fields(Limits)}
     limits = Limits(**{name: settings.pop(name) for name in limit_names & settings.keys()})
     if "access_log" in settings:
         # Before the application is imported, which may change the directory.
         settings["access_log"] = resolve_file(settings["access_log"])
+    if settings.get("pid_file"):
+        settings["pid_file"] = os.path.abspath(settings["pid_file"])
     return Config(**settings, limits=limits), target
 
 
@@ -151,6 +191,7 @@ def load(target: str, interface: str = "auto", *, inline: bool = False) -> App:
 def _report(error: str, code: int) -> Outcome:
     """Print an error; return the outcome."""
     flush()
+    take_startup().reply(failure=error)
     _print(f"mreactor: {error}", sys.stderr)
     return Outcome(code)
 
@@ -195,6 +236,9 @@ def make_parser() -> argparse.ArgumentParser:
         "app", nargs="?", metavar="APP", help="application to serve, as module:attribute (default: the demo)"
     )
     parser.add_argument(
+        "--config", metavar="FILE", help="read settings from a TOML file; its keys are the options' names"
+    )
+    parser.add_argument(
         "--version", action="version", version=f"mreactor {__version__}", help="show the version and exit"
     )
     _add_options(parser.add_argument_group("server"), Config)
@@ -213,7 +257,7 @@ def _add_options(group: Any, settings: type[Any]) -> None:
             group.add_argument(option(spec.name), action="append", metavar=_metavar(spec), help=text)
         else:
             text += _format_default(spec)
-            group.add_argument(option(spec.name), type=PARSERS[spec.type], metavar=_metavar(spec), help=text)
+            group.add_argument(option(spec.name), type=_parser_for(spec), metavar=_metavar(spec), help=text)
 
 
 def _format_default(spec: dataclasses.Field[Any]) -> str:
@@ -230,6 +274,16 @@ def _metavar(spec: dataclasses.Field[Any]) -> str:
     return spec.metadata.get("metavar") or ("|".join(choices) if choices else "N")
 
 
+def _parser_for(spec: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    return _parse_size if "bytes_" in spec.name else PARSERS[spec.type]
+
+
+def _parse_size(text: str) -> int:
+    """Read a number of bytes, also in a larger unit: 16M and 16MiB are 16 * 1024 * 1024."""
+    found = re.fullmatch("([0-9]{1,9})([KMG])(iB)?", text, re.ASCII | re.IGNORECASE)
+    return int(found[1]) * _UNITS[found[2].upper()] if found else _parse_int(text)
+
+
 def _parse_int(text: str) -> int:
     if not re.fullmatch("-?[0-9]{1,18}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
@@ -243,4 +297,5 @@ def _parse_float(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 PARSERS: dict[Any, Callable[[str], Any]] = {int: _parse_int, float: _parse_float, str: str}

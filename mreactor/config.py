@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .addresses import BindAddress, TrustedProxies, parse_address
 from .runtime import hot, usable_cpus
 
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
 INTERFACES = ("auto", "native", "wsgi")
 BACKENDS = ("epoll", "io_uring", "auto")
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 ACCEPTS = ("auto", "accept4", "io_uring")
 TEXTS = tuple[str, ...]
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False", TEXTS: "a list of texts"}
@@ -72,7 +74,7 @@ class Limits:
     pipelined_per_turn_max: int = setting(
         64, "maximum number of pipelined requests to serve before other clients get a turn", minimum=1
     )
-    sendfile_bytes_min: int = setting(64 * 1024, "minimum file size for sendfile; demo only", minimum=1)
+    sendfile_bytes_min: int = setting(64 * 1024, "minimum size of served files for sendfile", minimum=1)
     blocking_threads: int = setting(16, "maximum number of threads for blocking handlers", minimum=1)
     blocking_queue_max: int = setting(
         1024, "maximum number of requests waiting for a blocking thread; 503 if exceeded", minimum=1
@@ -94,13 +96,30 @@ class Limits:
 class Config:
     """The configuration of a server."""
 
-    host: str = setting("127.0.0.1", "listen address; 0.0.0.0 or :: for all interfaces", metavar="ADDRESS")
-    port: int = setting(8080, "TCP port; 0 to pick a free one and print it", minimum=0, maximum=65535)
+    host: str = setting(DEFAULT_HOST, "listen address; 0.0.0.0 or :: for all interfaces", metavar="ADDRESS")
+    port: int = setting(DEFAULT_PORT, "TCP port; 0 to pick a free one and print it", minimum=0, maximum=65535)
     threads: int = setting(0, "number of reactor threads; 0 for one per usable CPU", minimum=0, maximum=1024)
     backend: str = setting("epoll", "I/O backend; auto prefers io_uring", choices=BACKENDS, env="WORKER_BACKEND")
     accept: str = setting("auto", "how to accept connections; auto follows --backend", choices=ACCEPTS)
     backlog: int = setting(4096, "maximum length of the listen queue", minimum=1, maximum=2**31 - 1)
-    static: str = setting("static", "directory to serve; demo only", metavar="DIR")
+    static: str = setting("", "directory to serve at /, with or without APP", metavar="DIR")
+    mount: tuple[str, ...] = setting((), "directory to serve below a path; may be repeated", metavar="/PATH=DIR")
+    listing: bool = setting(False, "list served directories that have no index.html")
+    fallback: str = setting(
+        "", "file in --static to serve where there is none, for single-page applications", metavar="FILE"
+    )
+    error_page: tuple[str, ...] = setting(
+        (), "file in --static to send with an error, such as 404=404.html; may be repeated", metavar="STATUS=FILE"
+    )
+    cache_control: tuple[str, ...] = setting(
+        (),
+        "Cache-Control of served files, such as '*.css=max-age=3600'; may be repeated, the first match counts",
+        metavar="PATTERN=VALUE",
+    )
+    content_type: tuple[str, ...] = setting(
+        (), "media type of served files, such as .md=text/plain; may be repeated", metavar=".SUFFIX=TYPE"
+    )
+    demo: bool = setting(False, "without APP, serve the demo's routes beside --static and --mount")
     log_level: str = setting("info", "minimum log level", choices=LOG_LEVELS, env="HTTP_SERVER_LOG")
     log_format: str = setting("plain", "log line format", choices=("plain", "json"))
     access_log: str = setting(
@@ -108,6 +127,36 @@ class Config:
     )
     admin: str = setting("", "serve metrics and a live page on this address", metavar="HOST:PORT")
     admin_public: bool = setting(False, "allow --admin to listen on a non-loopback address")
+    # Sockets and restarts.
+    bind: tuple[str, ...] = setting(
+        (),
+        "listen on HOST:PORT, [::1]:PORT, unix:PATH[,mode=660][,group=NAME] or fd:N instead of --host and --port;"
+        " may be repeated",
+        metavar="ADDRESS",
+    )
+    reuse_port: bool = setting(False, "let other processes listen on the same TCP ports (SO_REUSEPORT)")
+    drain_delay_seconds: float = setting(
+        0.0, "time to go on accepting after SIGTERM while readiness fails, so that balancers notice", minimum=0
+    )
+    # Balancers and proxies.
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "network of balancers or proxies, such as 10.0.0.0/8; or unix, for clients of unix sockets; may be repeated",
+        metavar="NETWORK",
+    )
+    proxy_protocol: bool = setting(
+        False, "connections of --trusted-proxies begin with a header of the PROXY protocol, version 1 or 2"
+    )
+    forwarded_fields: str = setting(
+        "x-forwarded",
+        "fields in which --trusted-proxies tell the client's address: X-Forwarded-For and -Proto, or Forwarded",
+        choices=("x-forwarded", "forwarded", "off"),
+    )
+    # The process.
+    user: str = setting("", "become this user once the sockets are open", metavar="USER")
+    group: str = setting("", "become this group; without it the main group of --user", metavar="GROUP")
+    pid_file: str = setting("", "write the number of the process to this file", metavar="FILE")
+    restart_seconds: float = setting(60.0, "time for a new process to start at SIGUSR2; then it is ended")
     # TLS.
     tls_cert: tuple[str, ...] = setting(
         (), "serve HTTPS with the certificate chain in this PEM file; more than one for more host names", metavar="FILE"
@@ -136,6 +185,32 @@ class Config:
         validate(self)
         validate(self.limits)
         _validate_tls(self)
+        self._validate_addresses()
+
+    def _validate_addresses(self) -> None:
+        if self.bind and (self.host, self.port) != (DEFAULT_HOST, DEFAULT_PORT):
+            raise ConfigError("--bind: it takes the place of --host and --port; give one or the other")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ConfigError("--proxy-protocol: it needs --trusted-proxies, since clients could forge the header")
+        try:
+            TrustedProxies(self.trusted_proxies)
+        except ValueError as error:
+            raise ConfigError(f"--trusted-proxies: {error}") from None
+        # For its errors.
+        _ = self.addresses
+
+    @property
+    def addresses(self) -> tuple[BindAddress, ...]:
+        """The addresses of `bind`."""
+        try:
+            return tuple(map(parse_address, self.bind))
+        except ValueError as error:
+            raise ConfigError(f"--bind: {error}") from None
+
+    @property
+    def picks_port(self) -> bool:
+        """The kernel chooses a port, so the user has to be told."""
+        return any(not each.port for each in self.addresses if each.host) if self.bind else not self.port
 
     @property
     def reactors(self) -> int:
@@ -176,10 +251,10 @@ def size(count: int) -> str:
 
 
 def _has_type(value: Any, kind: Any) -> bool:
-    """Tell whether a value has a field's type."""
+    """Tell whether a value has a field's type. True and False are ints in Python, and none here."""
     if kind == TEXTS:
         return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
-    return isinstance(value, (int, float) if kind is float else kind)
+    return isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
 
 
 def _find_error(value: Any, kind: Any, metadata: Mapping[str, Any]) -> str:
@@ -189,7 +264,9 @@ def _find_error(value: Any, kind: Any, metadata: Mapping[str, Any]) -> str:
         return "is not one of " + ", ".join(choices)
     if not _has_type(value, kind):
         return f"is not {TYPE_NAMES.get(kind, kind.__name__)}"
-    if kind is float and not 0 < value < math.inf:
+    if kind is float and not math.isfinite(value):
+        return "is not a positive number of seconds"
+    if kind is float and value <= 0 and "minimum" not in metadata:
         return "is not a positive number of seconds"
     if "minimum" in metadata and value < metadata["minimum"]:
         return f"is less than {metadata['minimum']}"

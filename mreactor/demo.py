@@ -1,19 +1,21 @@
 """The demo application, a short tour of the API. It is served if the command line names no other."""
 
-from functools import partial
+import dataclasses
 
-from .app import App, StaticFiles, check_root
+from .app import App, mount_directories
 from .config import Config
 from .http import BINARY, Request, Response
 
+# Served where the configuration names no directory.
+DIRECTORY = "static"
+
 
 def make_demo(config: Config) -> App:
-    """Create the demo application with the configured static directory.
+    """Create the demo application with the configured directories.
 
     Raises:
-        ConfigError: the directory cannot be read.
+        ConfigError: see `mount_directories`.
     """
-    root = check_root(config.static)
     app = App()
 
     @app.get("/", constant=True)
@@ -32,6 +34,5 @@ def make_demo(config: Config) -> App:
     def echo(request: Request) -> Response:
         return Response(request.body, content_type=request.headers.get("content-type", BINARY))
 
-    make_files = partial(StaticFiles, root, sendfile_bytes_min=config.limits.sendfile_bytes_min)
-    app.mount("/", make_files, constant=True)
+    mount_directories(app, dataclasses.replace(config, static=config.static or DIRECTORY))
     return app

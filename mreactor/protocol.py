@@ -41,6 +41,9 @@ class SecurePeer(tuple[Any, ...]):
         return self
 
 
+# The address of a client that has none: of a unix socket, or of a balancer's connection to the server itself.
+NO_ADDRESS: Final[Peer] = ("", 0)
+
 # The states that a reactor acts on. Every other int is a protocol's own state, in which the reactor only reads, if
 # `wants_read`, and sends. They are ints, not members of an Enum: see docs/decisions/002.
 IDLE: Final = 0  # between messages; nothing is buffered and nothing is to be sent
@@ -48,6 +51,7 @@ READY: Final = 5  # there is more to do, and the other clients' turn comes first
 LINGERING: Final = 6  # the last byte is sent: shut the write side and go on reading until the peer closes
 CLOSED: Final = 7  # close the socket
 QUIET: Final = 8  # as IDLE, for a connection whose bytes must not be looked up on the fast path
+REPLACED: Final = 9  # another connection takes this one's place: see `Replaced`
 
 
 class Connection(Protocol):
@@ -124,6 +128,20 @@ class Connection(Protocol):
         """End the connection, whatever it is doing. Idempotent."""
 
 
+class Replaced(Protocol):
+    """What a connection in the state REPLACED has beside the rest.
+
+    Attributes:
+        successor: the connection of the same client from now on.
+    """
+
+    @property
+    def successor(self) -> Connection | None: ...
+
+    def take_rest(self) -> bytes:
+        """Return the bytes that were received for the successor."""
+
+
 class FastPath(NamedTuple):
     """How a reactor finds the response to known bytes without calling the connection.
 
@@ -197,16 +215,40 @@ class Context(Protocol):
 # What a file's sender says when the file ends too early.
 SHORTER = "a file became shorter while it was sent"
 
+# A file goes out in pieces of this size, at multiples of it. The reactor looks whether a piece is in the page cache.
+LOAD_BYTES = 1024 * 1024
+READ_BYTES = 128 * 1024
+
+
+def is_cached(fd: int, offset: int) -> bool:
+    """Whether a byte of an open file is in the page cache. True if the file system cannot tell, as those in memory."""
+    try:
+        os.preadv(fd, [bytearray(1)], offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
 
 class FileBody:
-    """A region of an open regular file, sent by the kernel. Its owner closes it when the response is over."""
+    """A region of an open regular file, sent by the kernel. Its owner closes it when the response is over.
 
-    __slots__ = ("fd", "offset", "remaining")
+    Attributes:
+        fd: the open file; -1 once it is closed.
+        offset, remaining: the region that is still to be sent.
+        stamp: the file's size and time of change when the response began; None if it may change. See `FileStamp`.
+        loaded_until: bytes before this offset need not be waited for; see `must_load`.
+    """
 
-    def __init__(self, fd: int, offset: int, length: int) -> None:
+    __slots__ = ("fd", "loaded_until", "offset", "remaining", "stamp")
+
+    def __init__(self, fd: int, offset: int, length: int, stamp: "FileStamp | None" = None) -> None:
         self.fd = fd
         self.offset = offset
         self.remaining = length
+        self.stamp = stamp
+        self.loaded_until = 0
 
     def __len__(self) -> int:
         return self.remaining
@@ -215,21 +257,75 @@ class FileBody:
         """Return up to `count` of the bytes that are left; `advance` notes that they are sent.
 
         Raises:
-            EOFError: the file became shorter.
+            EOFError: the file was changed, or became shorter.
             OSError: it cannot be read.
         """
-        data = os.pread(self.fd, min(self.remaining, count), self.offset)
+        self.check()
+        data = os.pread(self.fd, self.piece(count), self.offset)
         if not data:
             raise EOFError(SHORTER)
         return data
+
+    def piece(self, count: int) -> int:
+        """Return how many bytes to send: `count` at most, and none beyond what is loaded."""
+        loaded = self.loaded_until - self.offset
+        return min(self.remaining, loaded if loaded > 0 else count, count)
 
     def advance(self, count: int) -> None:
         """Note that `count` bytes are sent."""
         self.offset += count
         self.remaining -= count
 
+    def next_region(self) -> bytes:
+        """Move on to the next region of the same file; return the bytes that go before it. Empty: there is none."""
+        return b""
+
+    def must_load(self) -> bool:
+        """Return whether the next piece lies on the disk only: sending it would wait. `load` then comes first.
+
+        It moves `loaded_until` to the end of the piece, so each piece is looked at once.
+        """
+        if self.offset < self.loaded_until:
+            return False
+        end = min(self.offset + self.remaining, (self.offset // LOAD_BYTES + 1) * LOAD_BYTES)
+        self.loaded_until = end
+        return not (is_cached(self.fd, self.offset) and is_cached(self.fd, end - 1))
+
+    def load(self) -> None:
+        """Read the piece into the page cache. Called in the thread pool.
+
+        The connection may end meanwhile and close the file. What this then reads is of no consequence.
+        """
+        buffer = [bytearray(READ_BYTES)]
+        offset = self.offset
+        try:
+            while offset < self.loaded_until and (count := os.preadv(self.fd, buffer, offset)):
+                offset += count
+        except OSError:
+            # Sending meets the same error.
+            return
+
+    def check(self) -> None:
+        """Raise EOFError if the file is no longer the one that the response began with, so that no response mixes two.
+
+        A file that has only grown may be a log, and the part of it that is sent is what it was.
+        """
+        stamp = self.stamp
+        if stamp is None:
+            return
+        status = os.fstat(self.fd)
+        if status.st_size < stamp.size or (status.st_size == stamp.size and status.st_mtime_ns != stamp.modified_ns):
+            raise EOFError("a file was changed while it was sent")
+
     def close(self) -> None:
         """Close the file. Idempotent."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+class FileStamp(NamedTuple):
+    """A file's size in bytes and its time of modification, as one version of it has them."""
+
+    size: int
+    modified_ns: int

@@ -12,7 +12,7 @@ import pytest
 
 from mreactor import __version__
 from mreactor.app.application import App
-from mreactor.cli import load, main, parse
+from mreactor.cli import load, main, make_app, parse
 from mreactor.config import Config, ConfigError, Limits, option
 from mreactor.server import StartError
 
@@ -30,15 +30,24 @@ def complaint(*arguments: str, **environment: str) -> str:
 
 
 TEXTS = {
-    "host": "::1", "static": "docs", "access_log": "json:/x.log", "admin": "127.0.0.1:9000",
+    "host": "::1", "static": "docs", "fallback": "a", "access_log": "json:/x.log", "admin": "127.0.0.1:9000",
     "tls_password_file": "/x.txt", "tls_client_ca": "/x.pem", "tls_ciphers": "ECDHE+AESGCM",
+    "user": "nobody", "group": "nogroup", "pid_file": "/run/x.pid",
 }  # fmt: skip
 
 # Options that may be repeated, with two values each.
-LISTED = {"tls_cert": ("/a.pem", "/b.pem"), "tls_key": ("/a.key", "/b.key")}
+LISTED = {
+    "tls_cert": ("/a.pem", "/b.pem"), "tls_key": ("/a.key", "/b.key"),
+    "bind": ("127.0.0.1:1", "unix:/run/a.sock"), "trusted_proxies": ("10.0.0.0/8", "unix"),
+    "mount": ("/a=b", "/c=d"),
+    "error_page": ("404=a", "500=b"), "cache_control": ("*=a=1", "*=b"), "content_type": (".a=b/c", ".d=e/f"),
+}  # fmt: skip
 LISTS = [spec for spec in SETTINGS if spec.type == tuple[str, ...]]
 # Options that need others.
-NEEDED = {"tls_password_file": ["--tls-cert=/x.pem"], "tls_client_ca": ["--tls-cert=/x.pem"]}
+NEEDED = {
+    "tls_password_file": ["--tls-cert=/x.pem"], "tls_client_ca": ["--tls-cert=/x.pem"],
+    "proxy_protocol": ["--trusted-proxies=unix"],
+}  # fmt: skip
 
 
 def other_value(spec: dataclasses.Field[Any]) -> Any:
@@ -64,7 +73,7 @@ def test_the_application_is_a_positional_argument() -> None:
 @pytest.mark.parametrize("spec", [spec for spec in SETTINGS if spec not in LISTS], ids=lambda spec: spec.name)
 def test_each_setting_has_an_option(spec: dataclasses.Field[Any]) -> None:
     if spec.type is bool:
-        config, _ = parse([option(spec.name)], {})
+        config, _ = parse([option(spec.name), *NEEDED.get(spec.name, ())], {})
         assert value_of(config, spec.name) is True
         return
     wanted = other_value(spec)
@@ -118,6 +127,14 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "count"),
+    [("1000", 1000), ("16M", 16 << 20), ("16m", 16 << 20), ("64KiB", 64 << 10), ("2G", 2 << 30), ("0k", 0)],
+)
+def test_sizes_may_have_a_unit(text: str, count: int) -> None:
+    assert parse(["--body-bytes-max", text], {})[0].limits.body_bytes_max == count
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--nonsense"], "--nonsense"),
@@ -132,7 +149,10 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--port", "1.5"], "--port: '1.5' is not a whole number"),
         (["--port", ""], "--port: '' is not a whole number"),
         (["--port", "8_080"], "--port: '8_080' is not a whole number"),
-        (["--body-bytes-max", "16MiB"], "--body-bytes-max: '16MiB' is not a whole number"),
+        (["--body-bytes-max", "16MB"], "--body-bytes-max: '16MB' is not a whole number"),
+        (["--body-bytes-max", "1.5M"], "--body-bytes-max: '1.5M' is not a whole number"),
+        (["--body-bytes-max", "M"], "--body-bytes-max: 'M' is not a whole number"),
+        (["--body-rate-min", "1K"], "--body-rate-min: '1K' is not a whole number"),
         (["--body-bytes-max", "9" * 5000], "is not a whole number"),
         (["--port", "-1"], "--port: -1 is less than 0"),
         (["--port", "65536"], "--port: 65536 is more than 65535"),
@@ -344,6 +364,21 @@ def test_wrong_usage_gives_one_line_and_exit_code_2(
     assert printed.err.startswith("mreactor: ")
     assert printed.err.count("\n") == 1
     assert "--help" in printed.err
+
+
+def test_which_application_is_served(here: Path) -> None:
+    (here / "shop_eight.py").write_text("import mreactor\napp = mreactor.App()\n")
+    (here / "static").mkdir()
+
+    def patterns(*arguments: str) -> list[str]:
+        return [route.pattern for route in make_app(*parse(arguments, {})).routes]
+
+    demo = ["/", "/hello/{name}", "/json", "/echo", "/"]
+    assert patterns() == demo
+    assert patterns("--static", ".") == ["/"]
+    assert patterns("--mount", "/a=.") == ["/a"]
+    assert patterns("--static", ".", "--demo") == demo
+    assert patterns("--static", ".", "--mount", "/a=.", "shop_eight:app") == ["/", "/a"]
 
 
 def test_the_access_log_is_named_from_the_present_directory(here: Path) -> None:

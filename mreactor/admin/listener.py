@@ -9,7 +9,18 @@ from typing import Any
 from ..concurrency import ThreadPool
 from ..config import Config, ConfigError, Limits
 from ..http1 import ReactorContext, render_overload
-from ..net import Accept4Acceptor, Acceptor, Command, ReactorOptions, Refusals, StartError, preferred, start_thread
+from ..net import (
+    Accept4Acceptor,
+    Acceptor,
+    Command,
+    InheritedSockets,
+    Listener,
+    ReactorOptions,
+    Refusals,
+    StartError,
+    preferred,
+    start_thread,
+)
 from .endpoints import make_app
 from .reactor import CONNECTIONS_MAX, AdminReactor
 from .status import ServerStatus
@@ -41,26 +52,46 @@ class AdminListener:
         """Host and port of the listening socket, after `start`."""
         return self._address
 
-    def start(self) -> None:
+    @property
+    def listeners(self) -> list[Listener]:
+        """The listening socket, after `start`."""
+        return [self._listener]
+
+    def start(self, inherited: InheritedSockets | None = None) -> None:
         """Listen and serve.
+
+        Args:
+            inherited: sockets of the process before this one.
 
         Raises:
             ConfigError: see `resolve`.
             StartError: the address is taken or not of this machine.
         """
         family, address = resolve(self._status.config)
+        key = f"admin:{self._status.config.admin}"
+        sock = inherited.take(key) if inherited is not None else None
         try:
-            listener = socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=address[0] == "::")
+            is_dual = address[0] == "::"
+            listener = sock or socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
         except OSError as error:
             # `create_server` appends the address to `strerror`.
             cause = os.strerror(error.errno) if error.errno else error.strerror
             raise StartError(f"--admin: cannot listen on {self._status.config.admin}: {cause}") from None
         self._address: tuple[str, int] = listener.getsockname()[:2]
+        self._listener = Listener(listener, key, is_shared=sock is not None)
         try:
-            self._start_threads(listener, family)
+            self._start_threads(self._listener)
         except BaseException:
-            listener.close()
+            self._listener.close()
             raise
+
+    def hand_over(self) -> None:
+        """Accept no more connections, since another process does. Requests that have come get their responses."""
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            self._acceptor.join(JOIN_SECONDS)
+        if self._reactor is not None:
+            self._reactor.post(Command.DRAIN)
 
     def close(self) -> None:
         """End both threads. Idempotent."""
@@ -72,13 +103,13 @@ class AdminListener:
             self._reactor.join(JOIN_SECONDS)
         self._acceptor = self._reactor = None
 
-    def _start_threads(self, listener: socket.socket, family: int) -> None:
+    def _start_threads(self, listener: Listener) -> None:
         config = self._status.config
         names = None if config.admin_public else frozenset({"localhost", split(config.admin)[0].lower()})
         routes = make_app(self._status, names).freeze()
         # No handler of this application blocks.
         pool = ThreadPool(1, 1)
-        options = ReactorOptions(fds_max=self._fds_max, family=family)
+        options = ReactorOptions(fds_max=self._fds_max)
         reactor = AdminReactor(0, lambda: ReactorContext(LIMITS, routes), pool, options)
         reactor.name = "admin"
         start_thread(reactor.start, reactor.name)
@@ -86,7 +117,7 @@ class AdminListener:
         if not reactor.ready.wait(START_SECONDS_MAX) or reactor.failure is not None:
             raise StartError(f"--admin: its reactor did not start: {reactor.failure or 'timed out'}")
         acceptor = Accept4Acceptor(
-            listener,
+            [listener],
             [reactor],
             connections_max=ACCEPTED_MAX,
             fds_max=self._fds_max,

@@ -2,21 +2,14 @@
 
 from ..http import Handler
 from .application import App
+from .directories import mount_directories
 from .document_root import check_root
 from .recognition import adapt, find
-from .router import Match, Route, RouteError, Router, UnknownMethod
+from .router import Endpoint, Match, Route, RouteError, Router, UnknownMethod
 from .static_files import StaticFiles
+from .static_options import StaticOptions
 
 __all__ = [
-    "App",
-    "Handler",
-    "Match",
-    "Route",
-    "RouteError",
-    "Router",
-    "StaticFiles",
-    "UnknownMethod",
-    "adapt",
-    "check_root",
-    "find",
-]
+    "App", "Endpoint", "Handler", "Match", "Route", "RouteError", "Router", "StaticFiles", "StaticOptions",
+    "UnknownMethod", "adapt", "check_root", "find", "mount_directories",
+]  # fmt: skip

@@ -1,6 +1,7 @@
 """Content types of files, by suffix. The table is frozen, and the same on every machine."""
 
 import os
+from collections.abc import Mapping
 from mimetypes import MimeTypes
 from types import MappingProxyType
 
@@ -43,8 +44,23 @@ MORE_TYPES = {
 CONTENT_TYPES = MappingProxyType({**MimeTypes().types_map[True], **MORE_TYPES})
 
 
-def guess_content_type(path: bytes) -> str:
-    """Return the content type of a file by its last suffix; text is declared as UTF-8."""
+# Types that compress well, though their names do not begin with text/. Media and archives are compressed already.
+_COMPRESSIBLE = frozenset(
+    {"application/javascript", "application/json", "application/wasm", "application/xml", "application/rtf"}
+    | {"application/toml", "application/yaml", "font/otf", "font/ttf", "image/bmp", "image/vnd.microsoft.icon"}
+)
+
+
+def guess_content_type(path: bytes, types: Mapping[str, str] = CONTENT_TYPES) -> str:
+    """Return the content type of a file by its last suffix; text is declared as UTF-8 unless it names a charset."""
     suffix = os.path.splitext(path)[1].decode("latin-1").lower()
-    content_type = CONTENT_TYPES.get(suffix, BINARY)
-    return f"{content_type}; charset=utf-8" if content_type.startswith("text/") else content_type
+    content_type = types.get(suffix, BINARY)
+    if content_type.startswith("text/") and ";" not in content_type:
+        return f"{content_type}; charset=utf-8"
+    return content_type
+
+
+def is_compressible(content_type: str) -> bool:
+    """Whether a compressed copy of a file with this type may lie beside it."""
+    media_type = content_type.partition(";")[0]
+    return media_type.startswith("text/") or media_type in _COMPRESSIBLE or media_type.endswith(("+json", "+xml"))

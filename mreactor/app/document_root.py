@@ -15,12 +15,10 @@ from stat import S_ISDIR, S_ISREG
 from urllib.parse import unquote_to_bytes
 
 from ..config import ConfigError
-from ..http import HTTPError
-from ..protocol import FileBody
+from ..http import HTTPError, MustWait
+from ..protocol import FileBody, FileStamp, is_cached
 
 log = logging.getLogger("mreactor")
-
-INDEX = "index.html"
 
 # A decoded segment that may name a file: not empty, not hidden, neither `.` nor `..`, and still one segment.
 NAME = re.compile(rb"[^./\\\0][^/\\\0]*+")
@@ -39,6 +37,9 @@ NOT_FOUND_ERRORS = frozenset(
 )
 
 DESCRIPTORS = "/proc/self/fd"
+
+# Attempts to read a file that is changed meanwhile.
+READS_MAX = 3
 
 
 def check_root(path: str) -> str:
@@ -59,6 +60,11 @@ def not_found() -> HTTPError:
     return HTTPError(404, "There is nothing at this address.")
 
 
+def busy() -> HTTPError:
+    """The refusal of a file that another process is changing."""
+    return HTTPError(503, "The file is being changed.", (("Retry-After", "1"),))
+
+
 class OpenFile:
     """An open file or directory. A context manager that closes the descriptor, unless `detach` gave it away."""
 
@@ -77,18 +83,46 @@ class OpenFile:
         if self._fd >= 0:
             os.close(self._fd)
 
-    def read(self) -> bytes:
-        """Return the whole content. It is shorter than the size if the file was truncated meanwhile."""
-        parts = []
-        remaining = self.status.st_size
-        while remaining and (part := os.read(self._fd, remaining)):
+    def read(self, *, may_wait: bool) -> bytes:
+        """Return the whole content, of one version: if the file is changed meanwhile, it is read again.
+
+        Args:
+            may_wait: otherwise the content is only read if it is in the page cache.
+
+        Raises:
+            HTTPError: 503, the file changes all the time.
+            MustWait: the disk has to be read, and this thread must not wait for it.
+        """
+        if not may_wait and not is_cached(self._fd, self.status.st_size - 1):
+            # A small file is read from the disk as a whole, so its last byte stands for all.
+            raise MustWait
+        for _ in range(READS_MAX):
+            before = self.status
+            content = self._read(before.st_size)
+            self.status = os.fstat(self._fd)
+            if len(content) == before.st_size and not _is_overwritten(before, self.status):
+                self.status = before
+                return content
+        raise busy()
+
+    def _read(self, size: int) -> bytes:
+        content = os.pread(self._fd, size, 0)
+        if len(content) == size:
+            return content
+        parts, offset = [content], len(content)
+        while offset < size and (part := os.pread(self._fd, size - offset, offset)):
             parts.append(part)
-            remaining -= len(part)
+            offset += len(part)
         return b"".join(parts)
+
+    def scan(self) -> "os._ScandirIterator[str]":
+        """Return the entries of the directory. The caller closes the iterator before the file."""
+        return os.scandir(self._fd)
 
     def detach(self) -> FileBody:
         """Give the descriptor to a response body, which closes it."""
-        body = FileBody(self._fd, 0, self.status.st_size)
+        status = self.status
+        body = FileBody(self._fd, 0, status.st_size, FileStamp(status.st_size, status.st_mtime_ns))
         self._fd = -1
         return body
 
@@ -106,13 +140,40 @@ class DocumentRoot:
         self._prefix_segments = prefix.rstrip("/").count("/")
         self._warn_again_at = 0.0
 
-    def open(self, raw_path: str) -> OpenFile:
-        """Open the regular file or directory at a path of the URL.
+    def locate(self, raw_path: str) -> bytes:
+        """Return the file name for a path of the URL, as bytes: the parser has refused paths that are not UTF-8.
+
+        It ends with a slash if the path does. Empty segments are refused, not skipped: a file has one address, and
+        `//host` never becomes a redirect.
 
         Raises:
-            HTTPError: 403, the file is not readable; 404; 503, no descriptor is free.
+            HTTPError: 404.
         """
-        path = self._locate(raw_path)
+        names = [unquote_to_bytes(segment) for segment in raw_path.split("/")[1 + self._prefix_segments :]]
+        is_well_known = self._prefix_segments == 0 and names[:1] == [WELL_KNOWN]
+        end = b""
+        if names and not names[-1]:
+            del names[-1]
+            end = b"/" if names else b""
+        for name in names[1:] if is_well_known else names:
+            if not NAME.fullmatch(name):
+                raise not_found()
+        return self._base + b"/".join(names) + end
+
+    def locate_name(self, name: str) -> bytes:
+        """Return the file name for a path below the root, as an option has it."""
+        return self._base + os.fsencode(name)
+
+    def relative(self, path: bytes) -> str:
+        """Return the path below the root for a file name."""
+        return os.fsdecode(path[len(self._base) :])
+
+    def open(self, path: bytes) -> OpenFile:
+        """Open a regular file or directory by its file name.
+
+        Raises:
+            HTTPError: 403, the file is not readable; 404; 503, no descriptor is free or the file is leased.
+        """
         fd = self._open(path)
         try:
             status = os.fstat(fd)
@@ -123,20 +184,9 @@ class DocumentRoot:
             raise
         return OpenFile(path, fd, status)
 
-    def _locate(self, raw_path: str) -> bytes:
-        """Return the file name for a path, as bytes: the parser has refused paths that are not UTF-8.
-
-        Empty segments are refused, not skipped: a file has one address, and `//host` never becomes a redirect.
-        """
-        segments = raw_path.split("/")[1 + self._prefix_segments :]
-        if segments and not segments[-1]:
-            segments[-1] = INDEX
-        names = [unquote_to_bytes(segment) for segment in segments]
-        is_well_known = self._prefix_segments == 0 and names[:1] == [WELL_KNOWN]
-        for name in names[1:] if is_well_known else names:
-            if not NAME.fullmatch(name):
-                raise not_found()
-        return self._base + b"/".join(names)
+    def leads_inside(self, path: bytes) -> bool:
+        """Whether a symbolic link leads to something below the root."""
+        return (os.path.realpath(path) + b"/").startswith(self._base)
 
     def _open(self, path: bytes) -> int:
         try:
@@ -149,6 +199,9 @@ class DocumentRoot:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 self._warn(error)
                 raise HTTPError(503, "The server has too many files open.", (("Retry-After", "1"),)) from None
+            if error.errno == errno.EAGAIN:
+                # Another process holds a lease on the file (fcntl F_SETLEASE) and has not given it up yet.
+                raise busy() from None
             raise
 
     def _contains(self, fd: int, path: bytes, status: os.stat_result) -> bool:
@@ -178,3 +231,10 @@ def _is_same_file(path: bytes, status: os.stat_result) -> bool:
         return os.path.samestat(os.stat(path), status)
     except OSError:
         return False
+
+
+def _is_overwritten(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether a file may hold other bytes than before. One that has only grown, such as a log, does not count."""
+    return after.st_size < before.st_size or (
+        after.st_size == before.st_size and after.st_mtime_ns != before.st_mtime_ns
+    )

@@ -1,21 +1,38 @@
 """HTTP semantics (RFC 9110): requests, responses, header fields, status codes, dates."""
 
-from .conditional import evaluate_conditions
+from .conditional import asks_for_whole, evaluate_conditions
 from .dates import MONTHS, format_date, note_date, noted_date, parse_date
 from .grammar import TOKEN
-from .handler import Handler, describe_handler, underlying_function
+from .handler import Handler, MustWait, describe_handler, underlying_function
 from .headers import Headers
+from .negotiation import choose_type, rank_codings
+from .partial import ACCEPTS_RANGES, conclude, not_modified, respond_in_part, select_ranges
+from .pause import Pause
 from .raw_response import DATE, SERVER, SERVER_AND_DATE, RawResponse
-from .request import Request, make_request
+from .request import CHANGED, Request, make_request
 from .request_head import METHODS, Framing, HeaderFields, RequestHead, RequestLine
-from .response import BINARY, HTML, TEXT, Body, Response, encode_part, respond
+from .response import (
+    BINARY,
+    HTML,
+    JSON,
+    TEXT,
+    Body,
+    Fields,
+    Response,
+    check_fields,
+    encode_part,
+    make_response,
+    respond,
+)  # fmt: skip
 from .spooled_body import SpooledBody
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
-    "BINARY", "DATE", "HTML", "METHODS", "MONTHS", "REASONS", "SERVER", "SERVER_AND_DATE", "TEXT", "TOKEN", "Body",
-    "Framing", "HTTPError", "Handler", "HeaderFields", "Headers", "RawResponse", "Request", "RequestHead",
-    "RequestLine", "Response", "SpooledBody", "describe_handler", "encode_part", "evaluate_conditions", "format_date",
-    "has_body", "make_request", "note_date", "noted_date", "parse_date", "respond", "status_line",
+    "ACCEPTS_RANGES", "BINARY", "CHANGED", "DATE", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "SERVER",
+    "SERVER_AND_DATE", "TEXT", "TOKEN", "Body", "Fields", "Framing", "HTTPError", "Handler", "HeaderFields",
+    "Headers", "MustWait", "Pause", "RawResponse", "Request", "RequestHead", "RequestLine", "Response", "SpooledBody",
+    "asks_for_whole", "check_fields", "choose_type", "conclude", "describe_handler", "encode_part",
+    "evaluate_conditions", "format_date", "has_body", "make_request", "make_response", "not_modified", "note_date",
+    "noted_date", "parse_date", "rank_codings", "respond", "respond_in_part", "select_ranges", "status_line",
     "underlying_function",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Conditional requests for a resource that is read (RFC 9110 section 13). Pure functions."""
+"""Conditional requests (RFC 9110 section 13). Pure functions."""
 
 import re
 
@@ -10,26 +10,53 @@ from .headers import Headers
 _TAG = re.compile(r'(W/)?+("[^"]*+")')
 
 
-def evaluate_conditions(headers: Headers, etag: str, modified: int | None) -> int:
-    """Return the status that the conditions of a GET or HEAD request lead to: 200, 304 or 412 (section 13.2.2).
+# The fields of a request that can lead to anything but the whole of the present version.
+_CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
+
+
+def asks_for_whole(headers: Headers) -> bool:
+    """Whether a request has neither conditions nor ranges. One look, as most requests have none."""
+    return _CONDITIONS.isdisjoint(headers)
+
+
+def evaluate_conditions(headers: Headers, etag: str, modified: int | None, *, is_read: bool = True) -> int:
+    """Return the status that the conditions of a request lead to: 200, 304 or 412 (section 13.2.2).
 
     Args:
-        etag: the strong entity tag of the current version, with its quotes; empty if it has none.
+        etag: the entity tag of the current version, with its quotes; empty if it has none.
         modified: when it was modified, in seconds since the epoch; None if that is not known.
+        is_read: the method is GET or HEAD. A version that the client has is then 304, otherwise 412.
     """
     required = headers.get("if-match")
     if required is not None:
+        # A weak tag never matches: the comparison is strong, and the tags of the field are without `W/`.
         if required != "*" and etag not in strong_tags(required):
             return 412
     elif modified is not None and (date := _date(headers, "if-unmodified-since")) is not None and modified > date:
         return 412
     known = headers.get("if-none-match")
     if known is not None:
-        is_known = known == "*" or etag in opaque_tags(known)
-    else:
-        date = None if modified is None else _date(headers, "if-modified-since")
-        is_known = date is not None and modified is not None and modified <= date
-    return 304 if is_known else 200
+        if known == "*" or (etag and etag.removeprefix("W/") in opaque_tags(known)):
+            return 304 if is_read else 412
+    elif is_read and modified is not None:
+        date = _date(headers, "if-modified-since")
+        if date is not None and modified <= date:
+            return 304
+    return 200
+
+
+def range_applies(headers: Headers, etag: str, modified: int | None) -> bool:
+    """Whether the Range field of a GET request counts (section 13.1.5): If-Range is absent or names this version.
+
+    Tags are compared strongly. A date must be equal, and `modified` must be a strong validator: the version was not
+    changed twice in that second.
+    """
+    condition = headers.get("if-range")
+    if condition is None:
+        return True
+    if condition.startswith(('"', "W/")):
+        return bool(etag) and condition == etag and not etag.startswith("W/")
+    return modified is not None and parse_date(condition) == modified
 
 
 def opaque_tags(field: str) -> list[str]:

@@ -9,6 +9,13 @@ from typing import Any
 type Handler = Callable[..., Any]
 
 
+class MustWait(Exception):
+    """A handler that runs in a reactor has found that this request makes it wait, for a disk for example.
+
+    It raises this, and the server calls it again for the same request in the thread pool, as if it were blocking.
+    """
+
+
 def underlying_function(handler: Handler) -> FunctionType | None:
     """Return the Python function that a call of the handler runs; None if there is none, as for a class.
 

@@ -9,9 +9,12 @@ from typing import IO, Any
 
 from ..protocol import SecurePeer
 from ..runtime import hot
+from .conditional import evaluate_conditions
+from .dates import format_date
 from .headers import Headers
 from .json_content import decode_json
 from .request_head import RequestHead
+from .response import Response
 from .spooled_body import SpooledBody
 from .status import HTTPError
 
@@ -20,6 +23,8 @@ FORM_FIELDS_MAX = 1000
 
 # Of a field: each costs far more time than its byte.
 STRAY_PERCENTS_MAX = 1000
+
+CHANGED = "The resource is not the version that the request asks for."
 
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -60,7 +65,10 @@ class Request:
         head: the parsed head, see `RequestHead`.
         body: the body in full, without transfer coding; empty bytes if there is none.
         peer: the client's address, as the socket reports it.
+        may_wait: the handler runs in the thread pool. Elsewhere it raises `MustWait` to be called again there.
     """
+
+    may_wait: bool = False
 
     # cached_property needs __dict__, which does not exist before its first use.
     __slots__ = ("__dict__", "body", "head", "peer")
@@ -135,6 +143,39 @@ class Request:
         """The body's media type in lower case, without parameters; empty if there is none."""
         declared: str = self.headers.get("content-type", "")
         return declared.partition(";")[0].strip().lower()
+
+    def check(self, *, etag: str = "", modified: float | None = None) -> Response | None:
+        """Check the request's conditions against the present version of what it names (RFC 9110 section 13).
+
+        Call it before you read or change the resource, and return the response that it returns:
+
+            if unchanged := request.check(etag=etag):
+                return unchanged
+
+        Args:
+            etag: the version's entity tag with its quotes, such as `"v7"` or the weak `W/"v7"`.
+            modified: when the version was made, in Unix time. Responses to GET should carry both as fields.
+
+        Returns:
+            a 304 if the client has this version (GET and HEAD); None if the handler has to respond.
+
+        Raises:
+            HTTPError: 412, the request is for another version, or the client must not overwrite this one.
+            ValueError: the tag has no quotes.
+        """
+        if etag and not (etag.startswith(('"', 'W/"')) and etag.endswith('"') and len(etag) > 1):
+            raise ValueError(f"an entity tag has quotes around it, unlike {etag!r}")
+        seconds = None if modified is None else int(modified)
+        is_read = self.method in ("GET", "HEAD")
+        status = evaluate_conditions(self.headers, etag, seconds, is_read=is_read)
+        if status == 412:
+            raise HTTPError(412, CHANGED)
+        if status == 200:
+            return None
+        fields = [("ETag", etag)] if etag else []
+        if seconds is not None:
+            fields.append(("Last-Modified", format_date(seconds)))
+        return Response(None, 304, fields)
 
     def json(self) -> Any:
         """Decode the body from JSON (RFC 8259): UTF-8, without what a response could not carry again.

@@ -141,6 +141,14 @@ class Response:
         self.parts = (body, content_type, status, fields, body_only)
 
 
+def make_response(body: Body, content_type: str, status: int, fields: Fields) -> Response:
+    """Make a response of parts that have been checked before, at a third of the cost of `Response(...)`."""
+    response = Response.__new__(Response)
+    body_only = body if type(body) is bytes and status == 200 and not fields else None
+    response.parts = (body, content_type, status, fields, body_only)
+    return response
+
+
 def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Fields:
     """Return header fields that are safe to send (RFC 9110 section 5.5): none can end a line or begin another.
 

@@ -3,5 +3,6 @@
 from .connection import Connection
 from .context import ReactorContext
 from .encoder import render_overload, render_plain_refusal
+from .isolation import has_context_variables
 
-__all__ = ["Connection", "ReactorContext", "render_overload", "render_plain_refusal"]
+__all__ = ["Connection", "ReactorContext", "has_context_variables", "render_overload", "render_plain_refusal"]

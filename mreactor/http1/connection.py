@@ -5,17 +5,18 @@ The driver, a reactor or a test, feeds events in and then acts on the connection
 neither reader nor writer, because thousands of connections may be idle. See docs/decisions/026.
 """
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import TEXT, HTTPError, Request, Response, respond
+from ..http import TEXT, HTTPError, MustWait, Request, Response, respond
 from ..protocol import FileBody, Peer
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
 from .dispatch import RequestBody, call_handler, job_response, make_job
-from .encoded_response import encode_response
+from .encoded_response import LOGGED_AT_ONCE_MAX, encode_response
 from .encoder import CONTINUE
-from .error_pages import encode_refusal, failure_page, log_failure
+from .error_pages import encode_refusal, failure_page, log_stream_failure
 from .head_parser import END_OF_HEAD
 from .request_reader import CUT_OFF, RequestReader, borrow
 from .response_cache import BODY_METHODS_AFTER
@@ -23,7 +24,7 @@ from .response_stream import Stream
 from .response_writer import ResponseWriter
 from .routed_request import RoutedRequest
 from .state_machine import StateMachine
-from .states import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, WAITING
+from .states import BODY, CLOSED, DRAIN_GRACE_SECONDS, HEAD, IDLE, LINGERING, READY, SENDING, WAITING
 
 if TYPE_CHECKING:
     from .context import ReactorContext
@@ -122,13 +123,19 @@ class Connection(StateMachine):
                     return self._end_turn(self._encode(RoutedRequest(head, match, counter), response), b"")
             else:
                 content, content_type = result.encode(), TEXT
+        except MustWait:
+            self._run_in_pool(RoutedRequest(head, match, counter), body)
+            return None
         except BaseException as error:
             routed = RoutedRequest(head, match, counter)
             return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
+        if access is not None:
+            if len(content) > LOGGED_AT_ONCE_MAX:
+                routed = RoutedRequest(head, match, counter)
+                return self._end_turn(self._encode(routed, respond(result, handler)), b"")
+            access.log_request(self.peer, head, 200, len(content))
         counter[0] += 1
         self.deadline = self._context.idle_deadline
-        if access is not None:
-            access.log_request(self.peer, head, 200, len(content))
         return heads[content_type][len(content)] + content
 
     def queue_remainder(self, response: bytes, sent: int) -> None:
@@ -158,6 +165,9 @@ class Connection(StateMachine):
         if isinstance(writer.stream, Stream):
             self._begin_sending(writer)
             self._take_part(writer, job)
+        elif writer.stream is not None:
+            # A piece of a file is loaded. Whether that has failed shows when it is sent.
+            self._begin_sending(writer)
         else:
             # A stream keeps its connection: its head has said so.
             if self._context.draining and not self._buffer:
@@ -184,7 +194,12 @@ class Connection(StateMachine):
         if self.state == LINGERING and (writer := self._writer) is not None:
             # Closing alone would leave a peer that is still sending to wait for minutes.
             writer.resets = now >= writer.linger_ends and writer.late_bytes > 0
-        StateMachine.handle_timeout(self, now)
+        if self.state == WAITING and now >= self.deadline:
+            # The stream's pause is over.
+            self._begin_sending(self._ensure_writer())
+            self._advance()
+        else:
+            StateMachine.handle_timeout(self, now)
 
     def abort(self) -> None:
         """End the connection, whatever it is doing. Idempotent."""
@@ -194,6 +209,7 @@ class Connection(StateMachine):
             self._end_reading()
             if (writer := self._writer) is not None:
                 writer.resets |= writer.ends_with_connection and state != LINGERING
+                self._log_sent(writer, is_whole=False)
                 writer.abandon()
 
     # What the driver acts on, besides `state`, `deadline` and `wants_read`.
@@ -205,7 +221,7 @@ class Connection(StateMachine):
     @property
     def more_follows(self) -> bool:
         """A file comes right behind `data_to_send`: the kernel may hold these bytes back for it (MSG_MORE)."""
-        return self._writer is not None and isinstance(self._writer.stream, FileBody)
+        return self._writer is not None and self._writer.file_follows
 
     @property
     def resets(self) -> bool:
@@ -269,6 +285,10 @@ class Connection(StateMachine):
                 response = self._respond(request, reader.take_body())
                 if response is None:
                     self._buffer = data[start:]
+                    if responses:
+                        # The handler has found only now that it must wait. These do not wait for it.
+                        self._ensure_writer().add(b"".join(responses))
+                        context.slow_path_responses += 1
                     return None
                 responses.append(response)
                 size += len(response)
@@ -386,28 +406,45 @@ class Connection(StateMachine):
         """Call a request's handler. Returns None if it runs elsewhere (state WAITING)."""
         self._cache_ticket = None
         if not request.match.endpoint.blocking:
-            return self._encode(request, call_handler(self._context, self.peer, request, body))
+            try:
+                response = call_handler(self._context, self.peer, request, body)
+            except MustWait:
+                pass
+            else:
+                return self._encode(request, response)
+        self._run_in_pool(request, body)
+        return None
+
+    def _run_in_pool(self, request: RoutedRequest, body: RequestBody) -> None:
+        """Have a request's handler called in the thread pool (state WAITING)."""
         self._request = request
         self._wait_for(make_job(self._context, self.peer, request, body))
         if self._reader is not None:
             self._end_reading()
-        return None
 
     def _encode(self, request: RoutedRequest, response: Response, blocking_stream: Stream | None = None) -> bytes:
         context = self._context
         # The commonest response, at half the cost of the general way.
         _, content_type, _, _, content = response.parts
-        if content is not None and request.fast_encodable and self._keep_alive:
+        access = context.access
+        if (
+            content is not None
+            and request.fast_encodable
+            and self._keep_alive
+            and (access is None or len(content) <= LOGGED_AT_ONCE_MAX)
+        ):
             request.counter[0] += 1
-            if context.access is not None:
-                context.access.log_request(self.peer, request.head, 200, len(content))
+            if access is not None:
+                access.log_request(self.peer, request.head, 200, len(content))
             return context.head_cache[content_type][len(content)] + content
         self._request = request
-        output, stream, self._keep_alive, self._cache_ticket = encode_response(
+        output, stream, self._keep_alive, self._cache_ticket, log_later = encode_response(
             context, self.peer, request, response, blocking_stream, keep_alive=self._keep_alive
         )
         if stream is not None:
             self._ensure_writer().begin_stream(stream)
+        if log_later is not None:
+            self._ensure_writer().unlogged = log_later
         return output
 
     def _refuse(self, error: HTTPError) -> bytes | None:
@@ -444,12 +481,28 @@ class Connection(StateMachine):
                     self._enter(READY)
                 else:
                     self._begin_part(writer, writer.stream)
-            elif not self._keep_alive:
-                self._enter(LINGERING if self._must_linger(writer) else CLOSED)
-                writer.linger_ends = self._context.now + self._context.limits.linger_seconds
             else:
-                self._writer = None
-                self._enter(READY if self._buffer else CLOSED if self._eof else IDLE)
+                self._end_response(writer)
+        if self.state == SENDING and (job := writer.load_job()) is not None:
+            self._wait_for(job)
+
+    def _end_response(self, writer: ResponseWriter) -> None:
+        """Enter the state that follows a response that is sent, or sent as far as it could be computed."""
+        self._log_sent(writer, is_whole=not writer.has_failed)
+        if self._keep_alive:
+            self._writer = None
+            self._enter(READY if self._buffer else CLOSED if self._eof else IDLE)
+        else:
+            self._enter(LINGERING if self._must_linger(writer) else CLOSED)
+            writer.linger_ends = self._context.now + self._context.limits.linger_seconds
+
+    def _log_sent(self, writer: ResponseWriter, *, is_whole: bool) -> None:
+        """Log a long response, with what the kernel has taken of its content."""
+        entry, access = writer.unlogged, self._context.access
+        if entry is not None and access is not None:
+            writer.unlogged = None
+            log = access.log_request if is_whole else access.log_incomplete
+            log(self.peer, entry.head, entry.status, writer.content_sent)
 
     def _discard_late(self, count: int) -> None:
         """Go on lingering while the peer sends, within the bounds in time and bytes."""
@@ -459,6 +512,15 @@ class Connection(StateMachine):
         if writer.late_bytes > limits.linger_bytes_max:
             writer.resets = True
             self.abort()
+
+    def _end_idle(self) -> None:
+        # Closing at once would send a reset in response to a request that is on its way. See docs/decisions/076.
+        self._end_reading()
+        self._keep_alive, self._buffer = False, b""
+        self._enter(LINGERING)
+        # The peer is not reset, however long it sends: the end of the drain is the bound.
+        self._ensure_writer().linger_ends = inf
+        self.deadline = self._context.now + DRAIN_GRACE_SECONDS
 
     def _must_linger(self, writer: ResponseWriter) -> bool:
         """Whether bytes may be on their way that would turn the closing into a reset (RFC 9112 section 9.6)."""
@@ -477,10 +539,14 @@ class Connection(StateMachine):
         """Send a stream's next part. A part that fails is the last, so that the peer sees the response cut off."""
         error = writer.take_part(job)
         if error is not None and self._request is not None:
-            log_failure(self._context, self._request.head, error)
+            log_stream_failure(self._context, self._request.head, error)
             self._keep_alive = False
+            writer.has_failed = True
             if writer.ends_with_connection:
                 self.abort()
+        elif pause := writer.take_pause():
+            self._enter(WAITING)
+            self.deadline = self._context.now + pause
 
     def _wait_for(self, job: Job) -> None:
         writer = self._ensure_writer()

@@ -4,22 +4,27 @@ Created in the reactor's thread and never shared with another: touching a shared
 lock in free-threaded Python. See docs/decisions/001.
 """
 
+import dataclasses
 import time
 from collections.abc import Iterable
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from .. import protocol
-from ..app import Match, Route, Router, UnknownMethod
+from ..app import Endpoint, Match, Route, Router, UnknownMethod
 from ..config import Limits
 from ..http import HTTPError, RequestHead, RequestLine
 from ..logs import AccessBuffer
 from ..metrics import Counters
+from ..proxy import Forwarding
 from ..runtime import hot, private_bytes
 from .cache_entries import make_line_route
 from .connection import Connection
 from .encoder import Encoder
+from .forwarded_connection import ForwardedConnection, ForwardingCache
 from .head_cache import HeadCache
 from .head_parser import END_OF_HEAD, Parser
+from .isolation import isolate
 from .request_reader import RequestReader
 from .response_cache import BODY_METHODS_AFTER, ResponseCache
 from .routed_request import RoutedRequest
@@ -34,7 +39,10 @@ class ReactorContext:
         routes: the frozen routes of the application.
         access: the reactor's share of the access log; None if it is off.
         reactors: how many reactors share the limits of the whole server.
+        forwarding: whose fields about clients are believed; None for nobody's.
         second_offset: when this reactor's seconds begin after the clock's, from 0 to 1. See docs/decisions/010.
+        isolates: each call of a handler has a context of its own. If False, that begins when a handler has set a
+            context variable. See docs/decisions/080.
 
     Attributes:
         cache: what this second's requests have led to; empty while the server drains.
@@ -52,6 +60,9 @@ class ReactorContext:
         access: AccessBuffer | None = None,
         reactors: int = 1,
         second_offset: float = 0.0,
+        forwarding: Forwarding | None = None,
+        *,
+        isolates: bool = False,
     ) -> None:
         self.limits = limits
         self.router = Router(routes)
@@ -63,10 +74,20 @@ class ReactorContext:
         self.draining = False
         self.slow_path_responses = 0
         self.idle_reader: RequestReader | None = None
+        self._isolates = isolates
+        self._isolated: dict[Endpoint, Endpoint] = {}
+        self._own_context = copy_context()
+        # If handlers are isolated, that of the latest call.
+        self._handler_context = [self._own_context]
         self._second_offset = second_offset
         self._buffered_max = max(limits.buffered_bytes_max // reactors, 2 * limits.body_bytes_max)
         self.head_cache = HeadCache()
-        self.cache = ResponseCache(self.counters, self.head_cache, access)
+        self._forwarding = forwarding
+        if forwarding is None:
+            self.cache = ResponseCache(self.counters, self.head_cache, access)
+        else:
+            self.cache = cache = ForwardingCache(self.counters, self.head_cache, access)
+            cache.forwarding = forwarding
         self.fast_path = protocol.FastPath(
             self.cache.responses.get, self.cache.routes.get, self.cache.body_routes.get,
             private_bytes(END_OF_HEAD), private_bytes(BODY_METHODS_AFTER), self.log_request,
@@ -77,6 +98,9 @@ class ReactorContext:
 
     def connect(self, peer: protocol.Peer) -> Connection:
         """Make the connection of a new client."""
+        forwarding = self._forwarding
+        if forwarding is not None and peer[0] in forwarding.trusted:
+            return ForwardedConnection(self, peer, forwarding)
         return Connection(self, peer)
 
     def begin_round(self, now: float) -> float:
@@ -96,9 +120,14 @@ class ReactorContext:
         return self.next_second
 
     def tick(self, now: float) -> None:
-        """Hand over access log lines that are many or old enough."""
+        """Hand over access log lines that are many or old enough. Isolate handlers once one has set a variable."""
         if self.access is not None:
             self.access.hand_over_due(now)
+        if not self._isolates and copy_context() != self._own_context:
+            self._isolates = True
+            # They lead to handlers that are not isolated.
+            self.parser = Parser(self.limits)
+            self.cache.begin_second()
 
     def drain(self) -> None:
         """Make each connection's next response its last, and give idle connections only a moment."""
@@ -129,12 +158,26 @@ class ReactorContext:
         except HTTPError as error:
             # Its traceback would keep the frames of the router alive.
             match = Match.refused(error.with_traceback(None))
+        if self._isolates and not match.endpoint.blocking and match.refusal is None:
+            match.endpoint = self._isolate(match.endpoint)
         line.match = match
         key = (line.method, 200)
         line.counter = counter = self.counters.requests.get(key) or self.counters.counter(*key)
         is_immediate = match.endpoint.is_immediate and line.keeps_framing
         line.route = make_line_route(match, counter, self.head_cache, self.access) if is_immediate else None
         return match
+
+    def _isolate(self, endpoint: Endpoint) -> Endpoint:
+        """Return the endpoint with a handler that is called in a context of its own."""
+        isolated = self._isolated.get(endpoint)
+        if isolated is None:
+            handler = isolate(endpoint.handler, self._handler_context)
+            isolated = self._isolated[endpoint] = dataclasses.replace(endpoint, handler=handler)
+        return isolated
+
+    def stream_context(self) -> Context:
+        """Return the context for the parts of what a handler on this reactor has just returned, for one stream."""
+        return self._handler_context[0].copy() if self._isolates else copy_context()
 
     def reserve_body_bytes(self, count: int) -> None:
         """Count bytes of bodies in memory; a negative count releases them.

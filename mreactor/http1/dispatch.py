@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..concurrency import Job
-from ..http import Request, RequestHead, Response, SpooledBody, has_body, make_request, respond
+from ..http import MustWait, Request, RequestHead, Response, SpooledBody, has_body, make_request, respond
 from ..protocol import FileBody, Peer
 from ..runtime import hot
 from .error_pages import failure_page
@@ -19,10 +19,12 @@ type RequestBody = bytes | SpooledBody
 
 
 def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: RequestBody) -> Response:
-    """Call a request's handler here and now."""
+    """Call a request's handler here and now. Raises MustWait if it has to run in the thread pool."""
     match, head = request.match, request.head
     try:
         return respond(match.handler(make_request(head, body, peer), **match.params), match.handler)
+    except MustWait:
+        raise
     except BaseException as error:
         return failure_page(context, head, error)
 
@@ -81,7 +83,9 @@ def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body
     size = len(body) if isinstance(body, bytes) else 0
     if size:
         context.reserve_body_bytes(size)
-    return HandlerJob(request, make_request(request.head, body, peer), size, context.now)
+    argument = make_request(request.head, body, peer)
+    argument.may_wait = True
+    return HandlerJob(request, argument, size, context.now)
 
 
 def job_response(context: "ReactorContext", request: RoutedRequest, job: Job) -> Response:

@@ -1,17 +1,22 @@
 """A response on its way from the handler to the peer: counted, logged and encoded."""
 
-from contextvars import copy_context
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..http import RawResponse, Response, has_body
+from ..http import HTTPError, RawResponse, RequestHead, Response, conclude, has_body
 from ..protocol import FileBody, Peer
 from .cache_entries import CacheTicket, LogEntry
 from .encoder import encode_fields
+from .error_pages import failure_page
+from .response_cache import RESPONSE_BYTES_MAX
 from .response_stream import Stream, close_stream
 from .routed_request import RoutedRequest
 
 if TYPE_CHECKING:
     from .context import ReactorContext
+
+
+# Bytes of content. A longer response is logged when it is sent or cut off, and is too long for the response cache.
+LOGGED_AT_ONCE_MAX = RESPONSE_BYTES_MAX
 
 
 class EncodedResponse(NamedTuple):
@@ -22,12 +27,14 @@ class EncodedResponse(NamedTuple):
         stream: the content that follows, if it is not; its owner closes it.
         keep_alive: the connection persists after it.
         cache_ticket: set if the response cache may keep it.
+        log_later: what the access log says once the response is sent; None if it is logged by now, or never.
     """
 
     output: bytes
     stream: FileBody | Stream | None
     keep_alive: bool
     cache_ticket: CacheTicket | None
+    log_later: LogEntry | None
 
 
 def encode_response(
@@ -39,14 +46,17 @@ def encode_response(
     *,
     keep_alive: bool,
 ) -> EncodedResponse:
-    """Encode the response to a request, count it and log it.
+    """Encode the response to a request and count it. Log it, unless it is so long that it may not arrive whole.
 
     Args:
         blocking_stream: the body, if the thread pool has made a stream of it.
     """
-    # Read each once. The handler may still change the response from another thread, and Content-Length must match the
-    # bytes sent.
-    status, body = response.status, response.body
+    # Read once. The handler may still change the response from another thread, and Content-Length must match the bytes
+    # sent.
+    body, _, status, _, _ = response.parts
+    if type(body) is FileBody and status == 200:
+        response = _conclude(context, request.head, response)
+        body, _, status, _, _ = response.parts
     head, match = request.head, request.match
     is_11 = head.version == (1, 1)
     stream: FileBody | Stream | None = None
@@ -56,13 +66,9 @@ def encode_response(
         stream = blocking_stream
     elif not isinstance(body, bytes):
         # The parts see what the handler has set, and share it with no other response.
-        stream = Stream(
-            body,
-            is_11=is_11,
-            context=response.context or copy_context(),
-            blocking=match.endpoint.blocking,
-            length=response.length,
-        )
+        variables = response.context or context.stream_context()
+        blocking = match.endpoint.blocking
+        stream = Stream(body, is_11=is_11, context=variables, blocking=blocking, length=response.length)
     if not head.keep_alive or (isinstance(stream, Stream) and stream.ends_with_connection):
         keep_alive = False
     if type(response) is RawResponse:
@@ -71,7 +77,7 @@ def encode_response(
             output += stream.encode(response.first_part)
     else:
         output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
-    may_be_cached = match.endpoint.constant and stream is None and status in (200, 304)
+    may_be_cached = match.endpoint.constant and stream is None and status in (200, 206, 304)
     content_length = len(body) if isinstance(body, bytes | FileBody) else -1
     if head.method == "HEAD" or not has_body(status):
         content_length = 0
@@ -80,10 +86,21 @@ def encode_response(
         if isinstance(stream, FileBody) or not stream.blocking:
             close_stream(stream)
         stream = None
+    if isinstance(stream, FileBody) and not stream.remaining:
+        output += stream.next_region()
     counter = context.counters.counter(head.method, status)
     counter[0] += 1
-    if context.access is not None:
+    entry = None if context.access is None else LogEntry(head, status, content_length)
+    is_long = stream is not None or content_length > LOGGED_AT_ONCE_MAX
+    if context.access is not None and not is_long:
         context.access.log_request(peer, head, status, content_length)
-    entry = LogEntry(head, status, content_length) if may_be_cached and context.access is not None else None
     ticket = CacheTicket(counter, entry) if may_be_cached else None
-    return EncodedResponse(output, stream, keep_alive, ticket)
+    return EncodedResponse(output, stream, keep_alive, ticket, entry if is_long else None)
+
+
+def _conclude(context: "ReactorContext", head: RequestHead, response: Response) -> Response:
+    """Apply the conditions and the ranges of a request to a response with a file."""
+    try:
+        return conclude(head, response)
+    except HTTPError as error:
+        return failure_page(context, head, error)

@@ -31,13 +31,17 @@ def failure_page(context: "ReactorContext", head: RequestHead, error: BaseExcept
             return error_page(context, error)
         except Exception as unfit:  # a status, reason or header field that cannot be sent
             error = unfit
-    log_failure(context, head, error)
+    _log_failure(context, head, error, "handler")
     return error_page(context, HTTPError(500, "The server failed to answer this request."))
 
 
-def log_failure(context: "ReactorContext", head: RequestHead, error: BaseException) -> None:
-    """Count and log what a handler or its stream has raised."""
-    context.counters.error("handler")
+def log_stream_failure(context: "ReactorContext", head: RequestHead, error: BaseException) -> None:
+    """Count and log what a stream has raised. Its status, sent before, counts as a success."""
+    _log_failure(context, head, error, "stream")
+
+
+def _log_failure(context: "ReactorContext", head: RequestHead, error: BaseException, kind: str) -> None:
+    context.counters.error(kind)
     log.error("the handler of %s %s failed", head.method, head.raw_path, exc_info=error)
 
 

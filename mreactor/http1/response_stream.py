@@ -6,7 +6,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from ..concurrency import Closable, Job, Worker
-from ..http import encode_part
+from ..http import Pause, encode_part
 from .encoder import LAST_CHUNK, encode_chunk
 
 log = logging.getLogger("mreactor")
@@ -29,10 +29,11 @@ class Stream:
         chunked: the content is sent in chunked coding.
         ends_with_connection: it has neither length nor chunks (HTTP/1.0), so a peer takes any end for the whole.
         is_over: the last part has been computed, or one has failed.
+        pause: seconds until the next part is to be asked for; 0 for none.
         worker: the thread that computes the parts; None for the reactor's own.
     """
 
-    __slots__ = ("_context", "_parts", "blocking", "chunked", "ends_with_connection", "is_over", "worker")
+    __slots__ = ("_context", "_parts", "blocking", "chunked", "ends_with_connection", "is_over", "pause", "worker")
 
     def __init__(
         self, parts: Iterator[bytes | str], *, is_11: bool, context: Context, blocking: bool, length: int | None = None
@@ -43,6 +44,7 @@ class Stream:
         self.ends_with_connection = not is_11 and length is None
         self.blocking = blocking
         self.is_over = False
+        self.pause = 0.0
         self.worker: Worker | None = None
 
     def next_part(self) -> Job:
@@ -58,7 +60,7 @@ class Stream:
         return job
 
     def _encode_next(self) -> bytes:
-        """Compute the next part and encode it; empty for an empty part.
+        """Compute the next part and encode it; empty for an empty part and for a pause.
 
         Raises:
             TypeError: the part is neither bytes nor str.
@@ -70,6 +72,9 @@ class Stream:
                 self.is_over = True
                 close_stream(self)
                 return LAST_CHUNK if self.chunked else b""
+            if isinstance(part, Pause):
+                self.pause = part.seconds
+                return b""
             return self.encode(part)
         except BaseException:
             self.is_over = True

@@ -3,6 +3,7 @@
 from ..concurrency import Job
 from ..protocol import FileBody
 from ..runtime import hot
+from .cache_entries import LogEntry
 from .response_stream import Stream, close_stream
 
 
@@ -18,12 +19,14 @@ class ResponseWriter:
         next_job: the job that the reactor has not taken yet.
         resets: the connection must end by a reset: what is sent looks whole and is not, or the peer sends on and on.
         late_bytes, linger_ends: bytes discarded while lingering, and the monotonic seconds at which that ends.
+        has_failed: the stream has raised, so the response is not whole.
+        unlogged: what the access log says of the response once it is sent or cut off; None for nothing.
         ends_with_connection: the response has neither length nor chunks, so a peer takes any end for the whole.
     """
 
     __slots__ = (
-        "awaited_job", "ends_with_connection", "in_pieces", "late_bytes", "linger_ends", "next_job", "output", "resets",
-        "stream",
+        "_content_begins", "_sent", "awaited_job", "ends_with_connection", "has_failed", "in_pieces", "late_bytes",
+        "linger_ends", "next_job", "output", "resets", "stream", "unlogged",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -31,7 +34,12 @@ class ResponseWriter:
         self.stream: FileBody | Stream | None = None
         self.awaited_job: Job | None = None
         self.next_job: Job | None = None
+        # All bytes that the kernel has taken, and how many of them come before the content of the `unlogged` response.
+        self._sent = 0
+        self._content_begins = -1
         self.in_pieces = False
+        self.has_failed = False
+        self.unlogged: LogEntry | None = None
         self.ends_with_connection = False
         self.resets = False
         self.late_bytes = 0
@@ -44,27 +52,50 @@ class ResponseWriter:
     def add(self, output: bytes) -> None:
         """Put bytes behind those that wait."""
         self.output = bytes(self.output) + output if self.output else output
+        if self.unlogged is not None and self._content_begins < 0:
+            # The head, with the content if that is in memory.
+            content_length = self.unlogged.content_length if self.stream is None else 0
+            self._content_begins = self._sent + len(self.output) - content_length
+
+    @property
+    def content_sent(self) -> int:
+        """Bytes of the `unlogged` response that the kernel has taken, without its head."""
+        return max(self._sent - self._content_begins, 0)
 
     @property
     def needs_next(self) -> bool:
         """All that is ready has been sent: the stream's next part is due, or the response is over."""
         return not self.output and not isinstance(self.stream, FileBody)
 
+    @property
+    def file_follows(self) -> bool:
+        """A file is to be sent, and its next piece is not being loaded."""
+        return isinstance(self.stream, FileBody) and self.awaited_job is None
+
+    def load_job(self) -> Job | None:
+        """Return the job that loads a file's next piece, if that is on the disk only; None if it can be sent."""
+        if self.output or not isinstance(self.stream, FileBody) or not self.stream.must_load():
+            return None
+        return Job(self.stream.load)
+
     def data_to_send(self) -> bytes | memoryview | FileBody:
         """Return what can be sent now; empty for nothing."""
-        if self.output or not isinstance(self.stream, FileBody):
-            return self.output
-        return self.stream
+        if not self.output and isinstance(self.stream, FileBody) and self.awaited_job is None:
+            return self.stream
+        return self.output
 
     def data_sent(self, count: int) -> None:
         """Note that the kernel has taken `count` bytes of `data_to_send`."""
+        self._sent += count
         if self.output:
             # Not an empty view: it would keep the whole response alive.
             self.output = memoryview(self.output)[count:] if count < len(self.output) else b""
         elif isinstance(self.stream, FileBody):
             self.stream.advance(count)
             if not self.stream.remaining:
-                self.end_stream()
+                self.output = self.stream.next_region()
+                if not self.stream.remaining:
+                    self.end_stream()
         if self.output or self.stream is not None:
             self.in_pieces = True
 
@@ -97,6 +128,14 @@ class ResponseWriter:
         if error is None:
             self.add(job.result)
         return error
+
+    def take_pause(self) -> float:
+        """Return the seconds that the stream wants to wait, once; 0 for none."""
+        stream = self.stream
+        if not isinstance(stream, Stream):
+            return 0.0
+        pause, stream.pause = stream.pause, 0.0
+        return pause
 
     def abandon(self) -> None:
         """Drop everything. What another thread is computing is closed when its job comes back."""

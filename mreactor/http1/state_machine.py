@@ -48,6 +48,8 @@ class StateMachine:
         self._context.count_timeout(HEAD if self._is_new() else IDLE if self._holds_empty_line else self.state)
         if self.awaits_rest:
             self._refuse(HTTPError(408, "The request took too long to arrive."))
+        elif self._context.draining and self.state != LINGERING:
+            self._end_idle()
         else:
             self.abort()
 
@@ -59,10 +61,14 @@ class StateMachine:
         idle_since = self.deadline - (limits.head_seconds if self._is_new() else limits.keepalive_seconds)
         self.deadline = min(self.deadline, now + DRAIN_GRACE_SECONDS)
         if idle_since < now - DRAIN_GRACE_SECONDS:
-            self.abort()
+            self._end_idle()
 
     def abort(self) -> None:
         """End the connection, whatever it is doing. Idempotent."""
+        raise NotImplementedError
+
+    def _end_idle(self) -> None:
+        """Tell the peer that the connection ends, and read for a moment on: a request may have been on its way."""
         raise NotImplementedError
 
     def _refuse(self, error: HTTPError) -> bytes | None:

@@ -14,7 +14,7 @@ class State(IntEnum):
     IDLE = protocol.IDLE  # between requests; the buffers are empty and no response is due
     HEAD = 1  # part of a request head, or an empty line before one, has arrived
     BODY = 2  # a request's body is arriving
-    WAITING = 3  # the thread pool runs a blocking handler, or computes the next part of a blocking stream
+    WAITING = 3  # the thread pool runs a blocking handler or computes a part of a blocking stream; or a stream pauses
     SENDING = 4  # a response is being sent
     READY = protocol.READY  # there is more to read or to compute, and the other clients' turn comes first
     LINGERING = protocol.LINGERING  # late bytes are read, so that no reset destroys the last response
@@ -32,8 +32,8 @@ LINGERING: Final = protocol.LINGERING
 CLOSED: Final = protocol.CLOSED
 
 NEXT_STATES: dict[int, frozenset[int]] = {
-    IDLE: frozenset({HEAD, BODY, WAITING, SENDING, CLOSED}),
-    HEAD: frozenset({IDLE, BODY, WAITING, SENDING, CLOSED}),
+    IDLE: frozenset({HEAD, BODY, WAITING, SENDING, LINGERING, CLOSED}),
+    HEAD: frozenset({IDLE, BODY, WAITING, SENDING, LINGERING, CLOSED}),
     BODY: frozenset({IDLE, WAITING, SENDING, READY, CLOSED}),
     WAITING: frozenset({SENDING, CLOSED}),
     SENDING: frozenset({IDLE, READY, WAITING, LINGERING, CLOSED}),
@@ -46,6 +46,7 @@ NEXT_STATES: dict[int, frozenset[int]] = {
 TIMEOUT_KINDS = {IDLE: "keepalive", HEAD: "head", BODY: "body", SENDING: "write", LINGERING: "linger"}
 
 # The next request of a client that got a response this recently, or is new, may be on its way when the server drains.
+# For as long the server reads on after it has ended an idle connection.
 DRAIN_GRACE_SECONDS = 1.0
 
 

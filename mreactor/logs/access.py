@@ -119,6 +119,11 @@ class AccessBuffer:
         else:
             self._add_bulk(line * count)
 
+    def log_incomplete(self, peer: Sequence[Any], head: RequestHead, status: int, length: int) -> None:
+        """Add the line of a request whose response was cut off after `length` bytes of content."""
+        line = self._start(peer) + self._format.render_request(head, status, length) + self._fields_part(head.headers)
+        self._add_bulk(self._format.mark_incomplete(line))
+
     def hand_over_due(self, now: float) -> None:
         """Hand over the lines if they are many, or old enough at `now` in monotonic seconds."""
         if self._lines and (now >= self._due or len(self._lines) >= BATCH_LINES):

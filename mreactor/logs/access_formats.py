@@ -44,6 +44,10 @@ class CommonFormat:
         """Render the header fields and the end of the line."""
         return b"\n"
 
+    def mark_incomplete(self, line: bytes) -> bytes:
+        """Mark the line of a response that was cut off."""
+        return line[:-1] + b" incomplete\n"
+
 
 class CombinedFormat(CommonFormat):
     """Combined Log Format: the common one and `"REFERER" "USER-AGENT"`."""
@@ -63,7 +67,7 @@ class JsonFormat:
         self._time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall))
 
     def render_start(self, host: str | None) -> bytes:
-        return self._encode({"time": self._time, "peer": host})[:-1].encode("ascii") + b","
+        return self._encode({"time": self._time, "peer": host or None})[:-1].encode("ascii") + b","
 
     def render_request(self, head: RequestHead | None, status: int, length: int) -> bytes:
         size = length if length >= 0 else "null"
@@ -78,6 +82,9 @@ class JsonFormat:
         referer, agent = headers.get("referer"), headers.get("user-agent")
         fields = {"referer": referer and cut(referer), "user_agent": agent and cut(agent)}
         return self._encode(fields)[1:].encode("ascii") + b"\n"
+
+    def mark_incomplete(self, line: bytes) -> bytes:
+        return line[:-2] + b',"incomplete":true}\n'
 
 
 type LineFormat = CommonFormat | JsonFormat

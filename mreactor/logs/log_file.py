@@ -3,6 +3,7 @@
 import logging
 import os
 import select
+from pathlib import Path
 
 log = logging.getLogger("mreactor")
 
@@ -83,7 +84,13 @@ class LogFile:
                 log.error("access log: %s may have lost lines: %s", self, error.strerror)
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        # Opening a named pipe for writing waits for a reader, and the server would not start. So here is one.
+        reader = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC) if Path(self._path).is_fifo() else -1
+        try:
+            return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        finally:
+            if reader >= 0:
+                os.close(reader)
 
 
 def write_all(fd: int, text: bytes) -> None:

@@ -11,10 +11,10 @@ from .histogram import Histogram
 type RequestCounter = list[int]
 
 # All kinds, so that a reader can show a zero before the first event of a kind.
-TIMEOUTS = ("head", "body", "keepalive", "write", "linger", "handshake")
+TIMEOUTS = ("head", "body", "keepalive", "write", "linger", "handshake", "proxy")
 # Methods that are counted by name; `-` is that of a request that could not be read.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "-", "other")
-ERRORS = ("handler", "connection", "socket", "peer", "address", "unsent", "tls")
+ERRORS = ("handler", "stream", "connection", "socket", "peer", "address", "unsent", "tls", "proxy")
 
 
 @hot("counter")

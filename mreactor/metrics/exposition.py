@@ -105,7 +105,8 @@ def stats(snapshot: Snapshot) -> dict[str, Any]:
 def _describe_counters(counters: Counters) -> dict[str, Any]:
     requests: dict[str, dict[str, int]] = {}
     for (method, status), counter in sorted(counters.requests.items()):
-        requests.setdefault(method, {})[str(status)] = counter[0]
+        if counter[0]:
+            requests.setdefault(method, {})[str(status)] = counter[0]
     return {
         "answered": counters.answered,
         "requests": requests,

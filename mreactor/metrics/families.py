@@ -113,6 +113,8 @@ def _count_events(counters: Sequence[tuple[Labels, Counters]]) -> Iterator[Famil
         Sample("_total", (*labels, ("method", method), ("status", str(status))), counter[0])
         for labels, one in counters
         for (method, status), counter in sorted(one.requests.items())
+        # Routes have their counters before they have a response.
+        if counter[0]
     ]
     timeouts = [sample for labels, one in counters for sample in _count_kinds(labels, TIMEOUTS, one.timeouts)]
     errors = [sample for labels, one in counters for sample in _count_kinds(labels, ERRORS, one.errors)]

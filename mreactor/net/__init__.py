@@ -3,15 +3,26 @@
 from .acceptor.accept4 import Accept4Acceptor
 from .acceptor.base import Acceptor
 from .backends import Backend, choose
-from .listener import StartError, listen, preferred, raise_fd_limit, start_thread
+from .inherited import ACTIVATED, InheritedSockets
+from .listener import (
+    Listener,
+    close_all,
+    listen,
+    open_listeners,
+    plain_matcher,
+    preferred,
+    raise_fd_limit,
+    start_thread,
+)
 from .overload import Refusals
 from .reactor.base import Reactor
 from .reactor.epoll import EpollReactor
 from .reactor.io_uring import UringReactor
 from .reactor.options import Command, ReactorOptions
+from .start_error import StartError
 
 __all__ = [
-    "Accept4Acceptor", "Acceptor", "Backend", "Command", "EpollReactor", "Reactor", "ReactorOptions",
-    "Refusals", "StartError", "UringReactor", "choose", "listen", "preferred", "raise_fd_limit",
-    "start_thread",
+    "ACTIVATED", "Accept4Acceptor", "Acceptor", "Backend", "Command", "EpollReactor", "InheritedSockets", "Listener",
+    "Reactor", "ReactorOptions", "Refusals", "StartError", "UringReactor", "choose", "close_all", "listen",
+    "open_listeners", "plain_matcher", "preferred", "raise_fd_limit", "start_thread",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 import math
 import platform
 import sys
+from collections.abc import Sequence
 
 from .. import __version__
 from ..config import Config, size
@@ -11,11 +12,12 @@ from ..runtime import cpu_quota, gil_cause, has_gil, usable_cpus
 type Address = tuple[str, int]
 
 
-def render_report(config: Config, backend: str, address: Address, admin: Address | None) -> list[str]:
-    """Render the report, a line each. The last line is the URL to open.
+def render_report(config: Config, backend: str, urls: Sequence[str], admin: Address | None) -> list[str]:
+    """Render the report, a line each. The last lines are the URLs to open.
 
     Args:
         backend: the chosen backend, in words.
+        urls: where the server listens.
         admin: the address of the admin listener, if there is one.
     """
     limits = config.limits
@@ -28,7 +30,7 @@ def render_report(config: Config, backend: str, address: Address, admin: Address
         f"limits: {count(limits.connections_max, 'connection')}, body {size(limits.body_bytes_max)},"
         f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
         *([f"metrics and live page on {url(*admin)}"] if admin else []),
-        f"listening on {url(*address, scheme(config))}",
+        *(f"listening on {each}" for each in urls),
     ]
 
 
@@ -47,7 +49,9 @@ def scheme(config: Config) -> str:
 
 
 def url(host: str, port: int, scheme: str = "http") -> str:
-    """Return the URL of an address."""
+    """Return the URL of an address, or the name of a unix socket."""
+    if host.startswith(("/", "@")):
+        return f"unix:{host}"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 

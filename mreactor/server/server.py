@@ -3,36 +3,45 @@
 import gc
 import logging
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..addresses import TrustedProxies
 from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, ConfigError
-from ..http1 import ReactorContext, render_overload, render_plain_refusal
+from ..http1 import ReactorContext, has_context_variables, render_overload, render_plain_refusal
 from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
     Backend,
     Command,
+    Listener,
     Reactor,
     ReactorOptions,
     Refusals,
     StartError,
     choose,
-    listen,
+    close_all,
+    open_listeners,
+    plain_matcher,
     raise_fd_limit,
     start_thread,
 )  # fmt: skip
 from ..protocol import Context
+from ..proxy import Forwarding, ProxyPreface
 from ..runtime import IS_FREE_THREADED, before_threads, gil_cause, has_gil, usable_cpus, watch_gil
-from .report import count, interpreter_warnings, render_report
+from . import forked_children
+from .notify import Notifier
+from .privileges import remove_pid_file, write_pid_file
+from .report import count, interpreter_warnings, render_report, scheme, url
+from .restart import POLL_SECONDS, Restart, Successor
 from .signals import SignalQueue, sigpipe_blocked
+from .startup import Startup, take_startup
 
 if TYPE_CHECKING:
     from ..tls import Certificates
@@ -43,6 +52,8 @@ START_SECONDS_MAX = 30.0
 ABORT_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 JOIN_SECONDS = 0.05
+# Of the drain after a restart: by then idle connections are closed, and their clients have a moment to notice.
+IDLE_END_SECONDS = 3.0
 # To a client of TLS that finds no room: a fatal alert, internal_error (RFC 8446 section 6).
 OVERLOAD_ALERT = b"\x15\x03\x03\x00\x02\x02\x50"
 # The interpreter bounds the nesting of JSON by a number of levels, which fit into this stack and not into the smaller
@@ -71,11 +82,23 @@ class Server:
         self._gil_is_known = False
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
+        self._listeners: list[Listener] = []
+        self._addresses: tuple[tuple[str, int], ...] = ()
+        # What `run` changes, which owns the process.
+        self._startup = Startup()
+        self._notifier = Notifier("")
+        self._restart = Restart(self._startup, self._notifier, config.restart_seconds)
+        self._isolates = False
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of the listening socket, after `start`."""
+        """Host and port of the first listening socket, after `start`; of a unix socket its path and 0."""
         return self._status.address
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each listening socket, as `address`."""
+        return self._addresses
 
     @property
     def admin_address(self) -> tuple[str, int] | None:
@@ -111,16 +134,17 @@ class Server:
         if self.config.tls_cert:
             self._certificates = self._load_certificates()
         backend = choose(self.config)
-        listener = listen(self.config)
-        self._status.backend, self._status.address = backend.description, listener.getsockname()[:2]
+        self._listeners = self._startup.listeners or open_listeners(self.config, self._startup.sockets)
+        self._addresses = tuple(listener.address for listener in self._listeners)
+        self._status.backend, self._status.address = backend.description, self._addresses[0]
         try:
             with sigpipe_blocked():
-                self._start_threads(backend, listener)
+                self._start_threads(backend)
         except BaseException:
             self.abort()
-            listener.close()
+            close_all(self._listeners)
             raise
-        report = render_report(self.config, backend.description, self.address, self.admin_address)
+        report = render_report(self.config, backend.description, self._urls(), self.admin_address)
         self._status.report = [*report, *interpreter_warnings()]
         self._status.acceptor, self._status.access_log = self._acceptor, self._access_log
         # See docs/decisions/011.
@@ -130,13 +154,9 @@ class Server:
     def stop(self) -> None:
         """Drain: accept no more connections, let requests in flight finish in time, then end every thread."""
         self._status.is_draining = True
-        self._drain_deadline = deadline = time.monotonic() + self.config.limits.drain_seconds
-        if self._acceptor is not None:
-            self._acceptor.stop()
-            # If the acceptor takes longer than this, the reactors drain all the same.
-            self._acceptor.join(ABORT_SECONDS)
-        for reactor in self._reactors:
-            reactor.post(Command.DRAIN)
+        self._wait_for_balancers()
+        deadline = self._stop_accepting()
+        self._post(Command.DRAIN)
         self._wait_for_drain(deadline)
         self.abort()
 
@@ -144,8 +164,7 @@ class Server:
         """Close all connections and end every thread at once."""
         if self._acceptor is not None:
             self._acceptor.stop()
-        for reactor in self._reactors:
-            reactor.post(Command.STOP)
+        self._post(Command.STOP)
         deadline = time.monotonic() + ABORT_SECONDS
         for thread in (*self._reactors, self._acceptor):
             if thread is not None and thread.ident is not None:
@@ -158,7 +177,8 @@ class Server:
         """Start, log the report, serve until a signal, drain. Main thread only.
 
         Args:
-            announce: called with host and port when the server listens.
+            announce: called with host and port of each listener when the server listens; without those that have no
+                TLS in a server that has.
 
         Returns:
             the exit code: 0 after a drain, 128 plus the number of a second signal.
@@ -167,23 +187,44 @@ class Server:
             StartError, ConfigError: see `start`.
         """
         self._signals.prepare_start()
+        self._startup = take_startup()
+        self._notifier = Notifier(self._startup.notify_address)
+        self._restart = Restart(self._startup, self._notifier, self.config.restart_seconds)
         try:
             return self._run(announce)
         finally:
             self._signals.restore()
+            if self.config.pid_file:
+                remove_pid_file(self.config.pid_file)
 
     def _run(self, announce: Callable[[str, int], None] | None) -> int:
         self.start()
+        if self.config.pid_file:
+            try:
+                write_pid_file(self.config.pid_file)
+            except StartError:
+                self.abort()
+                raise
         self._signals.prepare_service()
         if announce is not None:
-            announce(*self.address)
+            for listener in self._listeners:
+                if not (listener.plain and self.config.tls_cert):
+                    announce(*listener.address)
         self._log_report()
+        self._take_over()
         return self._end(self._serve())
 
     def _end(self, number: int) -> int:
         """Drain after a signal; return the exit code."""
-        log.info("%s: draining for up to %g s", signal.Signals(number).name, self.config.limits.drain_seconds)
-        self.stop()
+        successor = self._restart.successor
+        if successor is not None and number == signal.SIGUSR2:
+            self._hand_over(successor)
+        else:
+            self._restart.cancel()
+            seconds = self.config.limits.drain_seconds
+            log.info("%s: draining for up to %g s", signal.Signals(number).name, seconds)
+            self._notifier.stopping("draining")
+            self.stop()
         log.info("stopped")
         flush()
         second = self._signals.second()
@@ -197,13 +238,13 @@ class Server:
 
         return Certificates(self.config)
 
-    def _start_threads(self, backend: Backend, listener: socket.socket) -> None:
+    def _start_threads(self, backend: Backend) -> None:
         limits = self.config.limits
         threading.stack_size(max(threading.stack_size(), STACK_BYTES_MIN))
         fds_max = raise_fd_limit(limits.connections_max)
         if self.config.admin:
             self._admin = AdminListener(self._status, fds_max)
-            self._admin.start()
+            self._admin.start(self._startup.sockets)
         if self.config.access_log:
             self._access_log = AccessLog(self.config.access_log)
             self._access_log.open()
@@ -212,22 +253,30 @@ class Server:
         self._status.pool = self._pool
         self._app.address = self.address
         self._app.freeze()
+        self._isolates = has_context_variables()
+        forked_children.end_at_return()
         log.debug("type cache collisions: %s", before_threads())
-        options = self._reactor_options(fds_max, listener.family)
+        options = self._reactor_options(fds_max)
         self._start_reactors(backend, self._pool, options)
         self._acceptor = backend.acceptor(
-            listener, self._reactors, connections_max=limits.connections_max, fds_max=fds_max, refusals=options.refusals
+            self._listeners,
+            self._reactors,
+            connections_max=limits.connections_max,
+            fds_max=fds_max,
+            refusals=options.refusals,
         )
         start_thread(self._acceptor.start, self._acceptor.name)
 
-    def _reactor_options(self, fds_max: int, family: int) -> ReactorOptions:
+    def _reactor_options(self, fds_max: int) -> ReactorOptions:
         per_address = self.config.limits.connections_per_address_max
+        proxies = TrustedProxies(self.config.trusted_proxies)
         return ReactorOptions(
             fds_max=fds_max,
-            family=family,
-            connection_limit=ConnectionLimit(per_address) if per_address else None,
+            connection_limit=ConnectionLimit(per_address, proxies) if per_address else None,
             # A client of TLS could not read the response in plain text.
             refusals=Refusals(OVERLOAD_ALERT if self.config.tls_cert else render_overload()),
+            is_plain=plain_matcher(self._listeners) if self._serves_plain else None,
+            preface=self._make_preface if self.config.proxy_protocol else None,
             limits=self.config.limits,
             reactors=self.config.reactors,
             batch_scheduling=self.config.reactors > usable_cpus(),
@@ -254,13 +303,27 @@ class Server:
     def _make_context(self, second_offset: float) -> Context:
         """Create a reactor's context. Called in the reactor's thread, which owns it."""
         buffer = self._access_log.buffer() if self._access_log is not None else None
-        limits = self.config.limits
-        context = ReactorContext(limits, self._app.routes, buffer, self.config.reactors, second_offset)
+        config, limits, forwarding = self.config, self.config.limits, None
+        if config.trusted_proxies and config.forwarded_fields != "off":
+            forwarding = Forwarding(TrustedProxies(config.trusted_proxies), config.forwarded_fields)
+        context = ReactorContext(
+            limits, self._app.routes, buffer, config.reactors, second_offset, forwarding, isolates=self._isolates
+        )
         if self._certificates is None:
             return context
         from ..tls import TlsContext
 
-        return TlsContext(context, self._certificates, limits, render_plain_refusal)
+        return TlsContext(context, self._certificates, limits, render_plain_refusal, serves_plain=self._serves_plain)
+
+    @property
+    def _serves_plain(self) -> bool:
+        """Some of the listeners have no TLS, and others have."""
+        return bool(self.config.tls_cert) and any(listener.plain for listener in self._listeners)
+
+    def _make_preface(self, context: Context) -> ProxyPreface:
+        """Create what makes a reactor's connections under the PROXY protocol. Called in the reactor's thread."""
+        trusted = TrustedProxies(self.config.trusted_proxies)
+        return ProxyPreface(context, trusted, self.config.limits.head_seconds)
 
     # Service.
 
@@ -272,27 +335,57 @@ class Server:
             log.log(level if line in warnings else logging.INFO, "%s", line)
         self._gil_is_known = bool(cause)
 
+    def _take_over(self) -> None:
+        """Tell the process before this one, and systemd, that this one serves."""
+        self._startup.sockets.close()
+        self._startup.reply(taken=self._startup.sockets.taken)
+        for listener in self._all_listeners():
+            listener.is_shared = listener.is_foreign
+        if not self._startup.predecessor:
+            # Otherwise that process says so: until then systemd does not know this one.
+            self._notifier.ready(self._describe())
+
+    def _describe(self) -> str:
+        return f"serving on {', '.join(self._urls())}"
+
+    def _urls(self) -> list[str]:
+        main = scheme(self.config)
+        return [url(*listener.address, "http" if listener.plain else main) for listener in self._listeners]
+
     def _serve(self) -> int:
-        """Watch the reactors until an ending signal; return its number."""
+        """Watch the reactors until an ending signal, or until another process serves; return the signal's number."""
         watchdog = Watchdog(self._reactors)
+        # Systemd wants to hear from a service twice in its time.
+        interval = min(WATCH_SECONDS, self._startup.watchdog_seconds / 2 or WATCH_SECONDS)
+        next_check = time.monotonic() + interval
         while True:
-            number = self._signals.wait(WATCH_SECONDS)
+            number = self._signals.wait(interval if self._restart.successor is None else POLL_SECONDS)
             if number == signal.SIGHUP:
                 self._renew_files()
+            elif number == signal.SIGUSR2:
+                self._restart.begin(self._all_listeners())
             elif number:
                 return number
-            else:
+            elif time.monotonic() >= next_check:
+                next_check = time.monotonic() + interval
                 self._check(watchdog)
+            if self._restart.is_complete():
+                return signal.SIGUSR2
 
     def _check(self, watchdog: Watchdog) -> None:
         if not self._gil_is_known and (cause := gil_cause()):
             self._gil_is_known = True
             log.error("%s", cause)
         try:
-            watchdog.check(time.monotonic())
+            unhealthy = watchdog.check(time.monotonic())
         except Exception:
             # A bug in the watchdog must not end the server.
             log.exception("watchdog failed")
+            return
+        if not unhealthy:
+            self._notifier.alive()
+        if self._restart.successor is None:
+            self._notifier.status("; ".join(map(str, unhealthy)) or self._describe())
 
     def _renew_files(self) -> None:
         """Act on SIGHUP: files have been replaced."""
@@ -308,7 +401,47 @@ class Server:
             except ConfigError as error:
                 log.error("SIGHUP: the certificates stay as they were: %s", error)
 
+    def _all_listeners(self) -> list[Listener]:
+        return [*self._listeners, *(self._admin.listeners if self._admin is not None else ())]
+
     # Stop.
+
+    def _hand_over(self, successor: Successor) -> None:
+        """Drain after another process has taken the listening sockets. Idle connections stay open for long.
+
+        Their next request may be on its way. It is served, and its response says `Connection: close`.
+        """
+        self._notifier.hand_over(successor.pid, self._describe())
+        for listener in self._all_listeners():
+            listener.is_shared = listener.is_shared or listener.key in successor.taken
+        deadline = self._stop_accepting()
+        if self._admin is not None:
+            self._admin.hand_over()
+        log.info("process %d serves now: draining for up to %g s", successor.pid, self.config.limits.drain_seconds)
+        self._post(Command.HAND_OVER)
+        self._wait_for_drain(deadline - min(IDLE_END_SECONDS, self.config.limits.drain_seconds / 2))
+        self._post(Command.DRAIN)
+        self._wait_for_drain(deadline)
+        self.abort()
+
+    def _post(self, command: Command) -> None:
+        for reactor in self._reactors:
+            reactor.post(command)
+
+    def _wait_for_balancers(self) -> None:
+        """Go on accepting while readiness fails, until balancers have noticed, or a second signal comes."""
+        end = time.monotonic() + self.config.drain_delay_seconds
+        while time.monotonic() < end and not self._signals.second():
+            time.sleep(JOIN_SECONDS)
+
+    def _stop_accepting(self) -> float:
+        """End the acceptor. Returns when the drain ends, in monotonic seconds."""
+        self._drain_deadline = time.monotonic() + self.config.limits.drain_seconds
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            # If the acceptor takes longer than this, the reactors drain all the same.
+            self._acceptor.join(ABORT_SECONDS)
+        return self._drain_deadline
 
     def _wait_for_drain(self, deadline: float) -> None:
         while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The signals that control a server: SIGTERM and SIGINT end it, SIGHUP reopens the access log."""
+"""The signals that control a server: SIGTERM and SIGINT end it, SIGHUP reopens the access log, SIGUSR2 restarts it."""
 
 import os
 import queue
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
+OTHERS = (signal.SIGHUP, signal.SIGUSR2)
 
 
 def end_at_once() -> None:
-    """Let the ending signals end the process: no client is served yet, and an application may hang. Ignore SIGHUP.
+    """Let the ending signals end the process: no client is served yet, and an application may hang. Ignore the others.
 
     The kernel does it, even while a call into C lasts. But it drops the signals of process 1 that have no handler
     (pid_namespaces(7)). So process 1 gets one.
@@ -19,7 +20,8 @@ def end_at_once() -> None:
     for number in ENDING:
         signal.signal(number, _exit if os.getpid() == 1 else signal.SIG_DFL)
     # Not SIG_IGN, which programs that the application starts would inherit.
-    signal.signal(signal.SIGHUP, _ignore)
+    for number in OTHERS:
+        signal.signal(number, _ignore)
 
 
 @contextmanager
@@ -56,10 +58,11 @@ class SignalQueue:
         self._former: dict[int, Any] = {}
 
     def prepare_start(self) -> None:
-        """Queue SIGHUP. Let the others end the process."""
-        self._former = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGHUP)}
+        """Queue SIGHUP and SIGUSR2. Let the others end the process."""
+        self._former = {number: signal.getsignal(number) for number in (*ENDING, *OTHERS)}
         end_at_once()
-        signal.signal(signal.SIGHUP, self._receive)
+        for number in OTHERS:
+            signal.signal(number, self._receive)
         # Python does so, too. Otherwise each client that hangs up would end the process. The application was imported
         # before and may have set the default. Later it cannot: its code runs in other threads.
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -83,7 +86,7 @@ class SignalQueue:
             return 0
 
     def second(self) -> int:
-        """Return the ending signal that came during the drain; 0 if none has. Ignores SIGHUP."""
+        """Return the ending signal that came during the drain; 0 if none has. Ignores the others."""
         while not self._second and not self._received.empty():
             number = self._received.get()
             if number in ENDING:

@@ -19,7 +19,7 @@ type Calls = tuple[
 ]
 
 
-@hot("calls", "do_handshake", "unwrap", "getpeercert", "_create")
+@hot("calls", "do_handshake", "unwrap", "getpeercert")
 class Session(SSLObject):
     """A TLS session whose reads and writes can be bound without the methods of Python around them."""
 

@@ -42,7 +42,7 @@ def is_plain(data: bytes) -> bool:
 
 
 @hot(
-    "__init__", "receive_uncached", "data_to_send", "data_sent", "next_job", "abort", "wants_read", "_receive_early",
+    "__init__", "receive_uncached", "data_to_send", "data_sent", "next_job", "abort", "_receive_early",
     "_continue_handshake", "_advance", "_deliver", "_apply_inner_state", "_begin_session", "_shake_hands", "_decrypt",
     "_encrypt", "_encrypt_end", "_client_certificate",
 )  # fmt: skip
@@ -136,6 +136,7 @@ class TlsConnection(Channel):
         """Note that the kernel has taken `count` bytes of `data_to_send`."""
         is_all = count >= len(self._output)
         self._output = b"" if is_all else memoryview(self._output)[count:]
+        self.more_follows = self.more_follows and not is_all
         if self._inner is None or self._refused:
             if is_all and self._refused:
                 self.state = LINGERING
@@ -146,7 +147,6 @@ class TlsConnection(Channel):
             self._plain_bytes_left -= progress
             self._inner.data_sent(progress)
         if is_all:
-            self.more_follows = False
             self._advance()
         else:
             self.deadline = self._inner.deadline
@@ -239,6 +239,7 @@ class TlsConnection(Channel):
         elif self._refused:
             self.deadline = min(self._context.now + CLOSE_SECONDS, self._linger_ends)
         elif not self._has_session and is_plain(data):
+            self._context.counters.error("tls")
             self._refuse(self._context.render_plain_refusal())
         else:
             if not self._has_session:

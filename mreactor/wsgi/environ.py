@@ -63,7 +63,9 @@ class EnvironMaker:
     def __init__(self, script_name: str, address: tuple[str, int]) -> None:
         self._script_name = _as_latin1(script_name)
         self._prefix_length = len(script_name)
-        self._server_name, self._server_port = address[0] or "localhost", str(address[1])
+        # A unix socket has no port.
+        name, port = address if address[1] else ("localhost", 80)
+        self._server_name, self._server_port = name, str(port)
         self._errors = ErrorStream()
 
     def make(self, request: Request) -> Environ:

@@ -2,9 +2,11 @@
 
 import ctypes
 import errno
+import fcntl
 import logging
 import os
 import resource
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -362,15 +364,36 @@ def test_other_errors_are_raised(site: Site, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_failure_to_read_closes_the_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(fd: int, count: int) -> bytes:
+    def fail(fd: int, count: int, offset: int) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
     site.write("a.txt", "x")
     before = descriptors()
-    monkeypatch.setattr(document_root, "os", SimpleNamespace(**{**vars(os), "read": fail}))
+    monkeypatch.setattr(document_root, "os", SimpleNamespace(**{**vars(os), "pread": fail}))
     with pytest.raises(OSError, match="Input/output error"):
         site.get("/a.txt")
     assert descriptors() == before
+
+
+def test_a_leased_file_is_503_at_once(site: Site) -> None:
+    """The kernel asks the holder of the lease to give it up, and does not make us wait for that (O_NONBLOCK)."""
+    path = site.write("a.txt", "x")
+    fd = os.open(path, os.O_RDWR)
+    previous = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        error = site.refusal("/a.txt")
+        assert (error.status, error.headers) == (503, (("Retry-After", "1"),))
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    finally:
+        signal.signal(signal.SIGIO, previous)
+        os.close(fd)
+    assert site.get("/a.txt").body == b"x"
+
+
+@pytest.mark.parametrize("path", ["null", "zero", "tty"])
+def test_a_device_is_404(path: str) -> None:
+    assert Site(Path("/dev")).refusal(f"/{path}").status == 404
 
 
 # --- The root. ---

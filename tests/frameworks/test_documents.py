@@ -38,11 +38,12 @@ def test_the_samples_answer_as_shown(title: str, tmp_path: Path) -> None:
 
 def test_static_files_lie_beside_it(tmp_path: Path) -> None:
     write_samples(tmp_path)
-    with start(tmp_path, "site_with_files:app", cwd=tmp_path) as server:
-        port = server.address[1]
-        assert Curl("curl http://127.0.0.1:8080/static/style.css").run(port)[3] == b"body {}"
-        assert Curl("curl http://127.0.0.1:8080/price/apple").run(port)[0] == 200
-        assert server.stop() == 0
+    for command in (("site_with_files:app",), ("--mount", "/static=public", "shop:app")):
+        with start(tmp_path, *command, cwd=tmp_path) as server:
+            port = server.address[1]
+            assert Curl("curl http://127.0.0.1:8080/static/style.css").run(port)[3] == b"body {}"
+            assert Curl("curl http://127.0.0.1:8080/price/apple").run(port)[0] == 200
+            assert server.stop() == 0
 
 
 def test_the_flask_application_of_the_readme(tmp_path: Path) -> None:

@@ -201,3 +201,36 @@ def test_conditions_count_in_the_order_of_the_standard(fields: dict[str, str], s
 )
 def test_without_validators_only_the_star_matches(fields: dict[str, str], status: int) -> None:
     assert evaluate_conditions(conditions(**fields), "", None) == status
+
+
+# --- Methods that change a resource. ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "etag", "read", "changed"),
+    [
+        ({}, '"a"', 200, 200),
+        ({"if_match": '"a"'}, '"a"', 200, 200),
+        ({"if_match": '"b"'}, '"a"', 412, 412),
+        ({"if_match": "*"}, '"a"', 200, 200),
+        ({"if_match": 'W/"a"'}, 'W/"a"', 412, 412),
+        ({"if_match": '"a"'}, 'W/"a"', 412, 412),
+        ({"if_none_match": "*"}, '"a"', 304, 412),
+        ({"if_none_match": '"a"'}, '"a"', 304, 412),
+        ({"if_none_match": 'W/"a"'}, '"a"', 304, 412),
+        ({"if_none_match": '"a"'}, 'W/"a"', 304, 412),
+        ({"if_none_match": '"b"'}, '"a"', 200, 200),
+        ({"if_none_match": '""'}, "", 200, 200),
+        ({"if_unmodified_since": format_date(MODIFIED)}, '"a"', 200, 200),
+        ({"if_unmodified_since": format_date(MODIFIED - 1)}, '"a"', 412, 412),
+        ({"if_unmodified_since": format_date(MODIFIED - 1), "if_match": '"a"'}, '"a"', 200, 200),
+        ({"if_modified_since": format_date(MODIFIED)}, '"a"', 304, 200),
+        ({"if_modified_since": format_date(MODIFIED), "if_none_match": '"b"'}, '"a"', 200, 200),
+        ({"if_match": '"a"', "if_none_match": '"a"'}, '"a"', 304, 412),
+        ({"if_match": '"b"', "if_none_match": '"a"'}, '"a"', 412, 412),
+    ],
+)
+def test_the_ladder_for_reading_and_for_changing(fields: dict[str, str], etag: str, read: int, changed: int) -> None:
+    headers = conditions(**fields)
+    assert evaluate_conditions(headers, etag, MODIFIED) == read
+    assert evaluate_conditions(headers, etag, MODIFIED, is_read=False) == changed

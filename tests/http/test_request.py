@@ -253,3 +253,46 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
 )
 def test_content_type(declared: bytes, expected: str) -> None:
     assert post(b"", declared).content_type == expected
+
+
+# --- Conditions. ---
+
+
+def conditional(method: str, *fields: str) -> Request:
+    lines = "".join(f"{field}\r\n" for field in ("Host: a", "Content-Length: 0", *fields))
+    return Request(Parser(Limits()).parse(f"{method} / HTTP/1.1\r\n{lines}\r\n".encode()), b"", PEER)
+
+
+def test_check_returns_nothing_where_the_handler_has_to_respond() -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        assert conditional(method).check(etag='"a"', modified=5) is None
+        assert conditional(method, 'If-None-Match: "b"', 'If-Match: "a"').check(etag='"a"', modified=5) is None
+    assert conditional("GET").check() is None
+
+
+def test_check_returns_the_304() -> None:
+    request = conditional("GET", 'If-None-Match: "a"')
+    response = request.check(etag='W/"a"', modified=784_111_777.9)
+    assert response is not None
+    assert (response.status, response.body) == (304, b"")
+    assert response.headers == (("ETag", 'W/"a"'), ("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"))
+    request = conditional("HEAD", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT")
+    assert request.check(modified=784_111_778) is None
+    response = request.check(modified=784_111_777)
+    assert response is not None
+    assert [name for name, _ in response.headers] == ["Last-Modified"]
+
+
+@pytest.mark.parametrize(
+    ("method", "field"),
+    [("PUT", 'If-Match: "b"'), ("PUT", "If-None-Match: *"), ("DELETE", 'If-None-Match: "a"'), ("GET", 'If-Match: "b"')],
+)
+def test_check_refuses(method: str, field: str) -> None:
+    with pytest.raises(HTTPError, match="412"):
+        conditional(method, field).check(etag='"a"', modified=5)
+
+
+@pytest.mark.parametrize("etag", ["a", '"a', 'a"', '"', "W/a", 'w/"a"'])
+def test_check_wants_a_tag_with_quotes(etag: str) -> None:
+    with pytest.raises(ValueError, match="quotes"):
+        conditional("GET").check(etag=etag)

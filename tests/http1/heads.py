@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from mreactor.config import Limits
@@ -87,6 +88,12 @@ def small_pieces(raw: bytes) -> list[bytes]:
     end = max(0, len(raw) - SPLITS_MAX)
     middle = [raw[start : min(start + 61, end)] for start in range(0, end, 61)]
     return middle + [raw[place : place + 1] for place in range(end, len(raw))]
+
+
+def cut(rng: random.Random, raw: bytes) -> list[bytes]:
+    """A message in a handful of pieces."""
+    places = sorted({0, len(raw), *(rng.randrange(len(raw) + 1) for _ in range(rng.randint(1, 6)))})
+    return [raw[start:end] for start, end in pairwise(places)]
 
 
 def check_all_ways(raw: bytes, expected: Outcome, limits: Limits = LIMITS) -> None:

@@ -4,7 +4,8 @@ from math import inf
 
 import pytest
 
-from mreactor.http1.context import DRAIN_GRACE_SECONDS
+from mreactor.http1.connection import Connection
+from mreactor.http1.context import DRAIN_GRACE_SECONDS, ReactorContext
 from mreactor.http1.states import BODY, CLOSED, HEAD, IDLE, LINGERING, READY, SENDING, WAITING, State
 from mreactor.protocol import FileBody
 from tests.http1.states import (
@@ -90,13 +91,44 @@ def test_half_close_before_the_body_that_the_client_was_told_to_send() -> None:
 # Drain.
 
 
-def test_a_connection_that_is_idle_for_long_is_closed_at_once() -> None:
+def end_idle() -> tuple[ReactorContext, Connection]:
+    """A connection that has been idle for long, in a server that drains."""
     context, connection = in_state(IDLE)
     get_response(connection, get("/nothing"))
     context.begin_round(NOW + DRAIN_GRACE_SECONDS + 0.1)
     context.drain()
     connection.drain()
+    return context, connection
+
+
+def test_a_connection_that_is_idle_for_long_is_ended_at_once_and_read_for_a_moment() -> None:
+    context, connection = end_idle()
+    assert connection.state == LINGERING
+    assert not connection.data_to_send()
+    assert connection.deadline == context.now + DRAIN_GRACE_SECONDS
+    context.begin_round(connection.deadline)
+    connection.handle_timeout(context.now)
     assert connection.state == CLOSED
+    assert not connection.resets
+
+
+def test_a_request_that_crosses_the_end_of_an_idle_connection_meets_no_reset() -> None:
+    _, connection = end_idle()
+    assert connection.wants_read
+    connection.receive_data(get("/"))
+    assert (connection.state, connection.data_to_send()) == (LINGERING, b"")
+    connection.receive_data(b"")
+    assert connection.state == CLOSED
+    assert not connection.resets
+
+
+def test_a_client_that_stays_silent_behind_a_crossing_request_is_not_reset() -> None:
+    context, connection = end_idle()
+    connection.receive_data(get("/"))
+    context.begin_round(connection.deadline)
+    connection.handle_timeout(context.now)
+    assert connection.state == CLOSED
+    assert not connection.resets
 
 
 @pytest.mark.parametrize("requests", [(), (get("/hello/a"),), (get("/"),) * 3, (get("/hello/a"),) * 3])
@@ -123,6 +155,8 @@ def test_the_grace_of_a_draining_server_ends(requests: tuple[bytes, ...]) -> Non
     connection.drain()
     context.begin_round(NOW + DRAIN_GRACE_SECONDS)
     connection.handle_timeout(context.now)
+    assert connection.state == LINGERING
+    connection.receive_data(b"")
     assert connection.state == CLOSED
 
 

@@ -5,15 +5,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from mreactor import App, Pause
 from mreactor.concurrency.job import Job
 from mreactor.http.request import Request
 from mreactor.http.status import HTTPError
 from mreactor.http1.connection import Connection
+from mreactor.http1.context import ReactorContext
 from mreactor.http1.states import CLOSED, IDLE, LINGERING, READY, SENDING, WAITING
 from mreactor.protocol import FileBody
 from tests.http1.steps import PEER, clear_up, connect, is_open, serve, start_job, take_all
+from tests.support.memory import MemoryReactor
 from tests.support.responses import read_responses
-from tests.support.vectors import Calls, get, make_context
+from tests.support.vectors import LIMITS, Calls, get, make_context
 
 # ThreadPool.
 
@@ -172,3 +175,41 @@ def test_the_client_leaves_while_a_part_is_being_computed(caplog: pytest.LogCapt
     clear_up(connection)
     assert ended == [True]
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_stream_that_pauses_waits_until_its_deadline(blocking: bool) -> None:
+    app = App()
+    closed: list[bool] = []
+
+    @app.get("/", blocking=blocking)
+    def parts(request: Request) -> Iterator[str | Pause]:
+        try:
+            yield "one"
+            yield Pause(10.0)
+            yield Pause(5.0)
+            yield "two"
+            yield Pause(1000.0)
+        finally:
+            closed.append(True)
+
+    reactor = MemoryReactor(lambda: ReactorContext(LIMITS, app.routes))
+    session = reactor.connect()
+    session.arrive(get("/"))
+    session.drive()
+    assert session.take_sent().endswith(b"3\r\none\r\n")
+    assert session.connection.state == WAITING
+    reactor.pass_time(9.9)
+    assert session.connection.deadline == pytest.approx(reactor.now + 0.1)
+    reactor.pass_time(0.2)
+    assert session.connection.deadline == pytest.approx(reactor.now + 5.0), "the second pause"
+    assert not session.take_sent()
+    reactor.pass_time(5.1)
+    session.drive()
+    assert session.take_sent() == b"3\r\ntwo\r\n"
+    assert not closed
+    session.reset()
+    session.drive()
+    assert closed == [True]
+    assert reactor.context.counters.timeouts == {}
+    reactor.close()

@@ -17,6 +17,8 @@ from mreactor.http1.grammar import (
     HOST,
     IS_TOKEN,
     ORIGIN_FORM,
+    PLAIN_FIELD_LINE,
+    PLAIN_REQUEST_LINE,
     REQUEST_LINE,
 )
 
@@ -80,6 +82,26 @@ def test_forbidden_are_control_bytes_but_for_tab() -> None:
     assert {byte[0] for byte in BYTES if FORBIDDEN.search(byte)} == set(range(0x20)) - {0x09} | {0x7F}
 
 
+FRAMING_NAMES = [b"Connection", b"Content-Length", b"Expect", b"Host", b"Transfer-Encoding"]
+
+
+@pytest.mark.parametrize("name", FRAMING_NAMES)
+def test_a_field_of_framing_is_not_plain(name: bytes) -> None:
+    for written in (name, name.lower(), name.upper(), name.swapcase()):
+        for value in (b"", b" a", b"a", b"\t\xe9", b":"):
+            assert FIELD_LINE.fullmatch(written + b":" + value)
+            assert not PLAIN_FIELD_LINE.fullmatch(written + b":" + value)
+    for other in (b"X-" + name, name + b"-X", name + b"s", name[:-1], name[1:], name.replace(b"-", b"_") + b"_"):
+        assert PLAIN_FIELD_LINE.fullmatch(other + b": a")
+
+
+def test_a_plain_field_line_holds_what_a_field_line_holds() -> None:
+    for around in (b"a%bb: c", b"%b: c", b"a: b%bc", b"a:%b", b"a%b: b", b"a: %b"):
+        assert taken(PLAIN_FIELD_LINE, lambda byte, around=around: around % byte) == taken(
+            FIELD_LINE, lambda byte, around=around: around % byte
+        )
+
+
 # --- The request line. ---
 
 
@@ -87,6 +109,22 @@ def test_a_request_line_has_four_parts() -> None:
     match = REQUEST_LINE.fullmatch(b"GET /a?b HTTP/1.1")
     assert match
     assert match.groups() == (b"GET", b"/a?b", b"1", b"1")
+
+
+@pytest.mark.parametrize("around", ["GET /a%sb HTTP/1.1", "GET /?%s HTTP/1.1", "G%sT / HTTP/1.1", "GET / HTTP/1.%s"])
+def test_a_plain_request_line_is_a_request_line_in_origin_form(around: str) -> None:
+    """Both patterns give the same parts of it."""
+    for code in range(256):
+        line = around % chr(code)
+        plain, whole = PLAIN_REQUEST_LINE.fullmatch(line), REQUEST_LINE.fullmatch(line.encode("latin-1"))
+        target = whole and ORIGIN_FORM.fullmatch(whole[2])
+        if plain is None:
+            assert target is None or whole is None or not whole[1].isalpha() or not whole[1].isupper()
+        else:
+            assert whole
+            assert target
+            parts = (whole[1], whole[2], target[1], target[2], whole[4])
+            assert plain.groups() == tuple(part if part is None else part.decode("ascii") for part in parts)
 
 
 def test_a_method_holds_tchar_and_nothing_else() -> None:

@@ -2,12 +2,11 @@
 
 import random
 import time
-from itertools import pairwise
 
 import pytest
 
 from mreactor.http1.head_parser import Parser
-from tests.http1.heads import BAD, GOOD, LIMITS, get, post, read_pieces, read_whole, small_pieces
+from tests.http1.heads import BAD, GOOD, LIMITS, cut, get, post, read_pieces, read_whole, small_pieces
 
 # --- Cost. ---
 
@@ -111,12 +110,6 @@ def mutate(rng: random.Random, raw: bytes) -> bytes:
                 other = rng.randrange(len(message) + 1)
                 message[place : place + 1] = message[other : other + 1]
     return bytes(message)
-
-
-def cut(rng: random.Random, raw: bytes) -> list[bytes]:
-    """A message in a handful of pieces."""
-    places = sorted({0, len(raw), *(rng.randrange(len(raw) + 1) for _ in range(rng.randint(1, 6)))})
-    return [raw[start:end] for start, end in pairwise(places)]
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_the_route_of_a_computed_response_is_stored(cache: ResponseCache) -> Non
     request = routed()
     cache.store_route(b"key", request)
     match, head, counter = request.match, request.head, request.counter
-    assert cache.routes == {b"key": (match.handler, None, {"name": "x"}, head, counter, HEADS, None, match)}
+    assert cache.routes == {b"key": (match.handler, None, {"name": "x"}, counter, HEADS, None, match, head)}
     assert type(cache.routes[b"key"]) is tuple
     assert not cache.responses
 
@@ -130,7 +130,7 @@ def test_the_route_of_a_request_with_a_body_is_stored_by_its_head(cache: Respons
     assert not cache.routes
     found = cache.find_body_route(known + b"abcde")
     assert found is not None
-    (_, _, _, found_head, *_), body = found
+    (*_, found_head), body = found
     assert found_head is request.head
     assert body == b"abcde"
     for other in (known, known + b"1234", known + b"123456", known[:-1], b"", b"\r\n\r\n" + known + b"12345"):

@@ -38,6 +38,19 @@ def test_a_file_is_appended_to(path: Path) -> None:
     assert path.read_bytes() == b"one\ntwo\nthree\n"
 
 
+def test_a_named_pipe_needs_no_reader(path: Path) -> None:
+    os.mkfifo(path)
+    file = opened(path)
+    assert file.write(b"one\n") == 1, "it is lost"
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    assert file.write(b"two\n") == 0
+    assert os.read(reader, 100) == b"two\n"
+    os.close(reader)
+    assert file.write(b"three\n") == 1
+    file.reopen()
+    file.close()
+
+
 def test_a_closed_file_loses_lines(path: Path) -> None:
     assert LogFile(str(path)).write(b"one\ntwo\n") == 2
     assert not path.exists()

@@ -130,6 +130,15 @@ def test_kinds_without_an_event_are_zero(form: str) -> None:
 
 
 @BOTH_FORMATS
+def test_a_status_that_never_came_is_not_listed(form: str) -> None:
+    one = Counters()
+    one.counter("DELETE", 200)
+    one.counter("GET", 200)[0] = 3
+    assert "DELETE" not in render_text(snapshot(one), form)
+    assert stats(snapshot(one))["total"]["requests"] == {"GET": {"200": 3}}
+
+
+@BOTH_FORMATS
 def test_label_values_are_escaped(form: str) -> None:
     assert 'backend="a \\"quoted\\" \\\\ name,\\nin two lines"' in render_text(snapshot(), form)
 

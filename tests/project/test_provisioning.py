@@ -44,7 +44,7 @@ def test_takes_path_before_the_cache(machine: Machine) -> None:
     assert machine.run("x").stdout == "python3.13t x\n"
     (machine.bin / "python3.13t").unlink()
     assert machine.run("x").stdout == "python3.13t x\n"
-    assert (machine.cache / "mreactor" / "verified.cache").read_text() == f"{machine.built}\n"
+    assert (machine.cache / "mreactor" / "verified.cache").read_text() == f"{machine.built}\n{FIT}\n"
 
 
 def test_takes_the_cache_before_uv(machine: Machine) -> None:
@@ -122,6 +122,28 @@ def test_warns_each_time_of_one_that_scales_badly(machine: Machine, patch: int) 
         done = machine.run("x")
         assert done.stdout == "python3.13t x\n"
         assert f"warning: Python 3.13.{patch} does not scale well over threads" in done.stderr
+
+
+def test_tells_at_each_start_that_the_one_in_the_cache_is_old(machine: Machine) -> None:
+    machine.interpreter(str(machine.built), "free gil-off 3 13 5")
+    for _ in range(2):
+        done = machine.run("x")
+        assert done.stdout == "python3.13t x\n"
+        assert "Python 3.13.5 is old" in done.stderr
+        assert done.stderr.endswith("To renew it: scripts/install-python3.13t\n")
+    assert machine.asked() == ["python3.13t"]
+
+
+def test_does_not_call_old_what_others_look_after(machine: Machine) -> None:
+    machine.interpreter("python3.13t", "free gil-off 3 13 5")
+    assert machine.run("x").stderr == ""
+
+
+def test_asks_again_when_an_earlier_script_has_remembered_the_path_alone(machine: Machine) -> None:
+    machine.interpreter(str(machine.built))
+    (machine.cache / "mreactor" / "verified.cache").write_text(f"{machine.built}\n")
+    assert machine.run("x").stdout == "python3.13t x\n"
+    assert machine.asked() == ["python3.13t"]
 
 
 # --- What it remembers. ---

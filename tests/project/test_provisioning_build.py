@@ -86,7 +86,7 @@ def test_fetches_the_source_with_an_apt_of_its_own_that_checks_signatures(machin
     machine.run("x")
     keyring = next(path for path in sorted(KEYRINGS, reverse=True) if path.suffix in {".pgp", ".gpg"})
     source = (machine.home / "sources.list").read_text()
-    assert source == f"deb-src [signed-by={keyring}] http://mirror.example/debian trixie main\n"
+    assert source == f"deb-src [signed-by={keyring}] http://mirror.example/debian forky main\n"
     work = machine.cache / "mreactor" / "build"
     settings = (machine.home / "apt.conf").read_text().splitlines()
     assert f'Dir::State::Lists "{work}/lists";' in settings
@@ -94,6 +94,20 @@ def test_fetches_the_source_with_an_apt_of_its_own_that_checks_signatures(machin
     assert 'Dir::Etc::sourceparts "-";' in settings
     assert 'APT::Get::AllowUnauthenticated "false";' in settings
     assert 'Acquire::AllowInsecureRepositories "false";' in settings
+
+
+@needs_keyring
+def test_leaves_out_what_only_the_tests_of_cpython_need(machine: Machine) -> None:
+    machine.debian('case $1 in -j*) cp Makefile "$HOME" ;; esac\n' + MAKE)
+    machine.run("x")
+    assert (machine.home / "Makefile").read_text() == "build_all: python scripts\n"
+
+
+@needs_keyring
+def test_falls_back_to_an_older_suite_once_the_newest_has_no_such_package(machine: Machine) -> None:
+    machine.debian()
+    assert machine.run("x", LACKING="forky").stdout == "interpreter x\n"
+    assert (machine.home / "sources.list").read_text().endswith(" http://mirror.example/debian trixie main\n")
 
 
 @needs_keyring
@@ -162,6 +176,58 @@ def test_says_so_where_no_debian_archive_is_known(machine: Machine) -> None:
     done = machine.run("x")
     assert done.returncode == 1
     assert "no Debian archive among this machine's apt sources" in done.stderr
+
+
+# --- Renewing, and for all users. ---
+
+
+@needs_keyring
+def test_renews_the_one_in_the_cache(machine: Machine) -> None:
+    machine.debian()
+    machine.interpreter(str(machine.built), "free gil-off 3 13 5")
+    done = machine.run(script="install-python3.13t")
+    assert (done.returncode, machine.builds()) == (0, 1)
+    assert f"built {machine.built.parent.parent} in " in done.stderr
+    again = machine.run("x")
+    assert (again.stdout, again.stderr) == ("interpreter x\n", "")
+
+
+@needs_keyring
+def test_a_renewal_that_fails_leaves_the_old_one(machine: Machine) -> None:
+    machine.debian("exit 3\n")
+    machine.interpreter(str(machine.built))
+    assert machine.run(script="install-python3.13t").returncode == 1
+    assert machine.run("x").stdout == "python3.13t x\n"
+
+
+@needs_keyring
+def test_installs_one_for_all_users_and_tells_them_when_it_is_old(machine: Machine) -> None:
+    machine.debian()
+    root = machine.home / "root"
+    done = machine.run("all-users", script="install-python3.13t", MREACTOR_ROOT=str(root))
+    command = root / "usr/local/bin/python3.13t"
+    assert done.stderr.endswith(f"mreactor: all users have it as {command}\n")
+    assert command.resolve() == root / "opt/mreactor/python3.13t/bin/python3.13t"
+    path = f"{command.parent}:{machine.bin}"
+    assert machine.run("x", PATH=path, MREACTOR_ROOT=str(root)).stdout == "interpreter x\n"
+    assert machine.builds() == 1
+    machine.interpreter(str(command.resolve()), "free gil-off 3 13 5")
+    os.utime(command.resolve(), (4_000_000_000, 4_000_000_000))
+    old = machine.run("x", PATH=path, MREACTOR_ROOT=str(root))
+    assert "Python 3.13.5 is old" in old.stderr
+    assert "scripts/install-python3.13t all-users, as root" in old.stderr
+
+
+def test_says_that_it_needs_root_where_it_may_not_write(machine: Machine) -> None:
+    (machine.home / "file").touch()
+    done = machine.run("all-users", script="install-python3.13t", MREACTOR_ROOT=str(machine.home / "file"))
+    assert done.returncode == 1
+    assert done.stderr.endswith("/opt/mreactor cannot be written; run this as root\n")
+
+
+def test_says_how_it_is_called(machine: Machine) -> None:
+    done = machine.run("--every-user", script="install-python3.13t")
+    assert (done.returncode, done.stderr) == (1, "mreactor: usage: scripts/install-python3.13t [all-users]\n")
 
 
 # --- Two at once, and interruptions. ---

@@ -13,7 +13,7 @@ import pytest
 
 import mreactor
 from mreactor import HTTPError, Request, Server
-from mreactor.app import StaticFiles, check_root
+from mreactor.app import StaticFiles, StaticOptions, check_root
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "reference.md").read_text()
@@ -30,6 +30,7 @@ NAMES: dict[str, Any] = {name: getattr(mreactor, name) for name in mreactor.__al
     "Headers": return_type(Request.headers),
     "Parameters": return_type(vars(Request)["query"]),
     "StaticFiles": StaticFiles,
+    "StaticOptions": StaticOptions,
     "check_root": check_root,
 }
 CLASSES = {name: value for name, value in NAMES.items() if isinstance(value, type)}

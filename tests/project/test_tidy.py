@@ -21,9 +21,9 @@ FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
 # One row a floor, from the ground up. A word is a package, or a module that lies beside the packages.
 FLOORS = (
     "runtime",
-    "concurrency metrics",
+    "addresses concurrency metrics",
     "config iouring protocol",
-    "http net tls",
+    "config_file http net proxy tls",
     "wsgi",
     "app logs",
     "http1 demo",

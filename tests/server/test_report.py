@@ -14,7 +14,8 @@ def test_the_report_says_what_runs_and_ends_with_the_url(monkeypatch: pytest.Mon
     monkeypatch.setattr(report, "usable_cpus", lambda: 1)
     monkeypatch.setattr(report, "cpu_quota", lambda: 0.5)
     limits = Limits(connections_max=1, body_bytes_max=1000, drain_seconds=0.5)
-    lines = render_report(Config(threads=2, limits=limits), "epoll, accepting by accept4", ("127.0.0.1", 80), None)
+    config, urls = Config(threads=2, limits=limits), ["http://127.0.0.1:80"]
+    lines = render_report(config, "epoll, accepting by accept4", urls, None)
     assert lines[0].startswith(f"mreactor {__version__} on ")
     assert lines[0].endswith(", GIL off")
     assert lines[1:] == [
@@ -26,8 +27,12 @@ def test_the_report_says_what_runs_and_ends_with_the_url(monkeypatch: pytest.Mon
 
 
 def test_the_report_names_the_admin_listener() -> None:
-    lines = render_report(Config(), "epoll", ("::1", 80), ("127.0.0.1", 9100))
-    assert lines[-2:] == ["metrics and live page on http://127.0.0.1:9100", "listening on http://[::1]:80"]
+    lines = render_report(Config(), "epoll", ["http://[::1]:80", "unix:/run/a.sock"], ("127.0.0.1", 9100))
+    assert lines[-3:] == [
+        "metrics and live page on http://127.0.0.1:9100",
+        "listening on http://[::1]:80",
+        "listening on unix:/run/a.sock",
+    ]
 
 
 @pytest.mark.parametrize(

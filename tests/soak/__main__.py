@@ -1,4 +1,4 @@
-"""The command line: `load`, `slow`, `readers`, `drain` and `links`."""
+"""The command line: `load`, `slow`, `readers`, `drain`, `links`, `uploads` and `unruly`."""
 
 # ruff: noqa: T201
 import argparse
@@ -14,9 +14,13 @@ from .readers import gather
 from .server import Sight, serving
 from .slow import Slowness, beset
 from .soak import soak
+from .unruly import harass
+from .uploads import refuse_uploads
 
 TELL_SECONDS = 10.0
 READERS_SECONDS = 90.0
+UNRULY_SECONDS = 600.0
+FORKS_A_SECOND = 1.0
 
 
 def main() -> int:
@@ -37,14 +41,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--backend", default="epoll", choices=("epoll", "io_uring"))
     parser.add_argument("--threads", type=int, default=2, metavar="T", help="reactors (default: 2)")
     parser.add_argument("--requests", type=int, default=100_000, metavar="N", help="load: so many (default: 100000)")
-    parser.add_argument("--seconds", type=float, default=86_400.0, metavar="S", help="load: for so long at most")
+    parser.add_argument(
+        "--seconds", type=float, default=86_400.0, metavar="S", help="load, unruly: for so long at most"
+    )
     parser.add_argument("--clients", type=int, default=64, metavar="C", help="load: connections at once (default: 64)")
     parser.add_argument("--heads", type=int, default=2000, metavar="N", help="slow: clients with slow heads")
     parser.add_argument("--bodies", type=int, default=2000, metavar="N", help="slow: clients with slow bodies")
     parser.add_argument("--readers", type=int, default=500, metavar="N", help="slow: clients that do not read")
     parser.add_argument("--steady", type=int, default=2000, metavar="N", help="readers: so many (default: 2000)")
     parser.add_argument("--mebibytes", type=int, default=256, metavar="N", help="readers: the bound (default: 256)")
-    parser.add_argument("--times", type=int, default=20, metavar="N", help="drain: so often (default: 20)")
+    parser.add_argument("--times", type=int, default=20, metavar="N", help="drain, uploads: so often (default: 20)")
     parser.add_argument("--connections", type=int, default=500, metavar="N", help="drain: at once (default: 500)")
     parser.add_argument("--bytes", type=int, default=8_000_000, metavar="N", help="links: of each response (8000000)")
     parser.add_argument("--rates", default="64kbit,128kbit,256kbit", metavar="RATES", help="links: of tc (%(default)s)")
@@ -102,7 +108,36 @@ def do_links(options: argparse.Namespace) -> list[str]:
     return outcome.faults()
 
 
-COMMANDS = {"load": do_load, "slow": do_slow, "readers": do_readers, "drain": do_drain, "links": do_links}
+def do_uploads(options: argparse.Namespace) -> list[str]:
+    faults: list[str] = []
+    with serving(options.backend, options.threads) as server:
+        for row in refuse_uploads(server, [20, 50], options.times):
+            print(row, flush=True)
+            faults += row.faults()
+    return faults
+
+
+def do_unruly(options: argparse.Namespace) -> list[str]:
+    seconds = min(options.seconds, UNRULY_SECONDS)
+    with serving(options.backend, options.threads, app="tests.soak.unruly_app:app") as server:
+        outcome = harass(server, seconds, options.clients, FORKS_A_SECOND, lambda text: print(text, flush=True))
+    print(
+        f"{outcome.done.total():,} responses in {seconds:g} s, {outcome.left:,} left early, {len(outcome.wrong)} wrong"
+    )
+    print(f"start:          {outcome.start}\nafter warm-up:  {outcome.warm}\nat the end:     {outcome.end}")
+    print(json.dumps(outcome.done))
+    return outcome.faults()
+
+
+COMMANDS = {
+    "load": do_load,
+    "slow": do_slow,
+    "readers": do_readers,
+    "drain": do_drain,
+    "links": do_links,
+    "uploads": do_uploads,
+    "unruly": do_unruly,
+}
 
 
 class Teller:

@@ -1,6 +1,7 @@
-"""The soak in small: its load against both backends, and the load itself: does it notice what is wrong?"""
+"""The soaks in small, against both backends; and the soaks themselves: do they notice what is wrong?"""
 
 import dataclasses
+import socket
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,6 +12,8 @@ from tests.soak.kinds import KINDS
 from tests.soak.load import Unexpected, learn
 from tests.soak.server import Server, Sight, serving
 from tests.soak.soak import Soaked, soak
+from tests.soak.unruly import WEIGHTS, Outcome, Received, Wrong, check, harass
+from tests.soak.uploads import Row, refuse_uploads
 from tests.support.drivers import SOCKET_KINDS, missing
 
 REQUESTS = 6000
@@ -61,3 +64,73 @@ def test_what_is_left_behind_is_noticed() -> None:
         bad = Soaked(1000, 1.0, start, warm, end, 0, Counter(), [])
         assert [fault for fault in bad.faults() if word in fault]
     assert Soaked(1000, 1.0, start, warm, start, 0, Counter(), ["a line"]).faults()
+
+
+# --- An application that forks, streams rows and fails. ---
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_an_unruly_application(kind: str) -> None:
+    if reason := missing(kind):
+        pytest.skip(reason)
+    with serving(kind, threads=2, app="tests.soak.unruly_app:app") as server:
+        outcome = harass(server, 4.0, 8, 4.0, lambda text: None)
+    assert {*WEIGHTS, "forks", "forks/blocking"} == set(outcome.done)
+    assert not [fault for fault in outcome.faults() if "memory" not in fault]
+
+
+@pytest.mark.parametrize(
+    ("what", "response"),
+    [
+        ("plain", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nc1r2\n"),
+        ("plain", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nc1r"),
+        ("plain", b"HTTP/1.1 500 Oh\r\nContent-Length: 5\r\n\r\nc1r1\n"),
+        ("plain", b""),
+        ("feed", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nc1r1 0\n\r\n0\r\n\r\n"),
+        ("cut", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\nc1r1 the first half\n\r\n0\r\n\r\n"),
+        ("cut", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\nc1r2 the first half\n\r\n"),
+        ("shared", b'HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{"token":"c1r2","shared":[]}'),
+        ("fails", b"HTTP/1.1 409 No\r\nContent-Length: 12\r\n\r\n<p>c1r2 is a"),
+    ],
+)
+def test_a_response_of_another_client_or_a_cut_one_is_noticed(what: str, response: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(response)
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(Wrong):
+            check(what, "c1r1", Received(ours))
+
+
+def test_wrong_responses_and_growth_are_faults() -> None:
+    start = Sight(40_000_000, 9, 4)
+    assert not Outcome(start=start, warm=start, end=start).faults()
+    assert Outcome(wrong=["one"], start=start, warm=start, end=start).faults()
+    for end in (Sight(60_000_000, 9, 4), Sight(40_000_000, 10, 4), Sight(40_000_000, 9, 400)):
+        assert Outcome(start=start, warm=start, end=end).faults()
+
+
+# --- Uploads behind proxies. ---
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_a_refused_upload_gets_413_in_each_way(kind: str) -> None:
+    """Directly, and through nginx and HAProxy if they are installed."""
+    if reason := missing(kind):
+        pytest.skip(reason)
+    with serving(kind, threads=1) as server:
+        rows = list(refuse_uploads(server, [20], 2))
+    assert {row.way for row in rows} >= {"directly"}
+    assert [row.outcomes for row in rows] == [Counter({"413": 2})] * len(rows)
+
+
+def test_a_server_that_does_not_linger_loses_its_responses() -> None:
+    with serving("epoll", 1, ["--linger-bytes-max", "0"]) as server:
+        rows = list(refuse_uploads(server, [20], 4))
+    assert any(row.outcomes["413"] < 4 for row in rows)
+
+
+def test_one_of_twenty_four_may_be_lost() -> None:
+    assert not Row("a way", 20, Counter({"413": 23, "502": 1})).faults()
+    assert Row("a way", 20, Counter({"413": 22, "502": 2})).faults()
+    assert Row("a way", 20, Counter({"413": 1, "ConnectionResetError": 1})).faults()

@@ -52,5 +52,8 @@ def check(connection: Connection, before: int) -> None:
 
 def _check_http1(connection: Http1Connection) -> None:
     assert connection.state in NEXT_STATES, f"{connection.state} is a state"
+    if connection.state == WAITING and connection.deadline < inf:
+        # The stream pauses.
+        return
     waits_for_itself = connection.state in WITHOUT_DEADLINE
     assert (connection.deadline == inf) == waits_for_itself, f"deadline in state {connection.state}"

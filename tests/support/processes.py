@@ -43,7 +43,7 @@ def run(*arguments: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedP
 
 
 class ServerProcess:
-    """A running server, on a port of the kernel's choice.
+    """A running server, on a port of the kernel's choice unless the arguments say where.
 
     Attributes:
         pid: its process.
@@ -59,8 +59,7 @@ class ServerProcess:
                     *(LIMITED if "TEST_DESCRIPTORS" in more else ()),
                     "-m",
                     "mreactor",
-                    "--port",
-                    "0",
+                    *(() if {"--bind", "--config"} & set(arguments) else ("--port", "0")),
                     *arguments,
                 ],
                 cwd=cwd,

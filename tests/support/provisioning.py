@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-TOOLS = "awk cat cp date env flock gzip ln mkdir mkfifo mv nproc readlink rm sed sleep tail tar timeout".split()
+TOOLS = "awk cat cp date dirname env flock gzip ln mkdir mkfifo mv nproc readlink rm sed sleep tail tar timeout".split()
 KEYRINGS = list(Path("/usr/share/keyrings").glob("debian-archive-keyring.*"))
-FIT = "free gil-off 3 13 5"
+FIT = "free gil-off 3 13 15"
 SECONDS = 120.0
 
 needs_keyring = pytest.mark.skipif(not KEYRINGS, reason="Debian's archive keyring is not installed here")
@@ -32,7 +32,10 @@ if [ "$1" = -I ]; then echo {name} >>"$HOME/asked"; echo '{facts}'; else echo "{
 
 APT_GET = """\
 case $* in
-    *' update') cp "$2" "${2%/*}/sources.list" "$HOME"; echo 'Get:1 trixie InRelease' ;;
+    *' update') cp "$2" "${2%/*}/sources.list" "$HOME"; echo 'Get:1 InRelease' ;;
+    *' source --print-uris '*)
+        case $(cat "${2%/*}/sources.list") in *" ${LACKING:-none} "*) exit 100 ;; esac
+        echo "'http://mirror.example/x'" ;;
     *' source '*) cp "$HOME"/archive/* . ;;
     *) echo "$*" >>"$HOME/installed" ;;
 esac
@@ -51,6 +54,7 @@ CONFIGURE = """\
 #!/bin/sh
 for option; do case $option in --prefix=*) echo "${option#--prefix=}" >prefix ;; esac; done
 echo "configured with $*"
+echo 'build_all: python Programs/_testembed scripts' >Makefile
 """
 
 # A make that says over one pipe that it began, then waits for a word over another.
@@ -127,10 +131,10 @@ class Machine:
         self.interpreter(str(self.home / "interpreter"))
         archive = self.home / "archive"
         archive.mkdir()
-        (archive / "python3.13_3.13.5-2.dsc").write_text("signed")
-        (archive / "python3.13_3.13.5.orig.tar.gz.asc").write_text("a signature, no archive")
-        with tarfile.open(archive / "python3.13_3.13.5.orig.tar.gz", "w:gz") as tar:
-            member = tarfile.TarInfo("Python-3.13.5/configure")
+        (archive / "python3.13_3.13.15-1.dsc").write_text("signed")
+        (archive / "python3.13_3.13.15.orig.tar.gz.asc").write_text("a signature, no archive")
+        with tarfile.open(archive / "python3.13_3.13.15.orig.tar.gz", "w:gz") as tar:
+            member = tarfile.TarInfo("Python-3.13.15/configure")
             member.size, member.mode = len(CONFIGURE), 0o755
             tar.addfile(member, io.BytesIO(CONFIGURE.encode()))
 

@@ -1,6 +1,8 @@
 """A handler that forks: the child holds copies of every socket, and the parent's clients notice nothing."""
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import struct
@@ -41,6 +43,32 @@ def spawn(request):
 @app.get("/has-forked")
 def has_forked(request):
     return str(Forks.happened)
+
+def leave(how):
+    child = os.fork()
+    if child == 0:
+        if how == "exit":
+            raise SystemExit(0)
+        if how == "error":
+            raise RuntimeError("the child's")
+        return "the child's"
+    return f"the parent's {child}"
+
+@app.get("/leaves/{how}")
+def leaves(request, how):
+    return leave(how)
+
+@app.get("/leaves/blocking/{how}", blocking=True)
+def leaves_blocking(request, how):
+    return leave(how)
+
+@app.get("/leaves/part/{how}")
+def leaves_part(request, how):
+    yield leave(how)
+
+@app.get("/ended/{child:int}")
+def ended(request, child):
+    return str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @app.get("/account", blocking=True)
 def account(request):
@@ -148,3 +176,31 @@ def test_a_process_that_only_starts_programs_need_not_shut_its_sockets(forked: F
         assert seconds_to_end(old) < 5
         forked.fork()
         assert forked.ask(other, b"/has-forked") == b"True"
+
+
+@pytest.mark.parametrize("how", ["exit", "error", "return"])
+@pytest.mark.parametrize("where", ["", "blocking/", "part/"])
+def test_a_child_that_comes_back_from_a_handler_ends(forked: Forked, where: str, how: str) -> None:
+    """It would give a second response, and take the next requests of the parent's clients."""
+    others = [forked.connect() for _ in range(4)]
+    with forked.connect() as client:
+        client.sendall(GET % f"/leaves/{where}{how}".encode())
+        received = b""
+        while b"the parent's " not in received:
+            data = client.recv(9999)
+            assert data, received
+            received += data
+        client.settimeout(0.1)
+        with contextlib.suppress(TimeoutError):
+            received += client.recv(9999)
+        client.settimeout(10)
+        assert received.count(b"HTTP/1.1 ") == 1, received
+        assert b"the child's" not in received
+        child = re.search(rb"the parent's (\d+)", received)
+        assert child is not None
+        assert forked.ask(client, b"/ended/" + child[1]) == b"0"
+    for other in others:
+        for _ in range(3):
+            assert forked.ask(other, b"/") == b"ok"
+        other.close()
+    assert "ERROR" not in forked.server.stderr

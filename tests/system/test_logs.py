@@ -216,6 +216,42 @@ def test_the_access_log_stays_in_the_directory_of_the_start(tmp_path: Path) -> N
     assert (tmp_path / "a.log.1").read_text().count('"GET / HTTP/1.1" 200') == 1
 
 
+FAILING_HALFWAY = """
+from mreactor import App
+
+app = App()
+
+@app.get("/half")
+def half(request):
+    yield "12345"
+    raise RuntimeError("gone")
+
+@app.get("/long")
+def long(request):
+    return b"x" * 50_000_000
+"""
+
+
+def test_the_access_log_tells_what_was_cut_off(tmp_path: Path, backend: str) -> None:
+    (tmp_path / "halfway.py").write_text(FAILING_HALFWAY)
+    arguments = ("--backend", backend, "--threads", "1", "--access-log", "combined:a.log", "halfway:app")
+    with start(tmp_path, *arguments, cwd=tmp_path) as server:
+        with server.connect() as client:
+            client.send(get("/half"))
+            client.receive_rest()
+        server.wait_until_said('"GET /half HTTP/1.1" 200 10 "-" "-" incomplete\n', tmp_path / "a.log")
+        with SocketClient(server.address, window=4096) as client:
+            client.send(get("/long"))
+            client.receive_bytes(100_000)
+            client.reset()
+        server.wait_until_said("/long", tmp_path / "a.log")
+        assert server.stop() == 0
+    line = (tmp_path / "a.log").read_text().splitlines()[-1]
+    sent = re.search(r'"GET /long HTTP/1.1" 200 (\d+) "-" "-" incomplete$', line)
+    assert sent is not None, line
+    assert 90_000 < int(sent[1]) < 50_000_000
+
+
 def wait_for_file(server: ServerProcess, path: Path) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while not path.exists():

@@ -47,6 +47,15 @@ def serving(admin_port: int = 0) -> Iterator[Server]:
     def constant(request: Request) -> str:
         return "always the same"
 
+    @app.get("/boom")
+    def boom(request: Request) -> str:
+        raise RuntimeError("boom")
+
+    @app.get("/stream")
+    def stream(request: Request) -> Iterator[str]:
+        yield "half"
+        raise RuntimeError("boom")
+
     server = Server(Config(port=0, threads=2, admin=f"127.0.0.1:{admin_port}"), app)
     server.start()
     try:
@@ -177,7 +186,7 @@ def test_it_reports_a_lost_server_and_continues_with_the_next(page: Browser) -> 
     page.wait("!document.querySelector('#notice').hidden")
     assert page.value("document.querySelector('#notice').textContent").startswith("The server does not respond.")
     assert page.value("document.querySelector('#state').textContent") == "connection lost"
-    assert page.value("document.title") == "connection lost · mreactor"
+    assert page.value("document.title") == "connection lost · mreactor {}:{}".format(*server.address)
     assert float(page.value("getComputedStyle(document.querySelector('#figures')).opacity")) < 1
     with serving(port) as server, load(server):
         page.wait("document.querySelector('#state').textContent === 'live'")
@@ -207,6 +216,9 @@ def test_it_is_usable_by_keyboard(page: Browser) -> None:
     with serving() as server, load(server):
         open_page(page, server)
         page.wait(f"{points('requests')} >= 8")
+        for span in ("1 min", "5 min"):
+            page.press("Tab")
+            assert page.value("document.activeElement.textContent") == span
         for chart in CHARTS:
             page.press("Tab")
             assert page.value("document.activeElement.closest('section').id") == chart
@@ -226,6 +238,44 @@ def test_it_is_usable_by_keyboard(page: Browser) -> None:
         assert page.value("document.querySelectorAll('.cursor line').length") == 0
         page.press("Tab")
         assert page.value("document.activeElement.getAttribute('href')") == "metrics"
+
+
+def test_the_first_minute_fills_the_charts_and_the_span_can_be_chosen(page: Browser) -> None:
+    first_mark = "document.querySelector('#requests .grid text[text-anchor=start]').textContent"
+    pressed = "document.querySelector('#span [aria-pressed=true]').textContent"
+    with serving() as server, load(server):
+        open_page(page, server)
+        page.wait(f"{points('requests')} >= 4")
+        assert page.value(f"[{first_mark}, {pressed}]") == ["\N{MINUS SIGN}1 min", "1 min"]
+        minute = page.value("xAgo(30, CHARTS[0])")
+        page.value("document.querySelector('#span [value=\"300\"]').click()")
+        assert page.value(f"[{first_mark}, {pressed}]") == ["\N{MINUS SIGN}5 min", "5 min"]
+        assert page.value("xAgo(30, CHARTS[0])") > minute
+        page.value("document.querySelector('#span [value=\"60\"]').click()")
+        # Two minutes old: it is out of sight, and no curve is drawn at the edge for it.
+        page.value("samples.unshift({...samples[0], at: samples[0].at - 120})")
+        assert page.value("visible().length < samples.length && nearest(0, CHARTS[0]) === visible()[0]") is True
+        page.value("chosen = null")
+        assert page.value("shown()") == 300
+        assert page.complaints == []
+
+
+def test_a_failure_is_counted_once(page: Browser) -> None:
+    with serving() as server:
+        open_page(page, server)
+        page.wait("samples.length >= 3")
+        shown = page.value("samples.length")
+        with socket.create_connection(server.address, SECONDS_MAX) as client:
+            for target in ("boom", "boom", "stream"):
+                client.sendall(f"GET /{target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                client.recv(1 << 16)
+        total = f"samples.slice({shown - 1}).map((one) => sum(one.trouble ?? []))"
+        page.wait(f"sum({total}) > 2 && {total}.at(-1) === 0")
+        kinds = page.value(
+            f"[0, 1, 2, 3, 4].map((i) => sum(samples.slice({shown - 1}).map((one) => one.trouble?.[i] ?? 0)))"
+        )
+    # Rates of some seconds each, so that their sum is the number but for the seconds' exact length.
+    assert kinds == pytest.approx([2, 0, 0, 0, 1], rel=0.2)
 
 
 def test_the_mouse_shows_the_same_moment_in_all_charts(page: Browser) -> None:
@@ -251,6 +301,17 @@ globalThis.hasCollision = (plot) => {
 """
 
 
+# JavaScript: tells whether the texts of two headings of the table touch.
+HEADINGS_TOUCH = """(() => {
+    const spans = [...document.querySelectorAll("#reactors thead th")].filter((one) => one.offsetWidth).map((one) => {
+        const range = document.createRange();
+        range.selectNodeContents(one);
+        return range.getBoundingClientRect();
+    });
+    return spans.some((span, i) => i && span.left < spans[i - 1].right + 3);
+})()"""
+
+
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_it_fits_the_window(page: Browser, width: int) -> None:
     with serving() as server, load(server):
@@ -264,6 +325,9 @@ def test_it_fits_the_window(page: Browser, width: int) -> None:
         assert columns == (1 if width < 700 else 2)
         page.value(DEFINE_COLLISION)
         assert page.value("[...document.querySelectorAll('.plot')].filter(hasCollision).length") == 0
+        page.value("document.querySelector('#span [value=\"300\"]').click()")
+        assert page.value("[...document.querySelectorAll('.plot')].filter(hasCollision).length") == 0
+        assert page.value(HEADINGS_TOUCH) is False
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

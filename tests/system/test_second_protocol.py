@@ -25,6 +25,7 @@ from mreactor.net import (
     Acceptor,
     Command,
     EpollReactor,
+    Listener,
     Reactor,
     ReactorOptions,
     Refusals,
@@ -258,7 +259,7 @@ class EchoServer:
     def __init__(self, kind: str, idle_seconds: float) -> None:
         self._pool = ThreadPool(1, 1)
         self._contexts: list[EchoContext] = []
-        options = ReactorOptions(FDS_MAX, socket.AF_INET)
+        options = ReactorOptions(FDS_MAX)
         reactor_class, acceptor_class = BACKENDS[kind]
         self.reactor = reactor_class(0, lambda: self._make_context(idle_seconds), self._pool, options)
         self.reactor.start()
@@ -267,7 +268,7 @@ class EchoServer:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._address = listener.getsockname()
         self._acceptor = acceptor_class(
-            listener, [self.reactor], connections_max=FDS_MAX, fds_max=FDS_MAX, refusals=Refusals(b"")
+            [Listener(listener, "")], [self.reactor], connections_max=FDS_MAX, fds_max=FDS_MAX, refusals=Refusals(b"")
         )
         self._acceptor.start()
 

@@ -6,13 +6,15 @@ import socket
 import sqlite3
 import struct
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
-from mreactor import App, Config, HTTPError, Limits, Server
+from mreactor import App, Config, HTTPError, Limits, Pause, Server
 from mreactor.http.request import Request
 from tests.support.drivers import PATIENCE_SECONDS, SOCKET_KINDS, missing
 
@@ -40,9 +42,9 @@ class Served:
         return server.address
 
     def errors(self) -> int:
-        """Failures of handlers that the server has counted."""
-        counters = self._servers[0].reactors[0].context.counters
-        return counters.errors["handler"]
+        """Failures of handlers and streams that the server has counted."""
+        errors = self._servers[0].reactors[0].context.counters.errors
+        return errors.get("handler", 0) + errors.get("stream", 0)
 
     def stop(self) -> None:
         self.gate.set()
@@ -124,6 +126,25 @@ def test_streams_on_a_reactor_have_a_context_each(served: Served) -> None:
     first, second = send(address, "/feed/a"), send(address, "/feed/b")
     assert read_all(first).endswith(b"\r\n\r\n" + b"a" * 500)
     assert read_all(second).endswith(b"\r\n\r\n" + b"b" * 500)
+
+
+def test_a_variable_does_not_outlive_its_request(served: Served) -> None:
+    @served.app.get("/login/{name}")
+    def login(request: Request, name: str) -> str:
+        user.set(name)
+        return user.get()
+
+    @served.app.get("/who")
+    def who(request: Request) -> str:
+        return user.get()
+
+    address = served.start()
+    assert [ask(address, path) for path in ("/who", "/login/alice", "/who")] == ["nobody", "alice", "nobody"]
+
+
+def ask(address: tuple[str, int], path: str) -> str:
+    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}{path}", timeout=PATIENCE_SECONDS) as response:
+        return str(response.read().decode())
 
 
 def test_a_full_queue_does_not_cut_streams(served: Served) -> None:
@@ -287,3 +308,67 @@ def test_empty_parts_do_not_starve_others(served: Served) -> None:
     endless.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     endless.close()
     assert ended.wait(PATIENCE_SECONDS)
+
+
+# Pauses.
+
+
+def read_until(client: socket.socket, end: bytes) -> bytes:
+    data = b""
+    while not data.endswith(end):
+        piece = client.recv(65536)
+        assert piece, data
+        data += piece
+    return data
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_stream_that_pauses_goes_on_later(served: Served, blocking: bool) -> None:
+    @served.app.get("/ticks", blocking=blocking)
+    def ticks(request: Request) -> Iterator[str | Pause]:
+        for number in range(3):
+            yield f"{number} "
+            yield Pause(0.3)
+        yield Pause(0.001)
+        yield "over"
+
+    begun = time.monotonic()
+    assert get(served.start(), "/ticks") == "0 1 2 over"
+    assert 0.9 < time.monotonic() - begun < PATIENCE_SECONDS / 2
+
+
+def test_quiet_streams_hold_no_thread(served: Served) -> None:
+    """Sixteen of them stopped all blocking routes."""
+
+    @served.app.get("/events", blocking=True)
+    def events(request: Request) -> Iterator[str | Pause]:
+        try:
+            yield "data: hello\n\n"
+            yield Pause(1000.0)
+        finally:
+            served.closed_in.put(threading.current_thread().name)
+
+    @served.app.get("/work", blocking=True)
+    def work(request: Request) -> str:
+        return "worked"
+
+    address = served.start(blocking_threads=2)
+    streams = [send(address, "/events", version="1.1") for _ in range(16)]
+    for stream in streams:
+        read_until(stream, b"hello\n\n\r\n")
+    time.sleep(0.2)
+    begun = time.monotonic()
+    assert get(address, "/work") == "worked"
+    assert time.monotonic() - begun < 5
+    for stream in streams:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        stream.close()
+    closed = [served.closed_in.get(timeout=PATIENCE_SECONDS) for _ in streams]
+    assert all(name.startswith("blocking-") for name in closed)
+
+
+def test_a_pause_is_no_part_of_the_content_and_its_length_is_checked() -> None:
+    for seconds in (0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="positive number of seconds"):
+            Pause(seconds)
+    assert repr(Pause(2.5)) == "Pause(2.5)"

@@ -16,13 +16,25 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+import mreactor.tls
 from mreactor.app.application import App
 from mreactor.config import Limits
+from mreactor.protocol import Peer
+from mreactor.tls import TlsContext
 from tests.support.certificates import HOST, authority, client_context, openssl, server_pair
-from tests.support.drivers import PATIENCE_SECONDS, TLS_SOCKET_KINDS, Driver, SocketDriver, TlsClient, open_driver
+from tests.support.drivers import (
+    PATIENCE_SECONDS,
+    TLS_SOCKET_KINDS,
+    Driver,
+    SocketClient,
+    SocketDriver,
+    TlsClient,
+    open_driver,
+)
 from tests.support.processes import ServerProcess, run, start
 from tests.support.tls import TlsSession
 from tests.support.vectors import get, post
@@ -307,3 +319,34 @@ def send_badly(sock: socket.socket, data: bytes, dice: Random) -> None:
     for piece in (data[:at], data[at:]):
         if piece:
             sock.sendall(piece)
+
+
+# Both kinds of clients on one reactor.
+
+
+class MixedContext(TlsContext):
+    """Serves clients from 127.0.0.2 without TLS."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments, serves_plain=True)
+
+    def connect(self, peer: Peer) -> Any:
+        return self.connect_plain(peer) if peer[0] == "127.0.0.2" else super().connect(peer)
+
+
+@pytest.mark.parametrize("kind", TLS_SOCKET_KINDS)
+def test_plain_and_encrypted_clients_of_one_reactor(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mreactor.tls, "TlsContext", MixedContext)
+    with open_driver(kind, make_app(), LIMITS, threads=1) as driver:
+        assert isinstance(driver, SocketDriver)
+        with SocketClient(driver.server.address, source="127.0.0.2") as plain, driver.connect() as encrypted:
+            for _ in range(50):
+                assert plain.ask(get("/")).text == encrypted.ask(get("/")).text == "here"
+                assert encrypted.ask(post("/echo", b"x" * 5000)).body == plain.ask(post("/echo", b"x" * 5000)).body
+            assert len(encrypted.ask(get("/bytes/300000")).body) == 300_000
+            # The reactor knows these bytes by now, and still they are no request here.
+            assert isinstance(encrypted, TlsClient)
+            encrypted.client.send(get("/"))
+            with pytest.raises(ssl.SSLError, match=r"(?i)alert|record"):
+                encrypted.receive()
+            assert plain.ask(get("/")).text == "here"

@@ -2,11 +2,13 @@
 
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 from typing import Any, cast
 
 import pytest
 
+from mreactor.app import StaticFiles
 from mreactor.app.application import App
 from mreactor.config import Config, Limits
 from mreactor.http import Request
@@ -168,6 +170,7 @@ def test_http_without_tls_gets_a_readable_refusal(reactor: MemoryReactor, data: 
     session.arrive(b"more of it")
     session.drive()
     assert session.take_sent() == b""
+    assert counters(reactor) == {"tls": 1}
     reactor.pass_time(CLOSE_SECONDS + 0.1)
     assert session.connection.state == CLOSED
 
@@ -528,7 +531,7 @@ def test_a_drain_ends_idle_connections_and_lets_the_others_finish() -> None:
     reactor.run_jobs()
     (response,) = read_responses(busy.exchange())
     assert (response.text, response.says_close) == ("waited", True)
-    for peer in (busy, shaking):
+    for peer in (idle, busy, shaking):
         assert peer.tls.has_ended
         peer.session.arrive_eof()
         peer.session.drive()
@@ -553,6 +556,35 @@ def test_an_abort_takes_everything_along(reactor: MemoryReactor) -> None:
     session.run_job()
     assert session.connection.state == CLOSED
     assert session.take_sent() == b""
+
+
+def test_a_fault_while_a_file_is_being_sent(tmp_path: Path) -> None:
+    """What was encrypted goes out, then the alert. The file is closed."""
+    (tmp_path / "file").write_bytes(bytes(300_000))
+    app = App()
+    app.mount("/", lambda: StaticFiles(tmp_path))
+    routes = app.freeze()
+    certificates = Certificates(make_config())
+    reactor = MemoryReactor(lambda: TlsContext(ReactorContext(LIMITS, routes), certificates, LIMITS))
+    session = reactor.connect(window=400)
+    peer = Peer(session)
+    while not peer.tls.is_open:
+        session.arrive(peer.tls.outgoing.read())
+        session.drive()
+        peer.tls.receive(session.take_sent())
+    peer.tls.send(get("/file") + get("/file"))
+    session.arrive(peer.tls.outgoing.read())
+    session.drive()
+    connection = cast(TlsConnection, session.connection)
+    while not connection.more_follows:
+        peer.received += peer.tls.receive(session.take_sent())
+        session.drive()
+    connection._fail(ssl.SSLError("a fault"))
+    session.check()
+    session.window = 1 << 40
+    session.drive()
+    assert (connection.state, connection.more_follows) == (LINGERING, False)
+    reactor.close()
 
 
 def test_a_connection_that_is_ready_takes_its_turn(reactor: MemoryReactor) -> None:

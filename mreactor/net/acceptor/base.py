@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...runtime import in_thread
+from ..listener import Listener
 from ..overload import Refusals
 from ..reactor.base import Reactor
 
@@ -52,10 +53,10 @@ def accept4(listener: int) -> int:
 
 
 class Acceptor(threading.Thread, ABC):
-    """Accepts on one listening socket.
+    """Accepts on one or more listening sockets.
 
     Args:
-        listener: bound and listening. The acceptor closes it in the end.
+        listeners: bound and listening. The acceptor closes them in the end.
         reactors: get the connections in turn, evened out; see `_choose_reactor`.
         connections_max: connections open at once, over all reactors. Further ones are refused.
         fds_max: descriptors from this number on are refused as well, since the reactors' tables end there.
@@ -67,7 +68,7 @@ class Acceptor(threading.Thread, ABC):
 
     def __init__(
         self,
-        listener: socket.socket,
+        listeners: Sequence[Listener],
         reactors: Sequence[Reactor[Any]],
         *,
         connections_max: int,
@@ -78,7 +79,7 @@ class Acceptor(threading.Thread, ABC):
         self.accepted = 0
         self.refused = 0
         self.is_stopping = False
-        self.listener = listener
+        self.listeners = listeners
         self.reactors = reactors
         self._connections_max = connections_max
         self._fds_max = fds_max
@@ -99,38 +100,46 @@ class Acceptor(threading.Thread, ABC):
         self._idle_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         # See docs/decisions/008.
         in_thread(batch=True)
-        # The application may have set a default timeout, which makes new sockets non-blocking.
-        self.listener.setblocking(True)
-        # Accepted sockets inherit it.
-        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for listener in self.listeners:
+            self._prepare(listener)
         try:
             self._serve()
         except Exception:
             log.exception("acceptor failed; falling back to blocking accept4")
             self.accept_blocking()
-        # Clients in the kernel's queue believe that they are connected, and may have sent a request.
-        os.set_blocking(self.listener.fileno(), False)
-        while self.accept_one():
-            pass
-        # A forked process may hold a copy: shut down, so that new clients are refused and the address is free.
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        for listener in self.listeners:
+            if not listener.is_shared:
+                # Clients in the kernel's queue believe that they are connected, and may have sent a request.
+                os.set_blocking(listener.sock.fileno(), False)
+                while self.accept_one(listener.sock.fileno()):
+                    pass
+            listener.close()
         self._close_idle_fd()
+
+    def _prepare(self, listener: Listener) -> None:
+        # The application may have set a default timeout, which makes new sockets non-blocking.
+        listener.sock.setblocking(True)
+        # Ends a blocking accept4 with EAGAIN when no client comes.
+        wake = struct.pack("ll", int(WAKE_SECONDS), int(WAKE_SECONDS % 1 * 1e6))
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wake)
+        if not listener.is_unix:
+            # Accepted sockets inherit it.
+            listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     @abstractmethod
     def _serve(self) -> None:
         """Accept and dispatch until `is_stopping`."""
 
-    def accept_one(self) -> bool:
+    def accept_one(self, listener: int) -> bool:
         """Accept one connection with the system call and dispatch it. Return False if none came."""
-        fd = accept4(self.listener.fileno())
+        fd = accept4(listener)
         if fd >= 0:
             self.dispatch(fd)
             return True
         error = ctypes.get_errno()
         if error == errno.EAGAIN:
             return False
-        self.handle_accept_error(error)
+        self.handle_accept_error(listener, error)
         return not self.is_stopping
 
     def dispatch(self, fd: int) -> None:
@@ -176,7 +185,7 @@ class Acceptor(threading.Thread, ABC):
         """Pass a connection to a reactor."""
         reactor.add_connection(fd)
 
-    def handle_accept_error(self, error: int) -> None:
+    def handle_accept_error(self, listener: int, error: int) -> None:
         """Survive an errno of accept without spinning on one that lasts."""
         if error in GONE:
             return
@@ -185,18 +194,31 @@ class Acceptor(threading.Thread, ABC):
                 "accept failed: %s; raise the limit on open files (ulimit -n) or lower --connections-max",
                 os.strerror(error),
             )
-            self._accept_and_close()
+            self._accept_and_close(listener)
         else:
             self._log_throttled("accept failed: %s", os.strerror(error))
         time.sleep(PAUSE_SECONDS)
 
     def accept_blocking(self) -> None:
-        """Accept by blocking accept4 until stopped."""
-        # The socket stays blocking. A receive timeout ends accept4 with EAGAIN when no client comes.
-        wake = struct.pack("ll", int(WAKE_SECONDS), int(WAKE_SECONDS % 1 * 1e6))
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wake)
+        """Accept by accept4 until stopped: blocking in it if there is one listener, and else by poll."""
+        if len(self.listeners) > 1:
+            self._accept_by_poll()
+            return
+        fd = self.listeners[0].sock.fileno()
         while not self.is_stopping:
-            self.accept_one()
+            if not self.accept_one(fd):
+                # The receive timeout has passed. Or a process that shares the socket has set it non-blocking.
+                os.set_blocking(fd, True)
+
+    def _accept_by_poll(self) -> None:
+        waiting = select.poll()
+        for listener in self.listeners:
+            # A process that shares the socket may be faster.
+            listener.sock.setblocking(False)
+            waiting.register(listener.sock, select.POLLIN)
+        while not self.is_stopping:
+            for fd, _ in waiting.poll(WAKE_SECONDS * 1000):
+                self.accept_one(fd)
 
     def _is_full(self) -> bool:
         if self.accepted - self._closed_at_least < self._connections_max:
@@ -207,21 +229,22 @@ class Acceptor(threading.Thread, ABC):
     def _refuse(self, fd: int, *, lingers: bool = True) -> None:
         self.refused += 1
         self._log_throttled("refusing connections: the limit of %d open connections is reached", self._connections_max)
-        with socket.socket(self.listener.family, socket.SOCK_STREAM, 0, fd) as sock:
+        # No call here depends on the address family.
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd) as sock:
             sock.setblocking(False)
             self._refusals.refuse(sock, lingers=lingers)
 
-    def _accept_and_close(self) -> None:
+    def _accept_and_close(self, listener: int) -> None:
         """When every descriptor is in use, accept one connection on the idle one and refuse it.
 
         Otherwise the client would wait for nothing.
         """
         waiting = select.poll()
-        waiting.register(self.listener, select.POLLIN)
+        waiting.register(listener, select.POLLIN)
         if not waiting.poll(0):
             return  # accept reports a full table even if no client waits, and would block now
         self._close_idle_fd()
-        fd = accept4(self.listener.fileno())
+        fd = accept4(listener)
         if fd >= 0:
             self._refuse(fd, lingers=False)
         try:

@@ -25,6 +25,7 @@ CQ_ENTRIES = 256
 FAILURES_MAX = 20
 ACCEPTED = 1 << 32
 CANCELLED = 2 << 32
+# The low bits of ACCEPTED hold the listener's index.
 # A post that failed. The low bits hold the file descriptor, the high bits the reactor's number.
 UNDELIVERED = 3 << 32
 
@@ -42,12 +43,15 @@ class UringAcceptor(Acceptor):
     def _serve(self) -> None:
         with Ring(ENTRIES, cq_entries=CQ_ENTRIES) as ring:
             self._ring = ring
+            self._armed: set[int] = set()
             try:
-                self._arm(ring)
+                for index in range(len(self.listeners)):
+                    self._arm(ring, index)
                 while not self.is_stopping:
                     self._round(ring)
-                ring.prepare_cancel_fd(self.listener.fileno(), CANCELLED)
-                while self._is_armed:
+                for listener in self.listeners:
+                    ring.prepare_cancel_fd(listener.sock.fileno(), CANCELLED)
+                while self._armed:
                     self._round(ring)
                 # Until the kernel has all posts of the last round.
                 while not self._round(ring, 0):
@@ -63,10 +67,10 @@ class UringAcceptor(Acceptor):
             failure = UNDELIVERED | fd | reactor.index << INDEX_SHIFT
             self._ring.prepare_msg_ring(reactor.ring_fd, fd, NEW_CONNECTION, failure, SQE_CQE_SKIP_SUCCESS)
 
-    def _arm(self, ring: Ring) -> None:
+    def _arm(self, ring: Ring, index: int) -> None:
         flags = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        ring.prepare_accept_multishot(self.listener.fileno(), ACCEPTED, flags)
-        self._is_armed = True
+        ring.prepare_accept_multishot(self.listeners[index].sock.fileno(), ACCEPTED | index, flags)
+        self._armed.add(index)
 
     def _round(self, ring: Ring, min_complete: int = 1) -> bool:
         """Submit, wait, and handle completions. Return whether the kernel has taken everything that was queued."""
@@ -79,23 +83,27 @@ class UringAcceptor(Acceptor):
             self._failures += 1
             if self._failures > FAILURES_MAX:
                 raise
-            self.handle_accept_error(error.errno or 0)
+            self.handle_accept_error(self.listeners[0].sock.fileno(), error.errno or 0)
         for user_data, res, flags in ring.completions():
-            if user_data == ACCEPTED:
-                self._handle_accepted(ring, res, flags)
+            if ACCEPTED <= user_data < CANCELLED:
+                self._handle_accepted(ring, user_data & FD_MASK, res, flags)
             elif user_data >= UNDELIVERED:
                 self._retry(self.reactors[user_data >> INDEX_SHIFT], user_data & FD_MASK, res)
         return is_taken
 
-    def _handle_accepted(self, ring: Ring, res: int, flags: int) -> None:
+    def _handle_accepted(self, ring: Ring, index: int, res: int, flags: int) -> None:
+        listener = self.listeners[index].sock
         if res >= 0:
             self.dispatch(res)
+        elif res == -errno.EAGAIN:
+            # Another process shares the socket and has set it non-blocking, so the kernel does not wait.
+            os.set_blocking(listener.fileno(), True)
         elif res != -errno.ECANCELED:
-            self.handle_accept_error(-res)
+            self.handle_accept_error(listener.fileno(), -res)
         if not flags & CQE_MORE:
-            self._is_armed = False
+            self._armed.discard(index)
             if not self.is_stopping:
-                self._arm(ring)
+                self._arm(ring, index)
 
     def _retry(self, reactor: Reactor[Any], fd: int, res: int) -> None:
         """Hand over by mailbox: the reactor's ring was full, or is gone."""

@@ -19,12 +19,12 @@ from typing import Any
 
 from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
-from ...protocol import CLOSED, IDLE, LINGERING, QUIET, READY, Context, Peer
+from ...protocol import CLOSED, IDLE, LINGERING, NO_ADDRESS, QUIET, READY, REPLACED, Connection, Context, Peer
 from ...runtime import every_tick, in_thread, private_int
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client, end
 from .delivery import LOOK_SECONDS, UNWATCHED_BYTES_MAX, Delivery
-from .options import ClientJob, Command, Message, NewConnection, ReactorOptions
+from .options import ClientJob, Command, Connector, Message, NewConnection, ReactorOptions
 
 log = logging.getLogger("mreactor")
 
@@ -69,6 +69,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._options = options
         self._mailbox: Mailbox[Message[C]] = Mailbox()
         self._is_draining = False
+        self._closes_idle = False
         self._is_stopped = False
         # Bytes that the fast path has counted as sent before the kernel took them, so they are not counted again.
         self._bytes_counted_early = 0
@@ -110,6 +111,9 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _start_up(self) -> None:
         in_thread(batch=self._options.batch_scheduling)
         self.context = self._make_context()
+        connector = (self._options.preface or _no_preface)(self.context)
+        self._connect = connector.connect
+        self._connect_plain = getattr(connector, "connect_plain", connector.connect)
         self.timers = TimerWheel(self.context.now, self._options.fds_max)
         # Clients by descriptor: docs/decisions/003.
         self._clients: list[C | None] = [None] * self._options.fds_max
@@ -212,7 +216,8 @@ class Reactor[C: Client](threading.Thread, ABC):
         self.context.counters.accepted += 1
         sock: socket.SocketType | None = None
         try:
-            sock = socket.SocketType(self._options.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
+            # `getpeername` sizes its buffer by this family, the one with the longest addresses. It fits all.
+            sock = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
             client = self._make_client(sock)
         except Exception as error:
             # An OSError means that the client is gone or over its limit.
@@ -229,7 +234,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._fd_highest = max(self._fd_highest, fd)
         self._clients[fd] = client
         try:
-            if self._is_draining:
+            if self._closes_idle:
                 client.connection.drain()
             self._process_client(client)
         except Exception as error:
@@ -249,9 +254,14 @@ class Reactor[C: Client](threading.Thread, ABC):
 
     def _make_client(self, sock: socket.SocketType) -> C:
         peer = sock.getpeername()
+        if type(peer) is not tuple:
+            # A unix socket's path, which is empty for nearly every client.
+            peer = NO_ADDRESS
         self._admit(sock, peer)
         try:
-            return self.client_type(sock, self.context.connect(peer))
+            is_plain = self._options.is_plain
+            connect = self._connect if is_plain is None or not is_plain(sock) else self._connect_plain
+            return self.client_type(sock, connect(peer))
         except BaseException:
             self._release(peer)
             raise
@@ -285,6 +295,9 @@ class Reactor[C: Client](threading.Thread, ABC):
             self._defer(client)
         elif state == LINGERING and not client.write_closed:
             self._close_write_side(client)
+        elif state == REPLACED:
+            self._replace_connection(client, connection)
+            return
         deadline = connection.deadline
         if state == IDLE:
             # The fast path moves the deadline without scheduling it. Look at the client in time for the soonest one,
@@ -293,6 +306,24 @@ class Reactor[C: Client](threading.Thread, ABC):
         self.timers.schedule(client.fd, deadline)
         if client.delivery is not None:
             self._keep_watch(client, client.delivery)
+
+    def _replace_connection(self, client: C, connection: Any) -> None:
+        """Put another connection in the place of one that has done its part. Its address counts from now on."""
+        successor: Connection = connection.successor
+        limit = self._options.connection_limit
+        if limit is not None and not limit.acquire(successor.peer):
+            self.context.counters.error("address")
+            connection.abort()
+            client.refuse(self._options.refusals)
+            self._discard(client)
+            return
+        client.replace_connection(successor)
+        if self._closes_idle:
+            successor.drain()
+        if (rest := connection.take_rest()) and (response := successor.receive_data(rest)) is not None:
+            self.context.slow_path_responses += 1
+            successor.queue_remainder(response, 0)
+        self._process_client(client)
 
     def _submit_jobs(self) -> None:
         """Give the round's jobs to the pool, all at once."""
@@ -469,6 +500,8 @@ class Reactor[C: Client](threading.Thread, ABC):
             match message:
                 case ClientJob():
                     self._return_job(message.client, message.job)
+                case Command.HAND_OVER:
+                    self._begin_draining()
                 case Command.DRAIN:
                     self._drain()
                 case Command.STOP:
@@ -488,12 +521,17 @@ class Reactor[C: Client](threading.Thread, ABC):
         except Exception as error:
             self._fail(client, error)
 
-    def _drain(self) -> None:
-        """Let clients finish: what they have sent is read and answered, and each response is the connection's last."""
+    def _begin_draining(self) -> None:
+        """Make each response the last of its connection, and end when no client is left."""
         self._is_draining = True
         self._drain_check_after = time.monotonic() + TICK_SECONDS
         self.context.drain()
         self._close_watched()
+
+    def _drain(self) -> None:
+        """Let clients finish: what they have sent is read and answered, and each response is the connection's last."""
+        self._begin_draining()
+        self._closes_idle = True
         for client in self._all_clients():
             try:
                 self._process_client(client)
@@ -610,3 +648,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._close()
         self.context.close()
         self._mailbox.close()
+
+
+def _no_preface(context: Context) -> Connector:
+    return context

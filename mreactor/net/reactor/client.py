@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ...protocol import Connection, FileBody
 from ...runtime import hot
+from ..overload import Refusals
 from .delivery import Delivery, delivered_segments, memory_of, unacknowledged
 
 # What a request from the cache takes: the socket's `recv` and `send`, and the connection.
@@ -99,6 +100,18 @@ class Client:
         finally:
             sock.detach()
 
+    def replace_connection(self, connection: Connection) -> None:
+        """Go on with another connection."""
+        self.connection = connection
+
+    def refuse(self, refusals: Refusals) -> None:
+        """Send a refusal. The caller discards the client."""
+        sock = self._borrow_socket()
+        try:
+            refusals.refuse(sock)
+        finally:
+            sock.detach()
+
     def has_unread(self) -> bool:
         """Return whether bytes wait in the kernel.
 
@@ -163,6 +176,10 @@ class EpollClient(Client):
         self.sock = sock
         self.fast_path: FastPathClient = (sock.recv, sock.send, connection)
         self.drain_reads = False
+
+    def replace_connection(self, connection: Connection) -> None:
+        self.connection = connection
+        self.fast_path = (self.sock.recv, self.sock.send, connection)
 
 
 @hot("__init__")

@@ -20,11 +20,12 @@ def send_file(fd: int, file: FileBody) -> int | None:
 
     Raises:
         BlockingIOError: the send buffer is full.
-        EOFError: the file became shorter.
+        EOFError: the file was changed, or became shorter.
         OSError: the file cannot be read, or the socket failed.
     """
+    file.check()
     try:
-        count = os.sendfile(fd, file.fd, file.offset, min(file.remaining, SENDFILE_BYTES_MAX))
+        count = os.sendfile(fd, file.fd, file.offset, file.piece(SENDFILE_BYTES_MAX))
     except BlockingIOError:
         raise
     except OSError as error:

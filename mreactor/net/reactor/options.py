@@ -3,13 +3,24 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from socket import SocketType
+from typing import Any, NamedTuple, Protocol
 
 from ...concurrency import ConnectionLimit, Job
 from ...config import Limits
+from ...protocol import Connection, Context, Peer
 from ...runtime import hot
 from ..overload import Refusals
 from .client import Client
+
+
+class Connector(Protocol):
+    """Makes the connections of a reactor: a context, or what stands before it.
+
+    A context with two kinds of connections has a second method, `connect_plain`. See `ReactorOptions.is_plain`.
+    """
+
+    def connect(self, peer: Peer) -> Connection: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,26 +29,34 @@ class ReactorOptions:
 
     Attributes:
         fds_max: every descriptor that is handed over is smaller than this.
-        family: address family of the connections.
         connection_limit: bounds the connections of each address; None for no bound.
         refusals: refuses a client that is over that bound.
         limits: how slowly a peer may take its responses, and the memory of all that wait.
         reactors: how many reactors share that memory.
+        preface: makes what makes a reactor's connections, if that is not its context; called in the reactor's thread.
+        is_plain: tells of a socket whether `connect_plain` makes its connection; None if there is one kind only.
         batch_scheduling: a reactor that wakes does not interrupt other threads; see docs/decisions/008.
     """
 
     fds_max: int
-    family: int
     connection_limit: ConnectionLimit | None = None
     refusals: Refusals = field(default_factory=lambda: Refusals(b""))
     limits: Limits = field(default_factory=Limits)
     reactors: int = 1
     batch_scheduling: bool = False
+    is_plain: Callable[[SocketType], bool] | None = None
+    preface: Callable[[Context], Connector] | None = None
 
 
 class Command(enum.Enum):
-    """What the server tells a reactor."""
+    """What the server tells a reactor.
 
+    HAND_OVER: each connection's next response is its last. Idle connections stay open: their next request is served.
+    DRAIN: that, and idle connections are closed.
+    STOP: all connections are cut off.
+    """
+
+    HAND_OVER = enum.auto()
     DRAIN = enum.auto()
     STOP = enum.auto()
 

@@ -86,7 +86,7 @@ def test_a_file_that_a_fast_reader_takes_as_it_comes(kind: str, app: App) -> Non
 def test_a_storm_of_eagain(kind: str, app: App) -> None:
     """Windows of a few KiB on both sides: of most sends the kernel takes little or nothing."""
     with serve(kind, app) as driver:
-        driver.acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        driver.acceptor.listeners[0].sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         with ExitStack() as stack:
             clients = [stack.enter_context(driver.connect(window=2048)) for _ in range(4)]
             for client in clients:
@@ -107,7 +107,7 @@ def request_without_reading(client: Any, count: int) -> bytes:
 def test_small_responses_to_a_client_that_does_not_read(kind: str, app: App) -> None:
     """The kernel takes whole responses, then a part of one, then none: nothing is lost, doubled or overtaken."""
     with serve(kind, app) as driver:
-        driver.acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        driver.acceptor.listeners[0].sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         with driver.connect(window=2048) as client:
             expected = request_without_reading(client, 400)
             assert b"".join(client.receive().body for _ in range(400)) == expected
@@ -137,7 +137,7 @@ def test_no_response_overtakes_an_unsent_one(ring_kind: str, app: App, monkeypat
 
     monkeypatch.setattr(Ring, "completions", completions)
     with serve(ring_kind, app) as driver:
-        driver.acceptor.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        driver.acceptor.listeners[0].sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         with driver.connect(window=2048) as client:
             with suppress(ConnectionError):
                 request_without_reading(client, 400)
