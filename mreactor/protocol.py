@@ -4,7 +4,7 @@ A reactor owns sockets and knows no protocol. A connection knows its protocol an
 in, then acts on what the connection asks for:
 
     events   receive_data, data_sent, queue_remainder, job_done, reject_job, resume, handle_timeout, drain, abort
-    requests data_to_send, more_follows, next_job, wants_read, awaits_rest, state, deadline
+    requests data_to_send, more_follows, next_job, wants_read, awaits_rest, unsent_bytes, state, deadline
 
 A connection never calls its reactor. So the same connection runs on epoll, on io_uring and in the tests' memory, and a
 protocol that wraps another one (TLS) or replaces it (WebSocket) implements these classes and nothing else.
@@ -78,6 +78,10 @@ class Connection(Protocol):
     @property
     def resets(self) -> bool:
         """CLOSED: end the connection by a reset (RST). Otherwise it ends in order (FIN)."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The memory that unsent responses keep; `memory_of` counts it."""
 
     @property
     def more_follows(self) -> bool:
@@ -289,7 +293,9 @@ class FileBody:
             return False
         end = min(self.offset + self.remaining, (self.offset // LOAD_BYTES + 1) * LOAD_BYTES)
         self.loaded_until = end
-        return not (is_cached(self.fd, self.offset) and is_cached(self.fd, end - 1))
+        # The kernel reads a short piece from the disk as a whole, so its last byte stands for all.
+        is_short = end - self.offset <= READ_BYTES
+        return not ((is_short or is_cached(self.fd, self.offset)) and is_cached(self.fd, end - 1))
 
     def load(self) -> None:
         """Read the piece into the page cache. Called in the thread pool.
@@ -329,3 +335,10 @@ class FileStamp(NamedTuple):
 
     size: int
     modified_ns: int
+
+
+def memory_of(output: bytes | memoryview | FileBody) -> int:
+    """Return the memory that unsent output keeps: a view keeps all of its object, a file none."""
+    if isinstance(output, FileBody):
+        return 0
+    return memoryview(output.obj).nbytes if isinstance(output, memoryview) else len(output)

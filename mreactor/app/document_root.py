@@ -143,13 +143,14 @@ class DocumentRoot:
     def locate(self, raw_path: str) -> bytes:
         """Return the file name for a path of the URL, as bytes: the parser has refused paths that are not UTF-8.
 
-        It ends with a slash if the path does. Empty segments are refused, not skipped: a file has one address, and
-        `//host` never becomes a redirect.
+        It ends with a slash if the path does. A segment `.` is skipped, since package managers ask for `repository/./x`.
+        Empty segments are refused: `//host` never becomes a redirect.
 
         Raises:
             HTTPError: 404.
         """
-        names = [unquote_to_bytes(segment) for segment in raw_path.split("/")[1 + self._prefix_segments :]]
+        segments = raw_path.split("/")[1 + self._prefix_segments :]
+        names = [unquote_to_bytes(segment) for segment in segments if segment != "."]
         is_well_known = self._prefix_segments == 0 and names[:1] == [WELL_KNOWN]
         end = b""
         if names and not names[-1]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..concurrency import Job
 from ..http import TEXT, HTTPError, MustWait, Request, Response, respond
-from ..protocol import FileBody, Peer
+from ..protocol import FileBody, Peer, memory_of
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
 from .dispatch import RequestBody, call_handler, job_response, make_job
@@ -217,6 +217,11 @@ class Connection(StateMachine):
     def data_to_send(self) -> bytes | memoryview | FileBody:
         """Return what to send now; empty for nothing. Report with `data_sent` what the kernel has taken."""
         return b"" if self._writer is None else self._writer.data_to_send()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The memory that unsent responses keep."""
+        return 0 if self._writer is None else memory_of(self._writer.output)
 
     @property
     def more_follows(self) -> bool:

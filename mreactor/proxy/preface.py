@@ -48,6 +48,7 @@ class PrefaceConnection:
 
     resets = False
     more_follows = False
+    unsent_bytes = 0
 
     def __init__(self, context: Context, connect: Callable[[Peer], Connection], peer: Peer, deadline: float) -> None:
         self._context = context

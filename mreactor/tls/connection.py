@@ -5,7 +5,7 @@ the handshake is complete. From then on it decides everything: when to read, wha
 keep it honest:
 
 - It hears that bytes are sent when the kernel has taken their records, and of the last byte only with the last record.
-  So its deadlines measure what the peer takes, and it never ends before its bytes have left.
+  So it neither ends nor takes the next request before its bytes have left.
 - What it does not want to read stays encrypted. Further bytes stay in the kernel.
 """
 
@@ -15,7 +15,7 @@ from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import TYPE_CHECKING, Any, Final
 
 from ..concurrency import Job
-from ..protocol import CLOSED, IDLE, LINGERING, READY, Connection, FileBody, Peer, SecurePeer
+from ..protocol import CLOSED, IDLE, LINGERING, READY, Connection, FileBody, Peer, SecurePeer, memory_of
 from ..runtime import hot
 from .channel import RECORD_BYTES_MAX, Channel
 
@@ -220,6 +220,11 @@ class TlsConnection(Channel):
         return self._inner.wants_read and not self._incoming.pending
 
     @property
+    def unsent_bytes(self) -> int:
+        """The memory that unsent responses keep: records, and what is not encrypted yet."""
+        return memory_of(self._output) + (0 if self._inner is None else self._inner.unsent_bytes)
+
+    @property
     def awaits_rest(self) -> bool:
         """A handshake or a message has begun and its rest has not come."""
         if self._inner is None or self._refused:
@@ -329,20 +334,22 @@ class TlsConnection(Channel):
 
     def _apply_inner_state(self, inner: Connection) -> None:
         """Derive this connection's state from the inner one's. Before the end it says so to the peer."""
-        if not self._output and self._outgoing.pending:
-            # The session's own records, such as tickets and key updates.
-            self._output = self._outgoing.read()
         state = inner.state
         self.deadline = inner.deadline
-        if state == CLOSED and (self._output or inner.resets or self._has_said_goodbye):
-            self.abort()
-        elif state in (LINGERING, CLOSED) and not self._output and not self._has_said_goodbye:
+        if state in (LINGERING, CLOSED) and not (self._output or self._has_said_goodbye or inner.resets):
             self._has_said_goodbye = True
             self._output = self._encrypt_end()
             self.state = OPEN
             if state == CLOSED:
                 self.deadline = self._context.now + CLOSE_SECONDS
-        elif self._output:
+            return
+        if state == CLOSED:
+            self.abort()
+            return
+        if not self._output and not self._has_said_goodbye and self._outgoing.pending:
+            # The session's own records, such as tickets and key updates.
+            self._output = self._outgoing.read()
+        if self._output:
             self.state = OPEN
         elif state == IDLE:
             self.state = self._context.idle_state

@@ -20,6 +20,7 @@ from tests.adversarial.case import FOLLOWING, Case
 from tests.adversarial.table import CASES
 from tests.support.drivers import KINDS, SOCKET_KINDS, Client, Driver, open_driver
 from tests.support.responses import ReceivedResponse, read_responses
+from tests.support.vectors import REPEATED
 
 OFFSETS_MAX = 36  # a case is cut at so many places at most
 BYTEWISE_MAX = 400  # longer ones are not fed byte by byte
@@ -90,6 +91,18 @@ def test_in_memory_however_it_is_split(memory: Driver, case: Case) -> None:
             check(case, outcome(client, case, pieces))
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_in_memory_from_the_first_time_to_the_last(case: Case) -> None:
+    """With nothing remembered of it, with its lines and fields remembered, and with its route cached.
+
+    Most of the ways above bring it in pieces or together with another request. Here it comes whole and alone.
+    """
+    with open_driver("memory", make_app(), Limits()) as driver:
+        for _ in range(REPEATED + 1):
+            with driver.connect() as client:
+                check(case, outcome(client, case, [case.raw, b""]))
+
+
 @pytest.mark.parametrize("kind", SOCKET_KINDS)
 def test_over_sockets(kind: str) -> None:
     """The whole table, in one server: no entry harms the ones after it."""
@@ -117,7 +130,7 @@ def test_what_is_remembered_of_good_ones_lets_no_bad_one_pass(kind: str) -> None
     with open_driver(kind, make_app(), Limits(), **({} if kind == "memory" else {"threads": 1})) as driver:
         for raw in bad:
             with driver.connect() as before, driver.connect() as client:
-                assert [before.ask(good).status for _ in range(3)] == [200] * 3
+                assert [before.ask(good).status for _ in range(REPEATED + 1)] == [200] * (REPEATED + 1)
                 client.send(raw + FOLLOWING)
                 assert [response.status for response in client.receive_all()] == [400]
 

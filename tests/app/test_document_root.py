@@ -101,12 +101,22 @@ def test_absolute_path_stays_inside(site: Site, outside: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/docs/../a.txt", "/./a.txt", "/docs/./b.txt", "/docs//b.txt", "/docs%2Fb.txt", "/docs%5Cb.txt"]
+    "target", ["/docs/../a.txt", "/%2e/a.txt", "/.%2f/a.txt", "/docs//b.txt", "/docs%2Fb.txt", "/docs%5Cb.txt"]
 )
 def test_detours_inside_are_refused_too(site: Site, target: str) -> None:
     site.write("a.txt", "x")
     site.write("docs/b.txt", "x")
     assert site.refusal(target).status == 404
+
+
+def test_a_dot_stands_for_its_directory(site: Site) -> None:
+    """apt asks for `./Packages` below the address of a flat repository."""
+    site.write("docs/b.txt", "x")
+    site.write("docs/index.html", "front")
+    for target in ("/./docs/b.txt", "/docs/./b.txt", "/./docs/././b.txt"):
+        assert site.get(target).body == b"x"
+    assert site.get("/docs/./").body == b"front"
+    assert field(site.get("/docs/."), "Location") == "/docs/./"
 
 
 def test_backslash_in_a_name_is_refused(site: Site) -> None:

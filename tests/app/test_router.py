@@ -1,8 +1,11 @@
 """Routing: which handler a path leads to, its parameters, and which declarations are refused."""
 
+import gc
 import math
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
@@ -412,6 +415,40 @@ def test_only_paths_without_parameters_share_a_match() -> None:
     router = Router([route("/a"), route("/b/{c}")])
     assert router.match(line("/a")) is router.match(line("/a"))
     assert router.match(line("/b/1")) is not router.match(line("/b/1"))
+
+
+def test_a_router_remembers_no_path() -> None:
+    """Paths that never repeat would else grow it without end."""
+    router = Router([route("/a/{b}"), route("/a/{b}/c", method="POST"), mount("/m")])
+    lines = [line(f"/{first}/{number}{rest}", method) for number in range(100) for first in ("a", "m", "x")
+             for rest in ("", "/c") for method in ("GET", "HEAD", "OPTIONS")]  # fmt: skip
+
+    def match_all() -> None:
+        for asked in lines:
+            with suppress(HTTPError):
+                router.match(asked)
+
+    match_all()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        match_all()
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 16 * 1024, "a few bytes a path are none that it holds"
+
+
+def test_each_path_is_routed_by_itself() -> None:
+    """A path's match says nothing of another one's, in whatever order they come."""
+    router = Router([route("/a/{b:int}"), route("/a/{b}", "text"), route("/a/0", "literal", "POST"), mount("/a/x")])
+    expected = {"1": ("/a/{b:int}", {"b": 1}), "y": ("text", {"b": "y"}), "x": ("mount /a/x", {})}
+    for segment in ("1", "y", "x", "1", "x", "y", "y", "1"):
+        match = router.match(line(f"/a/{segment}"))
+        assert (found(match), match.params) == expected[segment]
+        assert found(router.match(line("/a/x/y"))) == "mount /a/x"
+        assert refusal(router, "/a/0", "DELETE").headers == (("Allow", "GET, HEAD, OPTIONS, POST"),)
 
 
 def test_a_local_handler_is_made_once_for_each_router() -> None:

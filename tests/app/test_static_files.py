@@ -119,7 +119,7 @@ def test_directory_without_slash_is_redirected(site: Site, target: str, location
 
 
 @pytest.mark.parametrize(
-    "target", ["//evil", "//evil/", "///evil", "/%2Fevil", "/%5Cevil", "//evil/..", "/./evil", "/evil//x"]
+    "target", ["//evil", "//evil/", "///evil", "/%2Fevil", "/%5Cevil", "//evil/..", "/.//evil", "/evil//x"]
 )
 def test_redirect_never_leads_to_another_host(site: Site, target: str) -> None:
     (site.root / "evil" / "x").mkdir(parents=True)

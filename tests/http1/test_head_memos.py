@@ -328,9 +328,10 @@ def test_long_request_lines_are_not_remembered() -> None:
 
 # --- It is bounded. ---
 
-# Of one reactor. A generation of a memo holds `BYTES_MAX` of keys. A block of short fields leads to most: some 75 times
-# its bytes once it is decoded. There are two generations of blocks of either version; all else takes less than these.
-HELD_MAX = 80 * BYTES_MAX * 2 * 2 + 4 * MEBIBYTE
+# Of one reactor: 24 MiB. A generation of a memo holds `BYTES_MAX` of keys. A block of short fields leads to most, some
+# 50 times its bytes once it is decoded, and there are two generations of blocks of either version. Request lines with
+# their routes, framing and field lines take the rest.
+HELD_MAX = 60 * BYTES_MAX * 2 * 2 + 9 * MEBIBYTE
 
 
 def hostile(kind: str, count: int) -> Iterator[bytes]:

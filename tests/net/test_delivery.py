@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from mreactor import Limits
-from mreactor.net.reactor.delivery import Delivery, delivered_segments, memory_of, unacknowledged
-from mreactor.protocol import FileBody
+from mreactor.net.reactor.delivery import Delivery, delivered_segments, unacknowledged
+from mreactor.protocol import FileBody, memory_of
 
 NOW = 1000.0
 LIMITS = Limits(write_stall_seconds=30.0, write_rate_min=500)

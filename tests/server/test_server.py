@@ -83,7 +83,7 @@ def test_a_taken_port_cannot_be_listened_on() -> None:
 
 
 def test_a_reactor_that_fails_to_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(server_module, "ReactorContext", fail)
@@ -94,9 +94,9 @@ def test_a_reactor_that_fails_to_start_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_a_reactor_that_takes_too_long_to_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     released, real = threading.Event(), server_module.ReactorContext
 
-    def wait(*arguments: Any) -> ReactorContext:
+    def wait(*arguments: Any, **options: Any) -> ReactorContext:
         released.wait(SECONDS_MAX)
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(server_module, "ReactorContext", wait)
     monkeypatch.setattr(server_module, "START_SECONDS_MAX", 0.05)

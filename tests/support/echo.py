@@ -77,6 +77,11 @@ class EchoConnection:
         self._eof = False
 
     @property
+    def unsent_bytes(self) -> int:
+        """The memory of the bytes that wait."""
+        return len(self._output)
+
+    @property
     def wants_read(self) -> bool:
         """Whether the buffer has room, and the peer may still send."""
         return self.state != CLOSED and not self._eof and len(self._output) < BUFFERED_BYTES_MAX

@@ -346,36 +346,43 @@ def test_large_responses(reactor: MemoryReactor, count: int, send_max: int) -> N
     assert peer.session.connection.state == IDLE
 
 
-def test_a_peer_that_takes_a_little_now_and_then_is_borne_with(reactor: MemoryReactor) -> None:
-    session = reactor.connect(window=10_000)
-    peer = Peer(session)
-    peer.exchange()
-    peer.tls.send(get("/bytes/60000"))
-    session.arrive(peer.tls.outgoing.read())
-    session.drive()
-    for _ in range(3):
-        reactor.pass_time(LIMITS.write_stall_seconds - 0.5)
-        assert session.connection.state == OPEN
-        peer.received += peer.tls.receive(session.take_sent())
-        session.drive()
-    reactor.pass_time(LIMITS.write_stall_seconds + 0.1)
-    assert session.connection.state == CLOSED
-    assert counters(reactor) == {"write": 1}
-
-
-def test_a_response_that_the_kernel_takes_in_part_keeps_its_deadline(reactor: MemoryReactor) -> None:
-    session = reactor.connect(window=2000)
+@pytest.mark.parametrize("target", ["/", "/bytes/60000"])
+def test_a_response_that_the_kernel_takes_in_part_is_not_over_before_it_has_all(
+    reactor: MemoryReactor, target: str
+) -> None:
+    session = reactor.connect()
     peer = Peer(session)
     peer.exchange()
     session.window = 100
-    peer.ask(get("/"))
-    session.window = 0
-    peer.tls.send(get("/"))
+    peer.tls.send(get(target) + get("/"))
     session.arrive(peer.tls.outgoing.read())
     session.drive()
-    assert session.connection.state == OPEN
-    reactor.pass_time(LIMITS.write_stall_seconds + 0.1)
-    assert session.connection.state == CLOSED
+    connection = cast(TlsConnection, session.connection)
+    inner = connection._inner
+    assert inner is not None
+    while session.sent:
+        # The inner connection still has to send, so it takes no request and would not close.
+        assert (connection.state, inner.wants_read) == (OPEN, False) or not connection.data_to_send()
+        peer.received += peer.tls.receive(session.take_sent())
+        session.drive()
+    assert connection.state == IDLE
+    assert len(read_responses(peer.received)) == 2
+
+
+def test_the_memory_of_a_long_response_counts_while_pieces_of_it_are_encrypted(reactor: MemoryReactor) -> None:
+    session = reactor.connect(window=1000)
+    peer = Peer(session)
+    session.window = 1 << 20
+    peer.exchange()
+    session.window = 1000
+    peer.tls.send(get("/bytes/1000000"))
+    session.arrive(peer.tls.outgoing.read())
+    session.drive()
+    connection = cast(TlsConnection, session.connection)
+    assert len(cast(bytes, connection.data_to_send())) < 2 * PIECE_BYTES_MAX
+    assert 1_000_000 < connection.unsent_bytes < 1_100_000
+    session.reset()
+    assert connection.unsent_bytes == 0
 
 
 # Ends.
@@ -416,6 +423,26 @@ def test_the_peers_close_notify_ends_an_idle_connection(reactor: MemoryReactor, 
         peer.session.arrive(peer.tls.outgoing.read())
         peer.session.arrive_eof()
     peer.exchange()
+    assert peer.tls.has_ended
+    assert peer.session.connection.state == CLOSED
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("half_closes", [True, False])
+def test_a_peer_that_ends_with_its_handshake_gets_a_close_notify(
+    reactor: MemoryReactor, version: ssl.TLSVersion, half_closes: bool
+) -> None:
+    """The tickets of the session go out before it."""
+    peer = Peer(reactor.connect(), client_context(maximum_version=version))
+    peer.tls.end()
+    if half_closes:
+        peer.tls.receive(b"")
+    while peer.tls.outgoing.pending:
+        peer.session.arrive(peer.tls.outgoing.read())
+        if half_closes and peer.tls.is_open:
+            peer.session.arrive_eof()
+        peer.session.drive()
+        peer.tls.receive(peer.session.take_sent())
     assert peer.tls.has_ended
     assert peer.session.connection.state == CLOSED
 

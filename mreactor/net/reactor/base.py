@@ -299,7 +299,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             self._replace_connection(client, connection)
             return
         deadline = connection.deadline
-        if state == IDLE:
+        if state in (IDLE, QUIET):
             # The fast path moves the deadline without scheduling it. Look at the client in time for the soonest one,
             # and at what the kernel holds of a response that it took whole.
             deadline = min(deadline, self.context.idle_deadline, self.context.now + self._stall_seconds)

@@ -6,10 +6,10 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-from ...protocol import Connection, FileBody
+from ...protocol import Connection, FileBody, memory_of
 from ...runtime import hot
 from ..overload import Refusals
-from .delivery import Delivery, delivered_segments, memory_of, unacknowledged
+from .delivery import Delivery, delivered_segments, unacknowledged
 
 # What a request from the cache takes: the socket's `recv` and `send`, and the connection.
 type FastPathClient = tuple[Callable[[int], bytes], Callable[..., int], Connection]
@@ -83,7 +83,7 @@ class Client:
 
     def unsent_memory(self) -> int:
         """Return the bytes of memory that the unsent output keeps."""
-        return memory_of(self.connection.data_to_send())
+        return self.connection.unsent_bytes
 
     def begin_delivery(self, now: float) -> None:
         """Begin the watch over a slow peer."""
@@ -224,9 +224,9 @@ class UringClient(Client):
 
     def unsent_memory(self) -> int:
         """Return the bytes of memory that the unsent output keeps, and the copy of a piece that is in flight."""
-        output, piece = self.connection.data_to_send(), self.in_flight
-        copied = 0 if piece is None or piece is output else memory_of(piece)
-        return memory_of(output) + copied
+        piece, unsent = self.in_flight, self.connection.unsent_bytes
+        is_copy = piece is not None and piece is not self.connection.data_to_send()
+        return unsent + memory_of(piece) if piece is not None and is_copy else unsent
 
     @property
     def has_pending_operations(self) -> bool:

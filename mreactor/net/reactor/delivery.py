@@ -10,7 +10,6 @@ import struct
 import termios
 
 from ...config import Limits
-from ...protocol import FileBody
 
 # Between two looks at a slow peer.
 LOOK_SECONDS = 1.0
@@ -41,13 +40,6 @@ def delivered_segments(sock: socket.SocketType) -> int:
     except OSError:
         return 0
     return _DELIVERED.unpack(info)[0] if len(info) == _DELIVERED.size else 0
-
-
-def memory_of(output: bytes | memoryview | FileBody) -> int:
-    """Return the memory that unsent output keeps: a view keeps all of its object, a file none."""
-    if isinstance(output, FileBody):
-        return 0
-    return memoryview(output.obj).nbytes if isinstance(output, memoryview) else len(output)
 
 
 class Delivery:
