@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
-from .app import App, mount_directories
+from .app import App, adapt, find, mount_directories
 from .config import TEXTS, Config, ConfigError, Limits, option, size
 from .config_file import read_config
 from .demo import make_demo
 from .logs import configure, flush, resolve_file
 from .net import open_listeners
+from .runtime import watch_gil
 from .server import (
     Server,
     StartError,
@@ -94,6 +95,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         if config.access_log and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
+        watch_gil()
         if config.user or config.group:
             # Before the application is imported.
             take_startup().listeners = open_listeners(config, take_startup().sockets)
@@ -123,7 +125,7 @@ def make_app(config: Config, target: str) -> App:
     """
     if not target and (config.demo or not (config.static or config.mount)):
         return make_demo(config)
-    app = load(target) if target else App()
+    app = load(target, config.interface, inline=config.wsgi_inline) if target else App()
     mount_directories(app, config)
     return app
 
@@ -158,15 +160,19 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     return Config(**settings, limits=limits), target
 
 
-def load(target: str) -> App:
-    """Import an application named `module:attribute`. The current directory is searched first.
+def load(target: str, interface: str = "auto", *, inline: bool = False) -> App:
+    """Import an application. The current directory is searched first.
+
+    Args:
+        target: `module:attribute`, `module:function()`, or `module`, which has an `application` or an `app`.
+        interface, inline: as `Config.interface` and `Config.wsgi_inline`.
 
     Raises:
-        ConfigError: there is no such module or App, or the module exits. Its other exceptions are not caught, so that
-            their traceback is shown.
+        ConfigError: there is no such module or application, or the module exits. Its other exceptions are not caught,
+            so that their traceback is shown.
     """
     module_name, _, attribute = target.partition(":")
-    if not module_name or module_name.startswith(".") or not attribute:
+    if not module_name or module_name.startswith(".") or target.endswith(":"):
         raise ConfigError(f"{target!r} is not of the form module:attribute, such as shop:app")
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -176,11 +182,10 @@ def load(target: str) -> App:
         raise ConfigError(f"cannot import {target!r}: {error}") from None
     except SystemExit as error:
         raise ConfigError(f"cannot import {target!r}: it exited with {error.code}") from None
-    for name in attribute.split("."):
-        found = getattr(found, name, None)
-    if not isinstance(found, App):
-        raise ConfigError(f"{target!r} is not an App")
-    return found
+    try:
+        return adapt(find(found, attribute), interface, inline=inline)
+    except LookupError as error:
+        raise ConfigError(f"cannot serve {target!r}: {error}") from None
 
 
 def _report(error: str, code: int) -> Outcome:

@@ -254,27 +254,92 @@ def test_the_current_directory_is_added_once(here: Path) -> None:
     ("target", "said"),
     [
         ("", "is not of the form module:attribute"),
-        ("shop", "is not of the form module:attribute"),
+        ("shop", "No module named 'shop'"),
+        ("shop_three", "neither application nor app"),
         ("shop:", "is not of the form module:attribute"),
         (":app", "is not of the form module:attribute"),
         (".shop:app", "is not of the form module:attribute"),
         ("no_such_module:app", "No module named 'no_such_module'"),
         ("no_such.module:app", "No module named 'no_such'"),
         ("shop_four.web:app", "is not a package"),
-        ("shop_four:other", "is not an App"),
-        ("shop_four:number", "is not an App"),
-        ("shop_four:number.app", "is not an App"),
-        ("shop_four:App", "is not an App"),
+        ("shop_four:other", "shop_four has no other"),
+        ("shop_four:number", "neither an App nor a WSGI application, but 5"),
+        ("shop_four:number()", "number cannot be called"),
+        ("shop_four:number.app", "shop_four has no number.app"),
+        ("shop_four:App", "neither an App nor takes the two arguments of a WSGI application"),
+        ("shop_four:handler", "neither an App nor takes the two arguments of a WSGI application"),
+        ("shop_four:asgi", "is an ASGI application, which is not supported"),
+        ("shop_four:ASGI()", "is an ASGI application, which is not supported"),
         ("shop_five:app", "No module named 'not_installed'"),
     ],
 )
 def test_an_application_that_cannot_be_loaded(here: Path, target: str, said: str) -> None:
-    (here / "shop_four.py").write_text("from mreactor import App\napp = App()\nnumber = 5\n")
+    (here / "shop_three.py").write_text("number = 5\n")
+    (here / "shop_four.py").write_text(
+        "from mreactor import App\napp = App()\nnumber = 5\ndef handler(request): return ''\n"
+        "async def asgi(scope, receive, send): pass\n"
+        "class ASGI:\n    async def __call__(self, scope, receive, send): pass\n"
+    )
     (here / "shop_five.py").write_text("import not_installed\n")
     with pytest.raises(ConfigError) as caught:
         load(target)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+WSGI_MODULES = {
+    "shop_a": "def application(environ, start_response): ...\napp = None\n",
+    "shop_b": "def app(environ, start_response): ...\n",
+    "shop_c": "class Site:\n    def __call__(self, environ, start_response): ...\ndef make(): return Site()\n",
+    "shop_d": "class Site:\n    def page(self, environ, start_response): ...\nsite = Site()\n",
+    "shop_e": "import functools\ndef page(x, environ, start_response): ...\nthe_app = functools.partial(page, 1)\n",
+    "shop_f": "import mreactor\ndef make(): return mreactor.App()\napp = make()\n",
+    "shop_g": "def odd(*arguments): ...\n",
+}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "shop_a",
+        "shop_a:application",
+        "shop_b",
+        "shop_c:make()",
+        "shop_c:Site()",
+        "shop_d:site.page",
+        "shop_e:the_app",
+        "shop_f:make()",
+        "shop_f",
+        "shop_g:odd",
+    ],
+)
+def test_applications_of_each_interface_are_recognised(here: Path, target: str) -> None:
+    for name, source in WSGI_MODULES.items():
+        (here / f"{name}.py").write_text(source)
+    app = load(target)
+    assert [(route.method, route.pattern) for route in app.routes] == (
+        [] if target.startswith("shop_f") else [("*", "/")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "interface", "said"),
+    [
+        ("shop_a", "native", "it is not an App"),
+        ("shop_c:make", "auto", "write make() to call it, or pass --interface wsgi"),
+        ("shop_c:make", "wsgi", ""),
+        ("shop_f:app", "native", ""),
+        ("shop_f:app", "wsgi", "neither an App nor a WSGI application"),
+    ],
+)
+def test_the_interface_can_be_named(here: Path, target: str, interface: str, said: str) -> None:
+    for name, source in WSGI_MODULES.items():
+        (here / f"{name}.py").write_text(source)
+    if not said:
+        assert isinstance(load(target, interface), App)
+        return
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(target, interface)
 
 
 def test_the_exception_of_an_application_is_not_caught(here: Path) -> None:

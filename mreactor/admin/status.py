@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 from .. import __version__
+from ..concurrency import ThreadPool
 from ..config import Config
 from ..logs import AccessLog, count_lost
-from ..metrics import Counters, ReactorSnapshot, Snapshot
+from ..metrics import NO_POOL, Counters, PoolSnapshot, ReactorSnapshot, Snapshot
 from ..net import Acceptor, Reactor
 from ..runtime import usable_cpus
 from .watchdog import STARTING, reactor_state, unhealthy_reactors
@@ -28,10 +29,12 @@ class ServerStatus:
     Attributes:
         reactors: the server's own list, which grows during the start.
         has_gil: called for each snapshot, since an extension may switch the GIL on.
+        gil_cause: returns why the GIL is on; empty if it is off.
         backend, address: the chosen backend, in words; host and port of the server.
         report: the lines of the start-up report, after the start.
         acceptor, access_log: None until they run.
         is_draining: the server is about to end.
+        pool: None until it runs.
     """
 
     config: Config
@@ -43,6 +46,8 @@ class ServerStatus:
     acceptor: Acceptor | None = None
     access_log: AccessLog | None = None
     is_draining: bool = False
+    gil_cause: Callable[[], str] = lambda: ""
+    pool: ThreadPool | None = None
 
     def unready_reasons(self, now: float) -> tuple[str, ...]:
         """Return why the server wants no traffic; empty if it is ready.
@@ -57,6 +62,8 @@ class ServerStatus:
         reasons = [str(health) for health in unhealthy_reactors(self.reactors, now)]
         if not self.acceptor.is_alive():
             reasons.append("the acceptor has ended")
+        if self.config.require_free_threading and (cause := self.gil_cause()):
+            reasons.append(cause)
         return tuple(reasons)
 
 
@@ -91,6 +98,8 @@ class SnapshotCache:
             reasons=status.unready_reasons(now),
             is_draining=status.is_draining,
             has_gil=status.has_gil(),
+            gil_cause=status.gil_cause(),
+            pool=PoolSnapshot(*status.pool.status()) if status.pool is not None else NO_POOL,
             connections_max=status.config.limits.connections_max,
             refused=status.acceptor.refused if status.acceptor is not None else 0,
             lines_dropped=log.dropped + log.lost if log is not None else 0,

@@ -14,13 +14,19 @@ reactors, and must not wait. A handler that waits is declared `blocking=True` an
 from collections.abc import Callable
 
 from ..http import Handler
-from .router import Endpoint, Route, RouteError, check_route, is_same
+from ..wsgi import Application, WSGIHandler
+from .router import ANY_METHOD, Endpoint, Route, RouteError, check_route, is_same
 
 
 class App:
-    """A collection of routes. Declare them from one thread; they are read-only once a server has started."""
+    """A collection of routes. Declare them from one thread; they are read-only once a server has started.
+
+    Attributes:
+        address: host and port of the server, for WSGI applications. The server sets it when it starts.
+    """
 
     def __init__(self) -> None:
+        self.address = ("localhost", 80)
         self._routes: list[Route] = []
         self._frozen = False
 
@@ -88,6 +94,25 @@ class App:
         """
         endpoint = Endpoint(make_handler, blocking=blocking, constant=constant, local=True)
         self._add(Route("GET", prefix, endpoint, mount=True))
+
+    def mount_wsgi(self, prefix: str, application: Application, *, inline: bool = False) -> None:
+        """Declare a WSGI application for all methods below a prefix, which becomes its SCRIPT_NAME.
+
+        It is called in the thread pool, by several threads at a time. Routes and longer mounts take precedence.
+
+        Args:
+            inline: call it in the reactors' threads instead, which costs less. While it waits for anything, all clients
+                of that reactor wait.
+
+        Raises:
+            RouteError: as for `route`.
+        """
+
+        def make_handler() -> Handler:
+            return WSGIHandler(application, prefix, self.address, inline=inline)
+
+        endpoint = Endpoint(make_handler, blocking=not inline, local=True)
+        self._add(Route(ANY_METHOD, prefix, endpoint, mount=True))
 
     def freeze(self) -> tuple[Route, ...]:
         """Refuse further declarations and return the routes. The server calls this when it starts."""

@@ -8,7 +8,8 @@ from .headers import Headers
 from .negotiation import choose_type, rank_codings
 from .partial import ACCEPTS_RANGES, conclude, not_modified, respond_in_part, select_ranges
 from .pause import Pause
-from .request import CHANGED, Request
+from .raw_response import DATE, SERVER, SERVER_AND_DATE, RawResponse
+from .request import CHANGED, Request, make_request
 from .request_head import METHODS, Framing, HeaderFields, RequestHead, RequestLine
 from .response import (
     BINARY,
@@ -22,14 +23,16 @@ from .response import (
     encode_part,
     make_response,
     respond,
-)
+)  # fmt: skip
+from .spooled_body import SpooledBody
 from .status import REASONS, HTTPError, has_body, status_line
 
 __all__ = [
-    "ACCEPTS_RANGES", "BINARY", "CHANGED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body",
-    "Fields", "Framing", "HTTPError", "Handler", "HeaderFields", "Headers", "MustWait", "Pause", "Request",
-    "RequestHead", "RequestLine", "Response", "asks_for_whole", "check_fields", "choose_type", "conclude",
-    "describe_handler", "encode_part", "evaluate_conditions", "format_date", "has_body", "make_response",
-    "not_modified", "note_date", "noted_date", "parse_date", "rank_codings", "respond", "respond_in_part",
-    "select_ranges", "status_line", "underlying_function",
+    "ACCEPTS_RANGES", "BINARY", "CHANGED", "DATE", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "SERVER",
+    "SERVER_AND_DATE", "TEXT", "TOKEN", "Body", "Fields", "Framing", "HTTPError", "Handler", "HeaderFields",
+    "Headers", "MustWait", "Pause", "RawResponse", "Request", "RequestHead", "RequestLine", "Response", "SpooledBody",
+    "asks_for_whole", "check_fields", "choose_type", "conclude", "describe_handler", "encode_part",
+    "evaluate_conditions", "format_date", "has_body", "make_request", "make_response", "not_modified", "note_date",
+    "noted_date", "parse_date", "rank_codings", "respond", "respond_in_part", "select_ranges", "status_line",
+    "underlying_function",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping
+from contextvars import Context
 from typing import Any
 
 from ..protocol import FileBody
@@ -58,6 +59,10 @@ class Response:
     """
 
     __slots__ = ("parts",)
+
+    # See `RawResponse`.
+    length: int | None = None
+    context: Context | None = None
 
     def __init__(
         self,

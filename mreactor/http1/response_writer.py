@@ -107,7 +107,7 @@ class ResponseWriter:
     def begin_stream(self, stream: FileBody | Stream) -> None:
         """Note what follows the output."""
         self.stream = stream
-        self.ends_with_connection = isinstance(stream, Stream) and not stream.chunked
+        self.ends_with_connection = isinstance(stream, Stream) and stream.ends_with_connection
 
     def take_back(self, job: Job) -> bool:
         """Take a finished job back. Returns False if it is not awaited; another job then closes its result."""

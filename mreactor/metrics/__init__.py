@@ -3,9 +3,9 @@
 from .counters import Counters, RequestCounter
 from .exposition import choose_format, render_text, stats
 from .histogram import BUCKETS, Histogram
-from .snapshot import ReactorSnapshot, Snapshot
+from .snapshot import NO_POOL, PoolSnapshot, ReactorSnapshot, Snapshot
 
 __all__ = [
-    "BUCKETS", "Counters", "Histogram", "ReactorSnapshot", "RequestCounter", "Snapshot", "choose_format",
-    "render_text", "stats",
+    "BUCKETS", "NO_POOL", "Counters", "Histogram", "PoolSnapshot", "ReactorSnapshot", "RequestCounter", "Snapshot",
+    "choose_format", "render_text", "stats",
 ]  # fmt: skip

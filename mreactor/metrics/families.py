@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .counters import ERRORS, TIMEOUTS, Counters
 from .histogram import BUCKETS, Histogram
-from .snapshot import ReactorSnapshot, Snapshot
+from .snapshot import PoolSnapshot, ReactorSnapshot, Snapshot
 
 # Of four bounds to each doubling, one is shown, from 1 µs to 16.8 s. Counts are exact there, and a scrape stays small.
 BOUNDS_STEP = 4
@@ -67,6 +67,12 @@ SERVER_METRICS: tuple[Metric[Snapshot], ...] = (
     Metric("mreactor_connections_refused", COUNTER, attrgetter("refused"), "Connections refused for lack of room."),
     Metric("mreactor_access_log_dropped", COUNTER, attrgetter("lines_dropped"), "Lines missing from the access log."),
     Metric("mreactor_log_dropped", COUNTER, attrgetter("log_lines_dropped"), "Lines missing from the log."),
+    Metric("mreactor_pool_threads", GAUGE, attrgetter("pool.threads"), "Threads of the pool for blocking handlers."),
+    Metric("mreactor_pool_threads_limit", GAUGE, attrgetter("pool.threads_max"), "Maximum of threads that are busy."),
+    Metric("mreactor_pool_busy", GAUGE, attrgetter("pool.busy"), "Threads that run a handler now."),
+    Metric("mreactor_pool_streams", GAUGE, attrgetter("pool.streams"), "Threads that wait for the client of a stream."),
+    Metric("mreactor_pool_queued", GAUGE, attrgetter("pool.queued"), "Requests that wait for a thread."),
+    Metric("mreactor_pool_refused", COUNTER, attrgetter("pool.refused"), "Requests that found the queue full."),
     Metric("process_cpu_seconds", COUNTER, attrgetter("cpu_seconds"), "User and system CPU time used.", "seconds"),
     Metric("process_resident_memory_bytes", GAUGE, attrgetter("resident_bytes"), "Physical memory in use.", "bytes"),
 )
@@ -92,6 +98,7 @@ def collect_families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("mreactor", INFO, "Version, interpreter and backend of the server.", [info])
     for of_server in SERVER_METRICS:
         yield of_server.family(((), snapshot))
+    yield _collect_waits(snapshot.pool)
     reactors = [((("reactor", str(one.index)),), one) for one in snapshot.reactors]
     for of_reactor in REACTOR_METRICS:
         yield of_reactor.family(*reactors)
@@ -131,6 +138,20 @@ def _collect_durations(counters: Sequence[tuple[Labels, Counters]]) -> Iterator[
     lag = [sample for labels, one in counters for sample in _count_buckets(labels, one.loop_lag)]
     text = "The longest round of the event loop in each quarter of a second."
     yield Family("mreactor_loop_lag_seconds", HISTOGRAM, text, lag, "seconds")
+
+
+def _collect_waits(pool: PoolSnapshot) -> Family:
+    """Return the histogram of the times that requests have waited for a thread: one bucket for each doubling."""
+    seen, samples = 0, []
+    for digits, count in enumerate(pool.waits):
+        seen += count
+        # So many binary digits: less than this many microseconds.
+        samples.append(Sample("_bucket", (("le", repr((1 << digits) / 1e6)),), seen))
+    # The last one has no bound.
+    samples[-1:] = [Sample("_bucket", (("le", "+Inf"),), seen)]
+    samples += [Sample("_sum", (), pool.waited), Sample("_count", (), seen)]
+    text = "Time from the arrival of a request in the reactor until a thread of the pool takes it."
+    return Family("mreactor_pool_wait_seconds", HISTOGRAM, text, samples, "seconds")
 
 
 def _count_buckets(labels: Labels, histogram: Histogram) -> Iterator[Sample]:

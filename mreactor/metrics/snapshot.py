@@ -23,6 +23,23 @@ class ReactorSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """The thread pool at one moment, with the counts of `concurrency.PoolStatus`."""
+
+    threads: int
+    threads_max: int
+    busy: int
+    streams: int
+    queued: int
+    refused: int
+    waits: tuple[int, ...]
+    waited: float
+
+
+NO_POOL = PoolSnapshot(0, 0, 0, 0, 0, 0, (), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A server at one moment.
 
@@ -32,11 +49,13 @@ class Snapshot:
         started: the start time of the server in Unix time. It differs between two servers.
         info: version, python, gil, backend and the like.
         report: the lines of the start-up report.
+        gil_cause: why the GIL is on; empty if it is off.
         reasons: why the server is not ready; empty if it is.
         refused: connections that the acceptor refused, which no reactor saw.
         lines_dropped: lines missing from the access log.
         log_lines_dropped: lines missing from the log.
         cpu_seconds: of the process.
+        pool: the threads of blocking handlers.
         resident_bytes: of the process; None if it cannot be had.
     """
 
@@ -55,6 +74,8 @@ class Snapshot:
     cpu_seconds: float
     resident_bytes: int | None
     reactors: tuple[ReactorSnapshot, ...]
+    gil_cause: str = ""
+    pool: PoolSnapshot = NO_POOL
 
     def total(self) -> Counters:
         """Return the sum over all reactors. It is exact: each number has one writer."""

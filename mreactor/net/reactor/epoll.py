@@ -127,7 +127,7 @@ class EpollReactor(Reactor[EpollClient]):
     def _handle_event(self, fd: int, mask: int) -> None:
         """Handle an event off the fast path: a new client, one with bytes to send, one that is leaving."""
         if fd == self._mailbox.fileno():
-            self._has_messages = True
+            self._has_messages = self._has_more_to_do = True
             return
         is_new = self._clients[fd] is None
         if is_new:
