@@ -317,8 +317,8 @@ class Server:
 
     @property
     def _serves_plain(self) -> bool:
-        """Some of the listeners have no TLS, and others have."""
-        return bool(self.config.tls_cert) and any(listener.plain for listener in self._listeners)
+        """Some of the listeners have no TLS, and others have. Unix sockets have none."""
+        return bool(self.config.tls_cert) and any(listener.plain or listener.is_unix for listener in self._listeners)
 
     def _make_preface(self, context: Context) -> ProxyPreface:
         """Create what makes a reactor's connections under the PROXY protocol. Called in the reactor's thread."""
