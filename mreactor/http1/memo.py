@@ -42,8 +42,10 @@ class Memo[K: Hashable, V](dict[K, V]):
         if value is None:
             value = self._make(key)
             number, hashes = hash(key), self._hashes
-            if hashes[place := number & (SIGHTINGS - 1)] != number:
-                hashes[place] = number
+            # Two places, or two keys that come in turn at the same place would hide each other for ever.
+            place, other = number & (SIGHTINGS - 1), number >> 32 & (SIGHTINGS - 1)
+            if hashes[place] != number and hashes[other] != number:
+                hashes[other if hashes[place] else place] = number
                 return value
         size = self._size(key)
         if size <= KEY_BYTES_MAX:
