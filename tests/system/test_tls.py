@@ -330,7 +330,7 @@ def send_badly(sock: socket.socket, data: bytes, dice: Random) -> None:
 class MixedContext(TlsContext):
     """Serves clients from 127.0.0.2 without TLS."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: Any, **_: Any) -> None:
         super().__init__(*arguments, serves_plain=True)
 
     def connect(self, peer: Peer) -> Any:
