@@ -123,12 +123,16 @@ class Worker(threading.Thread):
             try:
                 message = self.inbox.get(timeout=IDLE_SECONDS)
             except queue.Empty:
-                message = self.inbox.get()
+                message = self._sleep()
             if message is True:
                 message = self._pool.look(self)
             if message is not False:
                 assert message is not True, "it has looked"
                 return self._begin(message)
+
+    def _sleep(self) -> QueuedJob | bool | None:
+        """Wait for a message. The interpreter frees what others have left at the start of this function."""
+        return self.inbox.get()
 
     def _begin(self, queued: QueuedJob | None) -> QueuedJob | None:
         self._running = queued

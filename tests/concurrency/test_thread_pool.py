@@ -452,3 +452,20 @@ def test_a_disposal_closes_stream_result_and_body(caplog: pytest.LogCaptureFixtu
     assert (stream.closed, result.closed, result.body.closed) == (1, 1, 1)  # type: ignore[attr-defined]
     assert disposal.error is None
     assert caplog.messages == ["cannot close an abandoned response"] * 2
+
+
+def test_an_idle_thread_frees_what_others_have_dropped(pool: Pool) -> None:
+    """CPython 3.13t frees an object in the thread that has made it, so that thread must wake for it."""
+    jobs = pool.make(1)
+    freed = threading.Event()
+
+    class Resource:
+        def __del__(self) -> None:
+            freed.set()
+
+    one = job(Resource)
+    run_to_the_end(jobs, one)
+    assert isinstance(one.result, Resource)
+    one.result = None
+    del one
+    assert freed.wait(SECONDS_MAX)
