@@ -96,8 +96,8 @@ def test_keys_with_one_hash_keep_their_own_values(maker: Maker) -> None:
 def test_most_keys_are_recognised_after_an_eighth_as_many_others_as_the_table_has_places() -> None:
     memo: Memo[bytes, bytes] = Memo(bytes)
     keys = [b"key %d" % number for number in range(SIGHTINGS // 8)]
-    look_up(memo, keys)
-    look_up(memo, keys)
+    for key in keys * 2:
+        assert memo[key] == key
     assert len(memo) > 0.8 * len(keys)
 
 
