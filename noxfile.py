@@ -4,6 +4,7 @@
     nox -s quick                        the tests that need no socket, in some seconds
     nox -s "tests(3.13t)" -- -k parser  one session, with arguments for pytest
     nox -s bench                        the microbenchmarks, compared with the last run
+    nox -s frameworks                   Flask and Django applications, with the GIL off
     nox -s fuzz -- --seconds 3600       mutated messages, for an hour
     nox -s soak -- --requests 10000000  a server under load, with checks of its memory and descriptors
     nox -s equivalence -- REVISION      a commit and this tree, compared byte by byte from outside
@@ -216,6 +217,13 @@ def observability(session: nox.Session) -> None:
             external=True, silent=True, success_codes=[0, 100], env={"DEBIAN_FRONTEND": "noninteractive"},
         )  # fmt: skip
     session.run("python", "-m", "pytest", "tests/metrics/test_exposition.py", PAGE, *session.posargs)
+
+
+@nox.session(python=FREE_THREADED)
+def frameworks(session: nox.Session) -> None:
+    """Flask and Django applications on both backends, with the GIL off."""
+    install(session, "frameworks")
+    session.run("python", "-m", "pytest", "tests/frameworks", *session.posargs)
 
 
 @nox.session(python=FREE_THREADED)

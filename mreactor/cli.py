@@ -19,6 +19,7 @@ from .loading import load
 from .logs import configure, flush, format_error, resolve_file
 from .net import open_listeners
 from .reload import must_watch, supervise
+from .runtime import watch_gil
 from .server import (
     Server,
     StartError,
@@ -105,6 +106,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
             return Outcome(supervise(arguments, target))
         if config.debug:
             log.warning("--debug: clients are shown the tracebacks of handlers")
+        watch_gil()
         if config.user or config.group:
             # Before the application is imported.
             take_startup().listeners = open_listeners(config, take_startup().sockets)
@@ -151,7 +153,7 @@ def make_app(config: Config, target: str) -> App:
     """
     if not target and (config.demo or not (config.static or config.mount)):
         return make_demo(config)
-    app = load(target) if target else App()
+    app = load(target, config.interface, inline=config.wsgi_inline) if target else App()
     mount_directories(app, config)
     return app
 

@@ -14,6 +14,7 @@ from .addresses import BindAddress, TrustedProxies, parse_address
 from .runtime import hot, usable_cpus
 
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
+INTERFACES = ("auto", "native", "wsgi")
 BACKENDS = ("epoll", "io_uring", "auto")
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 ACCEPTS = ("auto", "accept4", "io_uring")
@@ -85,6 +86,9 @@ class Limits:
         2**30,
         "maximum memory for the responses of slow clients; the one that stands still longest is reset if exceeded",
         minimum=1024,
+    )
+    body_memory_bytes_max: int = setting(
+        256 * 1024, "maximum request body size to keep in memory; larger ones go to a temporary file", minimum=0
     )
 
 
@@ -173,6 +177,9 @@ class Config:
     tls_ciphers: str = setting(
         "", "ciphers of TLS 1.2 as an OpenSSL cipher list; without it ECDHE with AES-GCM or ChaCha20", metavar="LIST"
     )
+    require_free_threading: bool = setting(False, "refuse to start while the GIL is on; later be not ready")
+    wsgi_inline: bool = setting(False, "call the WSGI application in the reactors' threads; it must never wait")
+    interface: str = setting("auto", "what APP is; auto recognises it", choices=INTERFACES)
     limits: Limits = field(default_factory=Limits)
     route_metrics: bool = setting(False, "measure the time that handlers take, by route, for --admin")
     # For development.

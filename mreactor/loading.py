@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .app import App
+from .app import App, adapt
 from .config import ConfigError
 from .logs import application_frames
 
@@ -20,12 +20,13 @@ USUAL_NAMES = ("app", "application")
 FORM = "write module:attribute, such as shop:app"
 
 
-def load(target: str) -> App:
+def load(target: str, interface: str = "auto", *, inline: bool = False) -> App:
     """Import an application. The current directory is searched first.
 
     Args:
         target: `module:attribute`; `module:factory()`, which is called; a module alone, or its file `shop.py`, whose
             `app`, `application` or only App is meant.
+        interface, inline: as `Config.interface` and `Config.wsgi_inline`.
 
     Raises:
         ConfigError: there is no such module or App, or the module exits. The text says what is there instead. What else
@@ -38,7 +39,7 @@ def load(target: str) -> App:
         raise ConfigError(f"{target!r} names no application; {FORM}")
     module = _import(name, target)
     found = _find(module, attribute, target) if attribute else _find_only(module, target)
-    app = _recognize(found, target)
+    app = _recognize(found, target, interface, inline=inline)
     app.name = app.name or module.__name__
     return app
 
@@ -90,8 +91,8 @@ def _find(module: ModuleType, attribute: str, target: str) -> Any:
     return found()
 
 
-def _find_only(module: ModuleType, target: str) -> App:
-    """Return the one App that a module is likely to mean."""
+def _find_only(module: ModuleType, target: str) -> Any:
+    """Return the one application that a module is likely to mean."""
     apps = _apps(module)
     for name in (*USUAL_NAMES, *(apps if len(apps) == 1 else ())):
         if name in apps:
@@ -99,39 +100,24 @@ def _find_only(module: ModuleType, target: str) -> App:
     if apps:
         choices = " or ".join(f"{target}:{name}" for name in apps)
         raise ConfigError(f"{target!r} has several Apps; write {choices}")
+    for name in USUAL_NAMES[::-1]:
+        if callable(getattr(module, name, None)):
+            return getattr(module, name)
     factories = [name for name, value in vars(module).items() if _is_factory(value, module)]
     hint = f"; write {target}:{factories[0]}() to serve what it returns" if factories else f"; {FORM}"
     raise ConfigError(f"{target!r} has no App{hint}")
 
 
-def _recognize(found: Any, target: str) -> App:
-    """Return an App, or say what the object is instead."""
-    if isinstance(found, App):
-        return found
-    if inspect.isfunction(found) and _is_factory(found, None):
-        raise ConfigError(f"{target!r} is a function, not an App; write {target}() to serve what it returns")
-    if found is App or (isinstance(found, type) and issubclass(found, App)):
+def _recognize(found: Any, target: str, interface: str, *, inline: bool) -> App:
+    """Return the App that serves an object, or say what the object is instead."""
+    if isinstance(found, type) and issubclass(found, App):
         raise ConfigError(f"{target!r} is the class, not an App; write {target}() or name an instance")
-    if interface := _interface(found):
-        raise ConfigError(f"{target!r} is not an App but {interface}, which is not served")
-    raise ConfigError(f"{target!r} is not an App but {_describe(found)}")
-
-
-def _interface(found: Any) -> str:
-    """Return the interface that an object seems to have, in words; empty if none."""
-    call = found if inspect.isfunction(found) else getattr(type(found), "__call__", None)  # noqa: B004
-    if call is None or isinstance(found, type):
-        return ""
+    if interface != "wsgi" and inspect.isfunction(found) and _is_factory(found, None):
+        raise ConfigError(f"{target!r} is a function, not an App; write {target}() to serve what it returns")
     try:
-        signature = inspect.signature(call)
-    except (TypeError, ValueError):
-        return ""
-    names = [name for name in signature.parameters if name != "self"]
-    if names[:2] == ["environ", "start_response"]:
-        return "a WSGI application"
-    if inspect.iscoroutinefunction(call) and names[:3] == ["scope", "receive", "send"]:
-        return "an ASGI application"
-    return ""
+        return adapt(found, interface, inline=inline)
+    except LookupError as error:
+        raise ConfigError(f"cannot serve {target!r}: {error}") from None
 
 
 def _is_factory(value: Any, module: ModuleType | None) -> bool:

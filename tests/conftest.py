@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Generator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,11 @@ VARIABLES = ("WORKER_BACKEND", "HTTP_SERVER_LOG", "HTTP_SERVER_LOGS")
 SOCKET_KINDS = ("epoll", "io_uring", "epoll-tls", "io_uring-tls")
 # Each test starts a server or a process, or the folder has a thousand of them.
 SLOW_FOLDERS = [
-    Path(__file__).parent / name for name in ("adversarial", "equivalence", "project", "soak", "system/faults")
+    Path(__file__).parent / name
+    for name in ("adversarial", "equivalence", "frameworks", "project", "soak", "system/faults")
 ]
+# The suite with Flask and Django is run where they are: `nox -s frameworks`.
+collect_ignore = [] if find_spec("flask") and find_spec("django") else ["frameworks"]
 IO_URING_SETUP = 425  # the same number on every architecture
 PARAMS_BYTES = 120
 

@@ -14,6 +14,7 @@ from mreactor import __version__
 from mreactor.app.application import App
 from mreactor.cli import main, make_app, parse
 from mreactor.config import Config, ConfigError, Limits, option
+from mreactor.loading import load
 from mreactor.server import StartError
 
 SETTINGS = [spec for kind in (Config, Limits) for spec in dataclasses.fields(kind) if spec.name != "limits"]
@@ -229,6 +230,68 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for name in set(sys.modules) - before:
         del sys.modules[name]
+
+
+WSGI_MODULES = {
+    "shop_a": "def application(environ, start_response): ...\napp = None\n",
+    "shop_b": "def app(environ, start_response): ...\n",
+    "shop_c": "class Site:\n    def __call__(self, environ, start_response): ...\ndef make(): return Site()\n",
+    "shop_d": "class Site:\n    def page(self, environ, start_response): ...\nsite = Site()\n",
+    "shop_e": "import functools\ndef page(x, environ, start_response): ...\nthe_app = functools.partial(page, 1)\n",
+    "shop_f": "import mreactor\ndef make(): return mreactor.App()\napp = make()\n",
+    "shop_g": "def odd(*arguments): ...\n",
+}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "shop_a",
+        "shop_a:application",
+        "shop_b",
+        "shop_c:make()",
+        "shop_c:Site()",
+        "shop_d:site.page",
+        "shop_e:the_app",
+        "shop_f:make()",
+        "shop_f",
+        "shop_g:odd",
+    ],
+)
+def test_applications_of_each_interface_are_recognised(here: Path, target: str) -> None:
+    for name, source in WSGI_MODULES.items():
+        (here / f"{name}.py").write_text(source)
+    app = load(target)
+    assert [(route.method, route.pattern) for route in app.routes] == (
+        [] if target.startswith("shop_f") else [("*", "/")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "interface", "said"),
+    [
+        ("shop_a", "native", "it is not an App"),
+        ("shop_c:make", "auto", "write make() to call it, or pass --interface wsgi"),
+        ("shop_c:make", "wsgi", ""),
+        ("shop_f:app", "native", ""),
+        ("shop_f:app", "wsgi", "neither an App nor a WSGI application"),
+    ],
+)
+def test_the_interface_can_be_named(here: Path, target: str, interface: str, said: str) -> None:
+    for name, source in WSGI_MODULES.items():
+        (here / f"{name}.py").write_text(source)
+    if not said:
+        assert isinstance(load(target, interface), App)
+        return
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(target, interface)
+
+
+def test_the_exception_of_an_application_is_not_caught(here: Path) -> None:
+    """The traceback helps its author."""
+    (here / "shop_six.py").write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        load("shop_six:app")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     "target",
-    ["shop:app", "shop", "shop.py", "./shop.py", "shop.py:app", "shop:Shelf.app", "shop:make()", "shop:make_app()"],
+    [
+        "shop:wsgi",
+        "shop:app",
+        "shop",
+        "shop.py",
+        "./shop.py",
+        "shop.py:app",
+        "shop:Shelf.app",
+        "shop:make()",
+        "shop:make_app()",
+    ],
 )
 def test_each_way_to_name_an_application(here: Path, target: str) -> None:
     assert isinstance(load(target), App)
@@ -90,12 +100,11 @@ def test_the_current_directory_is_added_once(here: Path) -> None:
         ("shop.web:app", "is not a package"),
         ("shop:other", "shop has no 'other'; its Apps: app"),
         ("shop:Shelf.other", "shop.Shelf has no 'other'; its Apps: app"),
-        ("shop:number", "is not an App but an int"),
+        ("shop:number", "neither an App nor a WSGI application, but 5"),
         ("shop:number.app", "shop.number has no 'app'"),
         ("shop:App", "is the class, not an App"),
         ("shop:make", "is a function, not an App; write shop:make() to serve what it returns"),
         ("shop:number()", "shop.number is an int and cannot be called"),
-        ("shop:wsgi", "a WSGI application"),
         ("shop:asgi", "an ASGI application"),
         ("two", "has several Apps; write two:one or two:other"),
         ("factory", "write factory:create_app() to serve what it returns"),

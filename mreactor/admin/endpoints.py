@@ -66,7 +66,8 @@ def make_app(status: ServerStatus, names: Collection[str] | None = None) -> App:
     def readiness(request: Request) -> Response:
         reasons = status.unready_reasons(time.monotonic(), _read_wait(request))
         if not reasons:
-            return Response("ready\n", headers=FIELDS)
+            cause = status.gil_cause()
+            return Response(f"ready\n{cause}\n" if cause else "ready\n", headers=FIELDS)
         return Response("".join(f"{reason}\n" for reason in reasons), 503, FIELDS, content_type=TEXT)
 
     return app

@@ -15,7 +15,7 @@ from ..app import RouteTimes
 from ..concurrency import ThreadPool
 from ..config import Config
 from ..logs import AccessLog, count_lost
-from ..metrics import Counters, PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
+from ..metrics import NO_POOL, Counters, PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
 from ..net import Acceptor, Reactor
 from ..runtime import usable_cpus
 from .watchdog import STARTING, reactor_state, unhealthy_reactors
@@ -31,12 +31,14 @@ class ServerStatus:
     Attributes:
         reactors: the server's own list, which grows during the start.
         has_gil: called for each snapshot, since an extension may switch the GIL on.
+        gil_cause: returns why the GIL is on; empty if it is off.
         backend, address: the chosen backend, in words; host and port of the server.
         application: its name, for the page.
         report: the lines of the start-up report, after the start.
         acceptor, access_log, pool: None until they run.
         route_times: None if they are not measured.
         is_draining: the server is about to end.
+        pool: None until it runs.
     """
 
     config: Config
@@ -49,6 +51,7 @@ class ServerStatus:
     acceptor: Acceptor | None = None
     access_log: AccessLog | None = None
     is_draining: bool = False
+    gil_cause: Callable[[], str] = lambda: ""
     pool: ThreadPool | None = None
     route_times: RouteTimes | None = None
 
@@ -66,8 +69,10 @@ class ServerStatus:
         reasons = [str(health) for health in unhealthy_reactors(self.reactors, now)]
         if not self.acceptor.is_alive():
             reasons.append("the acceptor has ended")
-        if self.pool is not None and wait_max < math.inf and (pool := self.pool.status()).oldest_wait > wait_max:
-            reasons.append(f"{pool.waiting} requests wait for a blocking thread, one for {pool.oldest_wait:.1f} s")
+        if self.config.require_free_threading and (cause := self.gil_cause()):
+            reasons.append(cause)
+        if self.pool is not None and wait_max < math.inf and (wait := self.pool.oldest_wait()) > wait_max:
+            reasons.append(f"a request has waited for a blocking thread for {wait:.1f} s")
         return tuple(reasons)
 
 
@@ -102,6 +107,8 @@ class SnapshotCache:
             reasons=status.unready_reasons(now),
             is_draining=status.is_draining,
             has_gil=status.has_gil(),
+            gil_cause=status.gil_cause(),
+            pool=PoolSnapshot(*status.pool.status()) if status.pool is not None else NO_POOL,
             connections_max=status.config.limits.connections_max,
             refused=status.acceptor.refused if status.acceptor is not None else 0,
             lines_dropped=log.dropped + log.lost if log is not None else 0,
@@ -114,7 +121,6 @@ class SnapshotCache:
             host=platform.node(),
             open_fds=_count_descriptors(),
             fds_max=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-            pool=PoolSnapshot(*status.pool.status()) if status.pool is not None else PoolSnapshot(),
         )
 
 

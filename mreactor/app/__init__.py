@@ -4,8 +4,9 @@ from ..http import Handler
 from .application import App
 from .directories import mount_directories
 from .document_root import check_root
+from .recognition import adapt, find
 from .route_times import RouteTimes
-from .router import Endpoint, Match, Route, RouteError, Router
+from .router import Endpoint, Match, Route, RouteError, Router, UnknownMethod
 from .scope import ErrorResponder, HandlerFailure
 from .send_file import send_file
 from .static_files import StaticFiles
@@ -13,5 +14,6 @@ from .static_options import StaticOptions
 
 __all__ = [
     "App", "Endpoint", "ErrorResponder", "Handler", "HandlerFailure", "Match", "Route", "RouteError", "RouteTimes",
-    "Router", "StaticFiles", "StaticOptions", "check_root", "mount_directories", "send_file",
+    "Router", "StaticFiles", "StaticOptions", "UnknownMethod", "adapt", "check_root", "find", "mount_directories",
+    "send_file",
 ]  # fmt: skip

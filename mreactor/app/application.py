@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..http import Handler, underlying_function
-from .router import Endpoint, Route, RouteError, check_handler, check_route, is_same
+from ..wsgi import Application, WSGIHandler
+from .router import ANY_METHOD, Endpoint, Route, RouteError, check_handler, check_route, is_same
 from .scope import AfterHook, BeforeHook, ErrorHandler, ErrorKind, ErrorResponder, Scope
 from .static_files import StaticFiles
 
@@ -30,10 +31,14 @@ class App:
 
     Args:
         name: for the live page. The command line sets it to the name of the module if it is empty.
+
+    Attributes:
+        address: host and port of the server, for WSGI applications. The server sets it when it starts.
     """
 
     def __init__(self, name: str = "") -> None:
         self.name = name
+        self.address = ("localhost", 80)
         self._routes: list[Route] = []
         self._scope = Scope()
         self._included: list[tuple[str, App]] = []
@@ -122,6 +127,25 @@ class App:
             )
         endpoint = Endpoint(make_handler, blocking=blocking, constant=constant, local=True)
         self._add(Route("GET", prefix, endpoint, mount=True))
+
+    def mount_wsgi(self, prefix: str, application: Application, *, inline: bool = False) -> None:
+        """Declare a WSGI application for all methods below a prefix, which becomes its SCRIPT_NAME.
+
+        It is called in the thread pool, by several threads at a time. Routes and longer mounts take precedence.
+
+        Args:
+            inline: call it in the reactors' threads instead, which costs less. While it waits for anything, all clients
+                of that reactor wait.
+
+        Raises:
+            RouteError: as for `route`.
+        """
+
+        def make_handler() -> Handler:
+            return WSGIHandler(application, prefix, self.address, inline=inline)
+
+        endpoint = Endpoint(make_handler, blocking=not inline, local=True)
+        self._add(Route(ANY_METHOD, prefix, endpoint, mount=True))
 
     def include(self, prefix: str, app: "App") -> None:
         """Serve another application below a prefix, and freeze it.

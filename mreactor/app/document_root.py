@@ -143,7 +143,7 @@ class DocumentRoot:
     def locate(self, raw_path: str) -> bytes:
         """Return the file name for a path of the URL, as bytes: the parser has refused paths that are not UTF-8.
 
-        It ends with a slash if the path does. A segment `.` is skipped, since package managers ask for `repository/./x`.
+        It ends with a slash if the path does. A segment `.` is skipped: package managers ask for `repository/./x`.
         Empty segments are refused: `//host` never becomes a redirect.
 
         Raises:

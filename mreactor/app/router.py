@@ -18,6 +18,19 @@ from uuid import UUID
 from ..http import METHODS, Handler, HTTPError, Request, RequestLine, Response, underlying_function
 from ..runtime import hot
 
+# The method of a mount that takes every method.
+ANY_METHOD = "*"
+
+
+class UnknownMethod(HTTPError):
+    """The refusal of a method that no handler takes. What it does to the connection is unknown, so that must end."""
+
+    def __init__(self, method: str) -> None:
+        if method == "TRACE":
+            HTTPError.__init__(self, 405, "The method TRACE is not supported.", (("Allow", ", ".join(METHODS)),))
+        else:
+            HTTPError.__init__(self, 501, "This method is not supported.")
+
 
 class Converter(NamedTuple):
     """How a parameter gets its value."""
@@ -229,7 +242,7 @@ class _Node:
         # A path with routes of its own does not belong to the mount, even if the routes have other methods.
         if not self.mounts or allowed:
             return None
-        if (leaf := self.mounts.get(method)) is not None:
+        if (leaf := self.mounts.get(method) or self.mounts.get(ANY_METHOD)) is not None:
             return leaf.match(values)
         allowed.update(self.mounts)
         return None
@@ -260,6 +273,7 @@ class Router:
         HEAD goes to the handler of GET unless it has its own, and the router handles OPTIONS (RFC 9110 section 9.3).
 
         Raises:
+            UnknownMethod: nothing here takes this method.
             HTTPError: 404, no such path; 405 with Allow, the path has other methods.
         """
         method, path = line.method, line.raw_path
@@ -272,6 +286,8 @@ class Router:
         match = self._root.find(method, segments, allowed, 1)
         if match is not None:
             return match
+        if method not in METHODS:
+            raise UnknownMethod(method)
         if not allowed:
             raise HTTPError(404, "There is nothing at this address.")
         return _match_without_endpoint(method, allowed)
@@ -283,7 +299,7 @@ def check_route(route: Route) -> None:
     Raises:
         RouteError: the route is invalid; the text says why.
     """
-    if route.method not in METHODS:
+    if route.method not in METHODS and not (route.mount and route.method == ANY_METHOD):
         raise RouteError(f"{route.method!r} is not one of {', '.join(METHODS)}")
     if not route.pattern.startswith("/"):
         raise RouteError(f"the pattern {route.pattern!r} does not start with /")

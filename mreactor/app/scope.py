@@ -73,7 +73,7 @@ class Scope:
                     return result
                 response = respond(result, handler)
                 # A handler may return the same response again and again.
-                return finish(request, response.copy() if response is result else response)
+                return finish(request, response.copy() if type(result) is Response else response)
             except MustWait:
                 # The thread pool calls all of this again.
                 raise

@@ -3,6 +3,16 @@
 from .connection_limit import ConnectionLimit
 from .job import Closable, Job
 from .mailbox import Mailbox
-from .thread_pool import ThreadPool, Worker
+from .thread_pool import WAIT_BUCKETS, PoolStatus, QueuedJob, ThreadPool, Worker
 
-__all__ = ["Closable", "ConnectionLimit", "Job", "Mailbox", "ThreadPool", "Worker"]
+__all__ = [
+    "WAIT_BUCKETS",
+    "Closable",
+    "ConnectionLimit",
+    "Job",
+    "Mailbox",
+    "PoolStatus",
+    "QueuedJob",
+    "ThreadPool",
+    "Worker",
+]

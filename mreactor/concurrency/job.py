@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from .thread_pool import Worker
 
+from ..runtime import hot
+
 log = logging.getLogger("mreactor")
 
 
@@ -19,6 +21,7 @@ class Closable(Protocol):
         """Release its resources."""
 
 
+@hot("__init__", "run")
 class Job:
     """One call of a function that may block. One thread uses it at a time.
 
@@ -76,6 +79,10 @@ class Job:
             self.result = self.context.run(self._call)
         except BaseException as error:
             self.error = error
+
+    def accept(self, result: Any) -> None:
+        """Take a result before the call has returned: see `Worker.hand_over`."""
+        self.result = result
 
     def _call(self) -> Any:
         return self._function(*self._args, **self._keywords)

@@ -7,7 +7,10 @@ import os
 import threading
 from collections import deque
 
+from ..runtime import hot
 
+
+@hot("post", "take")
 class Mailbox[T]:
     """A queue with an eventfd that is readable while messages wait.
 
@@ -18,6 +21,8 @@ class Mailbox[T]:
         self._messages: deque[T] = deque()
         # Keeps `post` from writing to the descriptor after `close`, when another file may have its number.
         self._lock = threading.Lock()
+        # The owner has been woken and has not looked yet: further messages need no system call.
+        self._is_signalled = False
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
@@ -29,7 +34,9 @@ class Mailbox[T]:
         with self._lock:
             if self._eventfd >= 0:
                 self._messages.append(message)
-                os.eventfd_write(self._eventfd, 1)
+                if not self._is_signalled:
+                    self._is_signalled = True
+                    os.eventfd_write(self._eventfd, 1)
 
     def take(self) -> list[T]:
         """Remove and return all messages, oldest first."""
@@ -38,9 +45,10 @@ class Mailbox[T]:
         except BlockingIOError:
             # Nothing was posted since the last call, or io_uring has read the counter.
             pass
-        taken = []
-        while self._messages:
-            taken.append(self._messages.popleft())
+        with self._lock:
+            self._is_signalled = False
+            taken = list(self._messages)
+            self._messages.clear()
         return taken
 
     def close(self) -> None:

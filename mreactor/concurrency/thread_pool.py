@@ -17,77 +17,154 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any, Final, NamedTuple, Protocol
 
+from ..runtime import hot
 from .job import Job
 
 log = logging.getLogger("mreactor")
 
-type Done = Callable[[], None]
+# A thread that has had no job for so long looks after what other threads have left it to free, and then sleeps.
+IDLE_SECONDS = 0.5
+# Waiting times are counted by the number of binary digits of their microseconds.
+WAIT_BUCKETS: Final = 32
+
+
+class QueuedJob(Protocol):
+    """A job in the pool's hands. `done` is called in the pool's thread when the job has run."""
+
+    job: Job
+
+    def done(self) -> None: ...
+
+
+class _Queued:
+    """A job with its callback."""
+
+    def __init__(self, job: Job, done: Callable[[], None]) -> None:
+        self.job = job
+        self.done = done
 
 
 class PoolStatus(NamedTuple):
-    """A pool at one moment.
+    """The pool at one moment, and its counts since the start.
 
     Attributes:
-        busy: threads that compute, of `threads_max`.
-        waiting: jobs that wait for a thread.
-        oldest_wait: seconds for which the first of the new ones has waited.
-        begun: requests whose handler a thread has begun to run.
-        waited: seconds for which these have waited together, from the moment at which the request was complete.
-        refused: requests that found the queue full.
+        threads: threads that exist; threads_max of them compute at a time.
+        busy: threads that compute now.
+        streams: threads that wait for the clients of streams.
+        queued: new jobs that wait for a thread.
+        refused: jobs that found the queue full.
+        waits: how many new jobs have waited, by the binary digits of the microseconds.
+        waited: seconds that they have waited together.
     """
 
-    busy: int = 0
-    threads_max: int = 0
-    waiting: int = 0
-    oldest_wait: float = 0.0
-    begun: int = 0
-    waited: float = 0.0
-    refused: int = 0
+    threads: int
+    threads_max: int
+    busy: int
+    streams: int
+    queued: int
+    refused: int
+    waits: tuple[int, ...]
+    waited: float
 
 
-class QueuedJob(NamedTuple):
-    """A job and its callback."""
-
-    job: Job
-    done: Done
-
-
+@hot("run", "_receive", "_begin", "_give_back")
 class Worker(threading.Thread):
     """One thread of a pool.
 
     Attributes:
-        inbox: jobs that the pool has given to this thread. None ends it.
+        inbox: jobs that the pool has given to this thread; True to look for one; None ends it.
         keeps_slot: the thread waits for its stream's next job and counts as computing. The pool's lock guards it.
         has_next: its stream's next job has been submitted and has not begun.
+        waits, waited: this thread's part of `PoolStatus`.
     """
 
     def __init__(self, pool: "ThreadPool", number: int) -> None:
         super().__init__(name=f"blocking-{number}", daemon=True)
-        self.inbox: queue.SimpleQueue[QueuedJob | None] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[QueuedJob | bool | None] = queue.SimpleQueue()
         self.keeps_slot = False
         self.has_next = False
+        self.waits = [0] * WAIT_BUCKETS
+        self.waited = 0.0
         self._pool = pool
+        self._running: QueuedJob | None = None
 
     def run(self) -> None:
         """Run jobs until the pool ends the thread."""
-        while (queued := self.inbox.get()) is not None:
-            job = queued.job
-            self.has_next = False
-            job.worker = self
-            job.run()
-            # Read before `done`: then the job belongs to another thread.
-            has_stream = job.stream is not None
-            queued.done()
+        queued = self._receive()
+        while queued is not None:
+            queued.job.run()
+            if self._running is not queued:
+                # The call has handed over parts and is over. What was asked for meanwhile comes next.
+                queued = self._running
+                if queued is None:
+                    return
+                queued.job.run()
             # Free the request's body: the next job may be long in coming.
-            del queued, job
-            self._pool.release(self, has_stream=has_stream)
+            queued = None
+            queued = self._give_back() or self._receive()
+
+    def hand_over(self, result: Any) -> Job | None:
+        """Give the running job back with a first or further result while its call goes on. Called within that call.
+
+        Return when the stream's next job has come, which is the running one from now on: the part that follows, or the
+        closing. Return None if the pool ends the thread.
+        """
+        assert self._running is not None, "a call is running"
+        self._running.job.accept(result)
+        queued = self._give_back() or self._receive()
+        return None if queued is None else queued.job
+
+    def _receive(self) -> QueuedJob | None:
+        """Sleep until there is a job, which then is the running one."""
+        while True:
+            try:
+                message = self.inbox.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                message = self._sleep()
+            if message is True:
+                message = self._pool.look(self)
+            if message is not False:
+                assert message is not True, "it has looked"
+                return self._begin(message)
+
+    def _sleep(self) -> QueuedJob | bool | None:
+        """Wait for a message. The interpreter frees what others have left at the start of this function."""
+        return self.inbox.get()
+
+    def _begin(self, queued: QueuedJob | None) -> QueuedJob | None:
+        self._running = queued
+        if queued is not None:
+            self.has_next = False
+            job = queued.job
+            job.worker = self
+            if job.since != inf:
+                wait = max(0.0, time.monotonic() - job.since)
+                self.waited += wait
+                self.waits[min(int(wait * 1e6).bit_length(), WAIT_BUCKETS - 1)] += 1
+        return queued
+
+    def _give_back(self) -> QueuedJob | None:
+        """Report the running job as done. Return the next one, which then is the running one; None if none waits."""
+        queued, self._running = self._running, None
+        assert queued is not None, "a job is running"
+        # Read before `done`: then the job belongs to another thread.
+        has_stream = queued.job.stream is not None
+        queued.done()
+        del queued
+        following = self._pool.release(self, has_stream=has_stream)
+        return None if following is None else self._begin(following)
 
 
+@hot("submit_all", "release", "look", "_next_job", "_start_jobs", "_wake_one", "_next_queue", "_find_worker")
 class ThreadPool:
     """A pool for all reactors of a server.
+
+    A reactor submits all jobs of a round at once, and one thread at most is woken for them. If it finds that more jobs
+    wait, it wakes the next one before it begins. So short jobs cost few wake-ups, and long ones soon have all threads.
 
     Args:
         threads_max: threads that compute at a time.
@@ -107,68 +184,70 @@ class ThreadPool:
         self._idle: list[Worker] = []
         # Threads that belong to a stream.
         self._held: set[Worker] = set()
-        self._workers = 0
+        self._workers: set[Worker] = set()
         self._computing = 0
+        # A thread has been woken to look for a job and has not looked yet.
+        self._is_waking = False
         self._started = 0
-        self._begun = 0
-        self._waited = 0.0
         self._refused = 0
+        # What ended threads have counted.
+        self._waits = [0] * WAIT_BUCKETS
+        self._waited = 0.0
         self._is_closed = False
 
-    def submit(self, job: Job, done: Done) -> bool:
+    def submit(self, job: Job, done: Callable[[], None]) -> bool:
         """Run a job soon and then call `done` in the pool's thread. Safe to call from any thread.
 
         Return False if a new job finds the queue full, or if not even one thread could start.
         """
-        queued = QueuedJob(job, done)
-        with self._lock:
-            if job.worker is not None and job.worker.keeps_slot:
-                job.worker.keeps_slot = False
-                job.worker.inbox.put(queued)
-            elif job.worker is not None or job.is_admitted:
-                if job.worker is not None:
-                    job.worker.has_next = True
-                self._continued.append(queued)
-                self._start_jobs()
-            else:
-                return self._submit_new(queued)
-        return True
+        return not self.submit_all((_Queued(job, done),))
 
-    def status(self) -> PoolStatus:
-        """Return what the pool is doing. Safe to call from any thread."""
+    def submit_all[Q: QueuedJob](self, batch: Sequence[Q]) -> list[Q]:
+        """Run jobs soon. Return those that are refused, as `submit` says. Safe to call from any thread."""
+        refused = []
         with self._lock:
-            oldest = self._new[0].job.since if self._new else math.inf
-            wait = time.monotonic() - oldest if oldest < math.inf else 0.0
-            waiting = len(self._new) + len(self._continued)
-            return PoolStatus(
-                self._computing, self._threads_max, waiting, wait, self._begun, self._waited, self._refused
-            )
-
-    def _submit_new(self, queued: QueuedJob) -> bool:
-        if len(self._new) >= self._queue_max and self._computing >= self._threads_max:
-            self._refused += 1
-            return False
-        self._new.append(queued)
-        self._start_jobs()
-        if not self._workers:
-            self._new.remove(queued)
-            return False
-        return True
-
-    def release(self, worker: Worker, *, has_stream: bool) -> None:
-        """Note that a thread has finished a job. Called in that thread."""
-        with self._lock:
-            if has_stream:
-                self._held.add(worker)
-                worker.keeps_slot = not worker.has_next and len(self._held) > self._streams_max
-                if worker.keeps_slot:
-                    return
-            else:
-                self._held.discard(worker)
-                self._idle.append(worker)
-            self._computing -= 1
+            for queued in batch:
+                job = queued.job
+                worker = job.worker
+                if worker is not None and worker.keeps_slot:
+                    worker.keeps_slot = False
+                    worker.inbox.put(queued)
+                elif worker is not None or job.is_admitted:
+                    if worker is not None:
+                        worker.has_next = True
+                    self._continued.append(queued)
+                elif self._computing - self._is_waking + len(self._new) < self._threads_max + self._queue_max:
+                    self._new.append(queued)
+                else:
+                    refused.append(queued)
             self._start_jobs()
-            self._end_surplus()
+            if not self._workers:
+                refused += [queued for queued in batch if queued in self._new]
+                self._new.clear()
+            self._refused += len(refused)
+        return refused
+
+    def release(self, worker: Worker, *, has_stream: bool) -> QueuedJob | None:
+        """Note that a thread has finished a job; return its next one, if one waits. Called in that thread."""
+        with self._lock:
+            if not has_stream:
+                self._held.discard(worker)
+                self._computing -= 1
+                return self._next_job(worker)
+            self._held.add(worker)
+            worker.keeps_slot = not worker.has_next and len(self._held) > self._streams_max
+            if not worker.keeps_slot:
+                self._computing -= 1
+                self._start_jobs()
+                self._end_surplus()
+            return None
+
+    def look(self, worker: Worker) -> QueuedJob | bool | None:
+        """Return a job for a thread that was woken; False if none is left, None if the thread must end."""
+        with self._lock:
+            self._is_waking = False
+            self._computing -= 1
+            return self._next_job(worker) or False
 
     def close(self) -> None:
         """Let the threads end once the queue is empty. Does not wait for them."""
@@ -176,20 +255,57 @@ class ThreadPool:
             self._is_closed = True
             self._end_surplus()
 
-    def _start_jobs(self) -> None:
-        """Give waiting jobs to threads while fewer than `threads_max` compute."""
+    def status(self) -> PoolStatus:
+        """Return what the pool does. Safe to call from any thread."""
+        with self._lock:
+            workers = list(self._workers)
+            waits, waited = self._waits.copy(), self._waited
+            numbers = (len(workers), self._threads_max, self._computing - self._is_waking, len(self._held))
+            queued, refused = len(self._new), self._refused
+        for worker in workers:
+            waited += worker.waited
+            waits = [a + b for a, b in zip(waits, worker.waits.copy(), strict=True)]
+        return PoolStatus(*numbers, queued, refused, tuple(waits), waited)
+
+    def oldest_wait(self) -> float:
+        """Return for how many seconds the first of the new jobs has waited; 0 if none waits. Any thread may call it."""
+        with self._lock:
+            since = self._new[0].job.since if self._new else math.inf
+        return time.monotonic() - since if since < math.inf else 0.0
+
+    def _next_job(self, worker: Worker) -> QueuedJob | None:
+        """Return the next job for a thread that has none; otherwise the thread is idle."""
+        queued = self._start_jobs(worker)
+        if queued is None:
+            self._idle.append(worker)
+            self._end_surplus()
+        return queued
+
+    def _start_jobs(self, worker: Worker | None = None) -> QueuedJob | None:
+        """Let waiting jobs begin while fewer than `threads_max` threads compute.
+
+        A job of a stream goes to its thread. Of the others the calling thread gets one, and one thread is woken.
+        """
+        taken = None
         while self._computing < self._threads_max and (jobs := self._next_queue()):
-            worker = jobs[0].job.worker or self._find_worker()
-            if worker is None:
-                # A thread that finishes its job takes it.
-                return
+            owner = jobs[0].job.worker
+            if owner is None and (worker is None or taken is not None):
+                self._wake_one()
+                break
             self._computing += 1
             self._new_is_next = jobs is self._continued
-            queued = jobs.popleft()
-            if queued.job.since < math.inf:
-                self._begun += 1
-                self._waited += max(0.0, time.monotonic() - queued.job.since)
-            worker.inbox.put(queued)
+            if owner is None:
+                taken = jobs.popleft()
+            else:
+                owner.inbox.put(jobs.popleft())
+        return taken
+
+    def _wake_one(self) -> None:
+        """Have an idle or a new thread look for a job, unless one is about to look."""
+        if not self._is_waking and (worker := self._find_worker()) is not None:
+            self._is_waking = True
+            self._computing += 1
+            worker.inbox.put(True)
 
     def _next_queue(self) -> deque[QueuedJob]:
         """Return the queue whose turn it is, unless it is empty."""
@@ -209,16 +325,21 @@ class ThreadPool:
             log.error("cannot start a thread for blocking handlers: %s; raise the limit on processes", error)
             return None
         self._started += 1
-        self._workers += 1
+        self._workers.add(worker)
         return worker
 
     def _end_surplus(self) -> None:
         """End idle threads beyond `threads_max`; in a closed pool all that have nothing to do."""
-        while self._idle and (self._is_closed or self._workers - len(self._held) > self._threads_max):
-            self._workers -= 1
-            self._idle.pop().inbox.put(None)
+        while self._idle and (self._is_closed or len(self._workers) - len(self._held) > self._threads_max):
+            self._end(self._idle.pop())
         if self._is_closed:
             # Their streams have ended with the server, unless a job is left that closes them.
             for worker in [worker for worker in self._held if not worker.has_next]:
                 self._held.remove(worker)
-                worker.inbox.put(None)
+                self._end(worker)
+
+    def _end(self, worker: Worker) -> None:
+        self._workers.discard(worker)
+        self._waited += worker.waited
+        self._waits = [a + b for a, b in zip(self._waits, worker.waits, strict=True)]
+        worker.inbox.put(None)

@@ -10,7 +10,8 @@ from .json_content import use_json
 from .negotiation import choose_type, rank_codings
 from .partial import ACCEPTS_RANGES, conclude, not_modified, respond_in_part, select_ranges
 from .pause import Pause
-from .request import CHANGED, Request
+from .raw_response import DATE, SERVER, SERVER_AND_DATE, RawResponse
+from .request import CHANGED, Request, make_request
 from .request_head import METHODS, Framing, HeaderFields, RequestHead, RequestLine, unread_head
 from .response import (
     BINARY,
@@ -26,17 +27,19 @@ from .response import (
     make_response,
     redirect,
     respond,
-)
+)  # fmt: skip
 from .response_headers import Fields
+from .spooled_body import SpooledBody
 from .status import REASONS, HTTPError, has_body, status_line
 from .uploads import Files, UploadedFile
 
 __all__ = [
-    "ACCEPTS_RANGES", "BINARY", "CHANGED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "TEXT", "TOKEN", "Body",
-    "Content", "Fields", "Files", "Framing", "HTTPError", "Handler", "HeaderFields", "Headers", "MustWait", "Pause",
-    "Request", "RequestHead", "RequestLine", "Response", "SizedStream", "UploadedFile", "asks_for_whole",
-    "check_fields", "choose_type", "conclude", "describe_handler", "encode_part", "evaluate_conditions", "format_date",
-    "has_body", "make_response", "not_modified", "note_date", "noted_date", "parse_date", "rank_codings", "redirect",
+    "ACCEPTS_RANGES", "BINARY", "CHANGED", "DATE", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "SERVER",
+    "SERVER_AND_DATE", "TEXT", "TOKEN", "Body", "Content", "Fields", "Files", "Framing", "HTTPError", "Handler",
+    "HeaderFields", "Headers", "MustWait", "Pause", "RawResponse", "Request", "RequestHead", "RequestLine", "Response",
+    "SizedStream", "SpooledBody", "UploadedFile", "asks_for_whole", "check_fields", "choose_type", "conclude",
+    "describe_handler", "encode_part", "evaluate_conditions", "format_date", "has_body", "make_request",
+    "make_response", "not_modified", "note_date", "noted_date", "parse_date", "rank_codings", "redirect",
     "render_error", "render_traceback", "respond", "respond_in_part", "select_ranges", "status_line",
     "underlying_function", "unread_head", "use_json",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from ..protocol import SecurePeer
 from ..runtime import hot
@@ -16,6 +16,7 @@ from .headers import Headers
 from .json_content import decode_json
 from .request_head import RequestHead
 from .response import Response
+from .spooled_body import SpooledBody
 from .status import HTTPError, MissingField
 from .uploads import Files, Form, read_form
 
@@ -92,6 +93,11 @@ class Request:
         self.head = head
         self.body = body
         self.peer = peer
+
+    @cached_property
+    def stream(self) -> IO[bytes]:
+        """The body as a binary file, at its beginning. A large body is read from disk, piece by piece."""
+        return io.BytesIO(self.body)
 
     @property
     def method(self) -> str:
@@ -221,11 +227,6 @@ class Request:
         return Parameters(parse_cookies(self.headers.get("cookie", "")), "cookie")
 
     @cached_property
-    def stream(self) -> BinaryIO:
-        """The body as a binary file, at its beginning. A large body is read from disk, piece by piece."""
-        return io.BytesIO(self.body)
-
-    @cached_property
     def files(self) -> Files:
         """The files of a `multipart/form-data` body. Large ones lie on disk and vanish with the request.
 
@@ -238,6 +239,27 @@ class Request:
     @cached_property
     def _multipart(self) -> Form:
         return read_form(self.stream, self.headers.get("content-type", ""))
+
+
+class SpooledRequest(Request):
+    """A request with a body that lies in a temporary file. `body` reads it into memory, on first use."""
+
+    def __init__(self, head: RequestHead, body: SpooledBody, peer: tuple[Any, ...]) -> None:
+        self._spooled = body
+        # Made in the thread that will free it. Another one, if it sleeps, would keep the file until it wakes.
+        self.stream = body.open()
+        self.head = head
+        self.peer = peer
+
+    @cached_property
+    def body(self) -> bytes:  # type: ignore[override]
+        """The body in full."""
+        return self._spooled.read()
+
+
+def make_request(head: RequestHead, body: bytes | SpooledBody, peer: tuple[Any, ...]) -> Request:
+    """Make a request, wherever its body lies."""
+    return Request(head, body, peer) if isinstance(body, bytes) else SpooledRequest(head, body, peer)
 
 
 def _parameters(encoded: bytes) -> Parameters:

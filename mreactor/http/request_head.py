@@ -18,6 +18,7 @@ class RequestLine:
 
     Attributes:
         authority: the host of a target in absolute form; else empty.
+        is_repeated: a request before this one had it, and a response that may be cached.
         keeps_framing: HTTP/1.1 and not HEAD, so a response on a persistent connection has content and no Connection
             field.
         match: where the line leads, for its owner to keep; None before.
@@ -28,12 +29,13 @@ class RequestLine:
     """
 
     __slots__ = (
-        "authority", "counter", "keeps_framing", "match", "method", "path", "query_string", "raw_path", "route",
-        "target", "version",
+        "authority", "counter", "is_repeated", "keeps_framing", "match", "method", "path", "query_string", "raw_path",
+        "route", "target", "version",
     )  # fmt: skip
 
     authority: str
     counter: Any
+    is_repeated: bool
     keeps_framing: bool
     match: Any
     method: str

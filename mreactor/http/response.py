@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping
+from contextvars import Context
 from dataclasses import is_dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, Protocol
@@ -78,6 +79,10 @@ class Response:
     """
 
     __slots__ = ("parts",)
+
+    # See `RawResponse`.
+    length: int | None = None
+    context: Context | None = None
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Final, NamedTuple
+from typing import IO, BinaryIO, Final, NamedTuple
 
 from .multipart import LIMITS, Event, FormLimits, MultipartParser, PartData, PartHead, decode_text, parse_boundary
 from .status import HTTPError, MissingField
@@ -88,7 +88,7 @@ class Form(NamedTuple):
     files: list[tuple[str, UploadedFile]]
 
 
-def read_form(body: BinaryIO, content_type: str, limits: FormLimits = LIMITS) -> Form:
+def read_form(body: IO[bytes], content_type: str, limits: FormLimits = LIMITS) -> Form:
     """Read a form. Files that are large lie in temporary files, which vanish with the form.
 
     Args:

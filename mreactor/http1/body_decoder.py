@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ..config import Limits
 from ..http import HTTPError, RequestHead
+from .body_store import BodyStore
 from .grammar import CHUNK_LINE, FIELD_LINE, FORBIDDEN
 
 # A chunk's size with its extensions.
@@ -23,15 +24,20 @@ FRAMING_RATIO_MAX = 4
 
 
 class ContentLengthDecoder:
-    """A body of announced length (RFC 9112 section 6.2)."""
+    """A body of announced length (RFC 9112 section 6.2).
 
-    __slots__ = ("_missing", "_content", "received")
+    Attributes:
+        store: keeps the content.
+        received: bytes of content so far.
+    """
+
+    __slots__ = ("_missing", "received", "store")
 
     paused_at = -1  # never: it costs no more than the bytes
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, memory_max: int) -> None:
         self._missing = length
-        self._content: bytes | bytearray = b""
+        self.store = BodyStore(memory_max, length)
         self.received = 0
 
     def feed(self, data: bytes, start: int) -> int | None:
@@ -41,14 +47,10 @@ class ContentLengthDecoder:
             the offset past the body, or None while more is needed (then all of `data` is taken).
         """
         part = data[start : start + self._missing]
-        self._content = _extended(self._content, part)
+        self.store.append(part)
         self.received += len(part)
         self._missing -= len(part)
         return None if self._missing else start + len(part)
-
-    def content(self) -> bytes:
-        """Return the body, after `feed` has returned its end."""
-        return bytes(self._content)
 
 
 class ChunkedDecoder:
@@ -57,18 +59,19 @@ class ChunkedDecoder:
     Trailer fields are checked and dropped, so no handler mistakes them for header fields (RFC 9110 section 6.5.1).
 
     Attributes:
+        store: keeps the content.
         received: bytes of content so far. Framing does not count towards a body's rate.
         paused_at: the offset at which the last `feed` stopped, because it has read enough chunks for one turn; else -1.
     """
 
     __slots__ = (
-        "_chunks", "_content", "_extensions", "_framing", "_limits", "_line", "_missing", "_step", "_trailer_bytes",
-        "_trailers", "paused_at", "received",
+        "_chunks", "_extensions", "_framing", "_limits", "_line", "_missing", "_step", "_trailer_bytes",
+        "_trailers", "paused_at", "received", "store",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._content: bytes | bytearray = b""
+        self.store = BodyStore(limits.body_memory_bytes_max)
         self._line = b""  # the part of a line that has come
         self._missing = 0  # bytes of the present chunk that have not come
         self._chunks = 0  # of this turn
@@ -102,10 +105,6 @@ class ChunkedDecoder:
             start = self._step(self, data, start)
         return start
 
-    def content(self) -> bytes:
-        """Return the body, after `feed` has returned its end."""
-        return bytes(self._content)
-
     def _read_size(self, data: bytes, start: int) -> int:
         start, line = self._read_line(data, start, CHUNK_LINE_BYTES_MAX, 400)
         if line is None:
@@ -129,7 +128,7 @@ class ChunkedDecoder:
 
     def _read_content(self, data: bytes, start: int) -> int:
         part = data[start : start + self._missing]
-        self._content = _extended(self._content, part)
+        self.store.append(part)
         self.received += len(part)
         self._missing -= len(part)
         if not self._missing:
@@ -182,21 +181,10 @@ class ChunkedDecoder:
         return len(data), None
 
 
-def _extended(content: bytes | bytearray, part: bytes) -> bytes | bytearray:
-    """Return the content with one more part. A list of parts would take 30 times the size of tiny ones."""
-    # Most bodies come in one piece, which is then never copied.
-    if not content:
-        return part
-    if isinstance(content, bytes):
-        content = bytearray(content)
-    content += part
-    return content
-
-
 def decoder_for(head: RequestHead, limits: Limits) -> ContentLengthDecoder | ChunkedDecoder | None:
     """Make the decoder of the body that a head announces; None if it announces none. Raises 413 before any byte."""
     if head.chunked:
         return ChunkedDecoder(limits)
     if head.content_length > limits.body_bytes_max:
         raise HTTPError(413, "The body is too long.")
-    return ContentLengthDecoder(head.content_length) if head.content_length else None
+    return ContentLengthDecoder(head.content_length, limits.body_memory_bytes_max) if head.content_length else None

@@ -13,7 +13,7 @@ from ..http import TEXT, HTTPError, MustWait, Request, Response, respond
 from ..protocol import FileBody, Peer, memory_of
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
-from .dispatch import call_handler, job_response, make_job
+from .dispatch import RequestBody, call_handler, job_response, make_job
 from .encoded_response import LOGGED_AT_ONCE_MAX, encode_response
 from .encoder import CONTINUE
 from .error_pages import encode_refusal, failure_page, log_stream_failure
@@ -40,8 +40,8 @@ EMPTY_LINES = (b"\r", b"\r\n")
 
 @hot(
     "__init__", "receive_data", "receive_uncached", "_receive_whole", "call_cached_route", "queue_remainder",
-    "data_sent", "abort", "next_job", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn",
-    "_begin_sending", "_advance", "_enter", "_ensure_reader", "_ensure_writer",
+    "data_sent", "abort", "next_job", "job_done", "data_to_send", "_take_turn", "_respond", "_encode", "_end_turn",
+    "_wait_for", "_begin_sending", "_advance", "_enter", "_ensure_reader", "_ensure_writer",
 )  # fmt: skip
 class Connection(StateMachine):
     """One client; implements `protocol.Connection`. Reactor thread only."""
@@ -157,7 +157,8 @@ class Connection(StateMachine):
 
     def job_done(self, job: Job) -> None:
         """Take a finished job back. One that the connection no longer waits for is disposed of."""
-        self._context.reserve_body_bytes(-job.size)
+        if job.size:
+            self._context.reserve_body_bytes(-job.size)
         writer = self._ensure_writer()
         if not writer.take_back(job) or (request := self._request) is None:
             return
@@ -243,21 +244,31 @@ class Connection(StateMachine):
         context, end = self._context, len(data)
         if not data.endswith(END_OF_HEAD):
             end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+            if end < len(END_OF_HEAD):
+                return self._take_turn(data)
         head = context.parser.parse_plain(data[:end])
         if head is None or context.draining:
             return self._take_turn(data)
         line, fields = head.line, head.fields
         is_repeated = line.match is not None and fields.is_repeated
         if line.match is None:
-            context.match(line)
-        if line.route is not None and (framing := fields.framing).is_simple:
+            try:
+                context.match(line)
+            except HTTPError:
+                # A method that nothing takes: refused as any other fault.
+                return self._take_turn(data)
+        framing = fields.framing
+        if line.route is not None and framing.is_simple:
             length = framing.content_length
             if end + length == len(data) and (not length or length <= context.limits.body_bytes_max):
                 if is_repeated:
                     context.cache.store_route(data, RoutedRequest(head, line.match, line.counter))
                 fields.is_repeated = True
                 return self.call_cached_route((*line.route, head), data[end:])
-        return self._take_turn(data, RoutedRequest(head, line.match, line.counter), end)
+        request = RoutedRequest(head, line.match, line.counter)
+        if request.match.endpoint.blocking and end == len(data) and framing.is_simple and not framing.has_body:
+            return self._respond(request, b"")
+        return self._take_turn(data, request, end)
 
     def _take_turn(self, data: bytes, request: RoutedRequest | None = None, head_end: int = 0) -> bytes | None:
         """Respond to the requests in `data`, up to the bound of one turn. Returns as `receive_data`.
@@ -297,11 +308,11 @@ class Connection(StateMachine):
             return self._end_turn(b"".join(responses), b"")
         output = responses[0] if len(responses) == 1 else b"".join(responses)
         if all_equal and first is not None and start == len(data):
-            ticket = self._cache_ticket
-            fields = first.head.fields
-            if fields.is_repeated and ticket is not None and self._keep_alive == first.head.keep_alive:
+            ticket, line, fields = self._cache_ticket, first.head.line, first.head.fields
+            is_repeated = line.is_repeated and fields.is_repeated
+            if is_repeated and ticket is not None and self._keep_alive == first.head.keep_alive:
                 context.cache.store_response(data, output, first, len(responses), ticket)
-            fields.is_repeated = True
+            line.is_repeated = fields.is_repeated = True
         return self._end_turn(output, data[start:])
 
     def _receive_body(self, data: bytes) -> bytes | None:
@@ -398,7 +409,7 @@ class Connection(StateMachine):
 
     # Responding.
 
-    def _respond(self, request: RoutedRequest, body: bytes) -> bytes | None:
+    def _respond(self, request: RoutedRequest, body: RequestBody) -> bytes | None:
         """Call a request's handler. Returns None if it runs elsewhere (state WAITING)."""
         self._cache_ticket = None
         if not request.match.endpoint.blocking:
@@ -411,11 +422,12 @@ class Connection(StateMachine):
         self._run_in_pool(request, body)
         return None
 
-    def _run_in_pool(self, request: RoutedRequest, body: bytes) -> None:
+    def _run_in_pool(self, request: RoutedRequest, body: RequestBody) -> None:
         """Have a request's handler called in the thread pool (state WAITING)."""
         self._request = request
         self._wait_for(make_job(self._context, self.peer, request, body))
-        self._end_reading()
+        if self._reader is not None:
+            self._end_reading()
 
     def _encode(self, request: RoutedRequest, response: Response, blocking_stream: Stream | None = None) -> bytes:
         context = self._context

@@ -11,7 +11,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from .. import protocol
-from ..app import Endpoint, ErrorResponder, Match, Route, Router
+from ..app import Endpoint, ErrorResponder, Match, Route, Router, UnknownMethod
 from ..config import Limits
 from ..http import HTTPError, RequestHead, RequestLine
 from ..logs import AccessBuffer
@@ -147,14 +147,20 @@ class ReactorContext:
             self.access.flush()
 
     def route(self, head: RequestHead) -> RoutedRequest:
-        """Find what responds to a head. If nothing does, the match carries the refusal."""
+        """Find what responds to a head. If nothing does, the match carries the refusal. Raises as `match`."""
         line = head.line
         return RoutedRequest(head, line.match or self.match(line), line.counter)
 
     def match(self, line: RequestLine) -> Match:
-        """Find where a request line leads, and keep that with it."""
+        """Find where a request line leads, and keep that with it.
+
+        Raises:
+            UnknownMethod: nothing takes this method.
+        """
         try:
             match = self.router.match(line)
+        except UnknownMethod:
+            raise
         except HTTPError as error:
             # Its traceback would keep the frames of the router alive.
             match = Match.refused(error.with_traceback(None))

@@ -1,10 +1,11 @@
 """Calls of handlers: in the reactor's thread, or as jobs in the thread pool."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..concurrency import Job
-from ..http import MustWait, Request, RequestHead, Response, has_body, respond
+from ..http import MustWait, Request, RequestHead, Response, SpooledBody, has_body, make_request, respond
 from ..protocol import FileBody, Peer
+from ..runtime import hot
 from .error_pages import failure_page
 from .response_stream import Stream, close_stream
 from .routed_request import RoutedRequest
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
     from .context import ReactorContext
 
 
-def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: bytes) -> Response:
+# The body of a request.
+type RequestBody = bytes | SpooledBody
+
+
+def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: RequestBody) -> Response:
     """Call a request's handler here and now. Raises MustWait if it has to run in the thread pool."""
     match = request.match
-    argument = Request(request.head, body, peer)
+    argument = make_request(request.head, body, peer)
     try:
         return respond(match.handler(argument, **match.params), match.handler)
     except MustWait:
@@ -25,6 +30,7 @@ def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, 
         return failure_page(context, argument, error)
 
 
+@hot("__init__", "_call", "_prepare")
 class HandlerJob(Job):
     """The call of a blocking handler. Its content is made in the pool as well: that may take time.
 
@@ -34,17 +40,29 @@ class HandlerJob(Job):
 
     __slots__ = ("_head", "request")
 
-    def __init__(self, request: RoutedRequest, argument: Request, since: float) -> None:
+    def __init__(self, request: RoutedRequest, argument: Request, size: int, since: float) -> None:
         match = request.match
-        Job.__init__(self, match.handler, argument, keywords=match.params, size=len(argument.body), since=since)
+        Job.__init__(self, match.endpoint.handler, argument, keywords=match.params, size=size, since=since)
         self._head: RequestHead = request.head
         self.request = argument
 
+    def accept(self, result: Any) -> None:
+        """Take the response before the handler has returned: its first part is there, and others will follow."""
+        self.result = self._prepare(result)
+
     def _call(self) -> Response:
-        response = respond(Job._call(self), self._function)
-        body, head = response.body, self._head
-        if not isinstance(body, bytes | FileBody):
-            stream = Stream(body, chunked=head.version == (1, 1), context=self.context, blocking=True)
+        keywords = self._keywords
+        handler, arguments = self._function, self._args
+        return self._prepare(handler(*arguments, **keywords) if keywords else handler(*arguments))
+
+    def _prepare(self, result: Any) -> Response:
+        """Make a response of what the handler has returned, and a stream of its body."""
+        response = result if isinstance(result, Response) else respond(result, self._function)
+        body, head = response.parts[0], self._head
+        if type(body) is not bytes and not isinstance(body, bytes | FileBody):
+            stream = Stream(
+                body, is_11=head.version == (1, 1), context=self.context, blocking=True, length=response.length
+            )
             if head.method == "HEAD" or not has_body(response.status):
                 close_stream(stream)
             else:
@@ -62,12 +80,14 @@ class HandlerJob(Job):
         close_stream(self.result.body if self.stream is None else self.stream)
 
 
-def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: bytes) -> Job:
-    """Make the job of a blocking handler. It reserves the body's bytes until it is done, and raises as that does."""
-    context.reserve_body_bytes(len(body))
-    argument = Request(request.head, body, peer)
+def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: RequestBody) -> Job:
+    """Make the job of a blocking handler. It reserves the body's memory until it is done, and raises as that does."""
+    size = len(body) if isinstance(body, bytes) else 0
+    if size:
+        context.reserve_body_bytes(size)
+    argument = make_request(request.head, body, peer)
     argument.may_wait = True
-    return HandlerJob(request, argument, context.now)
+    return HandlerJob(request, argument, size, context.now)
 
 
 def job_response(context: "ReactorContext", request: RoutedRequest, job: Job) -> Response:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..http import HTTPError, Request, RequestHead, Response, conclude, has_body
+from ..http import HTTPError, RawResponse, Request, RequestHead, Response, conclude, has_body
 from ..protocol import FileBody, Peer
 from .cache_entries import CacheTicket, LogEntry
 from .encoder import encode_fields
@@ -66,10 +66,17 @@ def encode_response(
         stream = blocking_stream
     elif not isinstance(body, bytes):
         # The parts see what the handler has set, and share it with no other response.
-        stream = Stream(body, chunked=is_11, context=context.stream_context(), blocking=match.endpoint.blocking)
+        variables = response.context or context.stream_context()
+        blocking = match.endpoint.blocking
+        stream = Stream(body, is_11=is_11, context=variables, blocking=blocking, length=response.length)
     if not head.keep_alive or (isinstance(stream, Stream) and stream.ends_with_connection):
         keep_alive = False
-    output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
+    if type(response) is RawResponse:
+        output = context.encoder.encode_raw(response, head, keep_alive=keep_alive)
+        if response.first_part and isinstance(stream, Stream):
+            output += stream.encode(response.first_part)
+    else:
+        output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
     may_be_cached = match.endpoint.constant and stream is None and status in (200, 206, 304)
     content_length = len(body) if isinstance(body, bytes | FileBody) else -1
     if head.method == "HEAD" or not has_body(status):

@@ -2,7 +2,21 @@
 
 import time
 
-from ..http import REASONS, Body, RequestHead, Response, SizedStream, format_date, has_body, note_date, status_line
+from ..http import (
+    DATE,
+    REASONS,
+    SERVER,
+    SERVER_AND_DATE,
+    Body,
+    RawResponse,
+    RequestHead,
+    Response,
+    SizedStream,
+    format_date,
+    has_body,
+    note_date,
+    status_line,
+)  # fmt: skip
 from ..protocol import FileBody
 from ..runtime import hot
 
@@ -12,7 +26,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 _SERVER = b"Server: mreactor\r\n"
 
 
-@hot("encode_parts")
+@hot("encode_parts", "encode_raw")
 class Encoder:
     """Renders one reactor's responses, with the date of the present second.
 
@@ -24,11 +38,13 @@ class Encoder:
         # Rendered at once: the table of reasons is shared between threads, and reading it takes its lock.
         self._status_lines = {status: status_line(status) for status in REASONS}
         self.common_fields = _SERVER
+        self._date_field = b""
 
     def begin_second(self, wall: float) -> bytes:
         """Render what changes with the second `wall` (Unix time). Returns the start of a head with status 200."""
         note_date(wall)
-        self.common_fields = _SERVER + b"Date: %b\r\n" % format_date(wall).encode("ascii")
+        self._date_field = b"Date: %b\r\n" % format_date(wall).encode("ascii")
+        self.common_fields = _SERVER + self._date_field
         return self._status_lines[200] + self.common_fields
 
     def encode(self, response: Response, head: RequestHead | None, *, keep_alive: bool) -> bytes:
@@ -54,6 +70,36 @@ class Encoder:
         start = (self._status_lines.get(status) or status_line(status)) + self.common_fields + fields
         encoded = start + encode_length(status, body, chunks=is_11) + connection + b"\r\n"
         if isinstance(body, bytes) and has_body(status) and (head is None or head.method != "HEAD"):
+            encoded += body
+        return encoded
+
+    def encode_raw(self, response: RawResponse, head: RequestHead, *, keep_alive: bool) -> bytes:
+        """Encode a response that has its own status line and fields; of a file or a stream only the head."""
+        body, _, status, _, _ = response.parts
+        common = self.common_fields
+        if response.common != SERVER_AND_DATE:
+            common = (_SERVER if response.common & SERVER else b"") + (
+                self._date_field if response.common & DATE else b""
+            )
+        if keep_alive and status == 200 and type(body) is bytes and head.line.keeps_framing:
+            # The commonest kind.
+            return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
+                response.start, common, response.rendered_fields, len(body), body,
+            )  # fmt: skip
+        is_11 = head.version == (1, 1)
+        length = response.framing_length(head.method)
+        if length is not None and has_body(status):
+            framing = b"Content-Length: %d\r\n" % length
+        elif isinstance(body, bytes) and head.method == "HEAD":
+            framing = b""
+        else:
+            framing = encode_length(status, body, chunks=is_11)
+        if not keep_alive:
+            connection = b"Connection: close\r\n"
+        else:
+            connection = b"" if is_11 else b"Connection: keep-alive\r\n"
+        encoded = response.start + common + response.rendered_fields + framing + connection + b"\r\n"
+        if isinstance(body, bytes) and has_body(status) and head.method != "HEAD":
             encoded += body
         return encoded
 

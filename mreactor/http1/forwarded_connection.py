@@ -6,6 +6,7 @@ from ..http import HTTPError
 from ..protocol import Peer
 from ..proxy import Forwarding
 from .connection import Connection
+from .dispatch import RequestBody
 from .response_cache import ResponseCache
 from .routed_request import RoutedRequest
 from .states import CLOSED, IDLE
@@ -36,7 +37,7 @@ class ForwardedConnection(Connection):
             self.peer = self._proxy
         return response
 
-    def _respond(self, request: RoutedRequest, body: bytes) -> bytes | None:
+    def _respond(self, request: RoutedRequest, body: RequestBody) -> bytes | None:
         self.peer = self._forwarding.find_client(self._proxy, request.head.headers)
         return Connection._respond(self, request, body)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..runtime import hot
 
-# Of each generation. What is made of a head takes up to thirty times its bytes, so 64 KiB of keys lead to some 2 MiB.
+# Of each generation. What is made of a head takes up to fifty times its bytes, so 64 KiB of keys lead to some 3 MiB.
 ENTRIES_MAX = 512
 KEY_BYTES_MAX = 4096
 BYTES_MAX = 64 * 1024
@@ -42,8 +42,10 @@ class Memo[K: Hashable, V](dict[K, V]):
         if value is None:
             value = self._make(key)
             number, hashes = hash(key), self._hashes
-            if hashes[place := number & (SIGHTINGS - 1)] != number:
-                hashes[place] = number
+            # Two places: with one, two keys that come in turn could hide each other for ever.
+            place, other = number & (SIGHTINGS - 1), number >> 32 & (SIGHTINGS - 1)
+            if hashes[place] != number and hashes[other] != number:
+                hashes[place] = hashes[other] = number
                 return value
         size = self._size(key)
         if size <= KEY_BYTES_MAX:

@@ -34,6 +34,7 @@ def parse_request_line(line: bytes) -> RequestLine:
     found.version = VERSION_10 if minor == "0" else VERSION_11
     found.keeps_framing = minor != "0" and method != "HEAD"
     found.match = None
+    found.is_repeated = False
     return found
 
 
@@ -68,11 +69,10 @@ def decode_path(line: RequestLine) -> None:
 
 
 def _find_method(name: str) -> str:
-    if name in METHODS:
-        return _KNOWN_METHODS[name]
-    if name in ("CONNECT", "TRACE"):
-        raise HTTPError(405, f"The method {name} is not supported.", (("Allow", ", ".join(METHODS)),))
-    raise HTTPError(501, "This method is not supported.")
+    if name == "CONNECT":
+        raise HTTPError(405, "The method CONNECT is not supported.", (("Allow", ", ".join(METHODS)),))
+    # The router refuses what it does not know, unless a WSGI application judges it.
+    return _KNOWN_METHODS.get(name, name)
 
 
 def _split_target(target: bytes, method: str) -> tuple[bytes, bytes, bytes]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..http import HTTPError
+from ..http import HTTPError, SpooledBody
 from ..runtime import hot
 from .body_decoder import ChunkedDecoder, ContentLengthDecoder, decoder_for
 from .head_parser import END_OF_HEAD, HeadReader
@@ -72,7 +72,7 @@ class RequestReader:
         self.awaits_continue = False
         end = self._body.feed(data, 0)
         if end is None:
-            self._charge(self._body.received)
+            self._charge(self._body.store.in_memory)
         return -1 if end is None else end
 
     @property
@@ -93,14 +93,14 @@ class RequestReader:
         grace_ends = self._since + limits.body_grace_seconds
         return min(now + limits.body_stall_seconds, grace_ends + received / limits.body_rate_min)
 
-    def take_body(self) -> bytes:
+    def take_body(self) -> bytes | SpooledBody:
         """Return the body of the request that has been read; empty if it has none."""
         if self._body is None:
             whole, self._whole = self._whole, b""
             return whole
         body, self._body = self._body, None
         self._charge(0)
-        return body.content()
+        return body.store.content()
 
     def give_back(self) -> None:
         """Return to the context, empty, for another connection to borrow."""
@@ -115,6 +115,8 @@ class RequestReader:
 
     def drop(self) -> None:
         """Forget what was read of an incomplete request. Its bytes may come again."""
+        if self._body is not None:
+            self._body.store.close()
         self._head_reader = self._body = None
         self._whole = b""
         self._charge(0)
@@ -153,7 +155,7 @@ class RequestReader:
         self._since = self._context.now
         read = body.feed(data, start)
         if read is None:
-            self._charge(body.received)
+            self._charge(body.store.in_memory)
         return -1 if read is None else read
 
     def _charge(self, received: int) -> None:

@@ -20,13 +20,14 @@ class Stream:
 
     Args:
         parts: what the handler returned.
-        chunked: the content is sent in chunked coding unless its length is known; otherwise it ends with the connection
-            (HTTP/1.0).
+        is_11: the peer understands chunked coding.
+        length: the bytes of all parts together, if the response announces them; a `SizedStream` knows it itself.
         context: the context variables that the parts see, from the first to the closing.
         blocking: a part may take time, so the thread pool computes it.
 
     Attributes:
-        ends_with_connection: nothing but the end of the connection tells where the content ends.
+        chunked: the content is sent in chunked coding.
+        ends_with_connection: it has neither length nor chunks (HTTP/1.0), so a peer takes any end for the whole.
         is_over: the last part has been computed, or one has failed.
         pause: seconds until the next part is to be asked for; 0 for none.
         worker: the thread that computes the parts; None for the reactor's own.
@@ -34,12 +35,14 @@ class Stream:
 
     __slots__ = ("_context", "_parts", "blocking", "chunked", "ends_with_connection", "is_over", "pause", "worker")
 
-    def __init__(self, parts: Iterator[bytes | str], *, chunked: bool, context: Context, blocking: bool) -> None:
+    def __init__(
+        self, parts: Iterator[bytes | str], *, is_11: bool, context: Context, blocking: bool, length: int | None = None
+    ) -> None:
         self._parts = parts
         self._context = context
-        is_sized = isinstance(parts, SizedStream)
-        self.chunked = chunked and not is_sized
-        self.ends_with_connection = not chunked and not is_sized
+        is_sized = length is not None or isinstance(parts, SizedStream)
+        self.chunked = is_11 and not is_sized
+        self.ends_with_connection = not is_11 and not is_sized
         self.blocking = blocking
         self.is_over = False
         self.pause = 0.0
@@ -73,11 +76,15 @@ class Stream:
             if isinstance(part, Pause):
                 self.pause = part.seconds
                 return b""
-            content = encode_part(part, self._parts)
+            return self.encode(part)
         except BaseException:
             self.is_over = True
             close_stream(self)
             raise
+
+    def encode(self, part: Any) -> bytes:
+        """Encode a part. Raises TypeError: it is neither bytes nor str."""
+        content = encode_part(part, self._parts)
         return encode_chunk(content) if self.chunked else content
 
     def close(self) -> None:
@@ -91,6 +98,12 @@ class PartJob(Job):
     """The job of a stream's part. Its thread is free after the last one."""
 
     __slots__ = ()
+
+    def accept(self, result: Any) -> None:
+        """Take a part while the handler's call goes on."""
+        stream = self.stream
+        assert isinstance(stream, Stream), "the job computes a part of it"
+        self.result = stream.encode(result)
 
     def _call(self) -> Any:
         stream = self.stream

@@ -3,10 +3,10 @@
 from .counters import Counters, RequestCounter
 from .exposition import choose_format, render_text, stats
 from .histogram import BUCKETS, Histogram
-from .snapshot import PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
+from .snapshot import NO_POOL, PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
 
 __all__ = [
-    "BUCKETS", "Counters", "Histogram", "PoolSnapshot", "ReactorSnapshot", "RequestCounter", "RouteSnapshot",
+    "BUCKETS", "NO_POOL", "Counters", "Histogram", "PoolSnapshot", "ReactorSnapshot", "RequestCounter", "RouteSnapshot",
     "Snapshot",
     "choose_format", "render_text", "stats",
 ]  # fmt: skip

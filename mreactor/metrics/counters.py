@@ -12,6 +12,8 @@ type RequestCounter = list[int]
 
 # All kinds, so that a reader can show a zero before the first event of a kind.
 TIMEOUTS = ("head", "body", "keepalive", "write", "linger", "handshake", "proxy")
+# Methods that are counted by name; `-` is that of a request that could not be read.
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "-", "other")
 ERRORS = ("handler", "stream", "connection", "socket", "peer", "address", "unsent", "tls", "proxy")
 
 
@@ -53,6 +55,11 @@ class Counters:
     def counter(self, method: str, status: int) -> RequestCounter:
         """Return the counter of this method and status, for the caller to add to."""
         found = self.requests.get((method, status))
+        if found is None:
+            if method not in METHODS:
+                # Clients choose the methods of WSGI applications. Each name of its own would take memory for ever.
+                method = "other"
+            found = self.requests.get((method, status))
         if found is None:
             found = self.requests[method, status] = [0]
         return found

@@ -9,7 +9,7 @@ from typing import Any, Final
 from .counters import ERRORS, TIMEOUTS, Counters
 from .families import COUNTER, INFO, Family, Labels, collect_families
 from .histogram import BUCKETS, Histogram
-from .snapshot import Snapshot
+from .snapshot import PoolSnapshot, Snapshot
 
 # The text formats are named by their content types.
 PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -89,17 +89,18 @@ def stats(snapshot: Snapshot) -> dict[str, Any]:
         "reasons": list(snapshot.reasons),
         "draining": snapshot.is_draining,
         "gil": snapshot.has_gil,
+        "gil_cause": snapshot.gil_cause,
         "connections_max": snapshot.connections_max,
         "refused": snapshot.refused,
         "access_log_dropped": snapshot.lines_dropped,
         "log_dropped": snapshot.log_lines_dropped,
+        "pool": _describe_pool(snapshot.pool),
         "process": {
             "cpu_seconds": snapshot.cpu_seconds,
             "resident_bytes": snapshot.resident_bytes,
             "open_fds": snapshot.open_fds,
             "max_fds": snapshot.fds_max,
         },
-        "blocking": dataclasses.asdict(snapshot.pool),
         "routes": [dataclasses.asdict(one) for one in snapshot.routes],
         "total": _describe_counters(snapshot.total()),
         "reactors": [
@@ -129,6 +130,24 @@ def _describe_counters(counters: Counters) -> dict[str, Any]:
         "errors": dict.fromkeys(ERRORS, 0) | counters.errors,
         "service_time": _describe_durations(counters.service_time),
         "loop_lag": _describe_durations(counters.loop_lag),
+    }
+
+
+def _describe_pool(pool: PoolSnapshot) -> dict[str, Any]:
+    """The buckets of waiting times as those of `_describe_durations`."""
+    bounds = [(1 << digits) / 1e6 for digits in range(len(pool.waits) - 1)] + [None]
+    return {
+        "threads": pool.threads,
+        "threads_max": pool.threads_max,
+        "busy": pool.busy,
+        "streams": pool.streams,
+        "queued": pool.queued,
+        "refused": pool.refused,
+        "wait": {
+            "count": sum(pool.waits),
+            "sum": pool.waited,
+            "buckets": [[bound, n] for bound, n in zip(bounds, pool.waits, strict=bool(pool.waits)) if n],
+        },
     }
 
 

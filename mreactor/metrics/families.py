@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .counters import ERRORS, TIMEOUTS, Counters
 from .histogram import BUCKETS, Histogram
-from .snapshot import ReactorSnapshot, RouteSnapshot, Snapshot
+from .snapshot import PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
 
 # Of four bounds to each doubling, one is shown, from 1 µs to 16.8 s. Counts are exact there, and a scrape stays small.
 BOUNDS_STEP = 4
@@ -67,17 +67,16 @@ SERVER_METRICS: tuple[Metric[Snapshot], ...] = (
     Metric("mreactor_connections_refused", COUNTER, attrgetter("refused"), "Connections refused for lack of room."),
     Metric("mreactor_access_log_dropped", COUNTER, attrgetter("lines_dropped"), "Lines missing from the access log."),
     Metric("mreactor_log_dropped", COUNTER, attrgetter("log_lines_dropped"), "Lines missing from the log."),
+    Metric("mreactor_pool_threads", GAUGE, attrgetter("pool.threads"), "Threads of the pool for blocking handlers."),
+    Metric("mreactor_pool_threads_limit", GAUGE, attrgetter("pool.threads_max"), "Maximum of threads that are busy."),
+    Metric("mreactor_pool_busy", GAUGE, attrgetter("pool.busy"), "Threads that run a handler now."),
+    Metric("mreactor_pool_streams", GAUGE, attrgetter("pool.streams"), "Threads that wait for the client of a stream."),
+    Metric("mreactor_pool_queued", GAUGE, attrgetter("pool.queued"), "Requests that wait for a thread."),
+    Metric("mreactor_pool_refused", COUNTER, attrgetter("pool.refused"), "Requests that found the queue full."),
     Metric("process_cpu_seconds", COUNTER, attrgetter("cpu_seconds"), "User and system CPU time used.", "seconds"),
     Metric("process_resident_memory_bytes", GAUGE, attrgetter("resident_bytes"), "Physical memory in use.", "bytes"),
     Metric("process_open_fds", GAUGE, attrgetter("open_fds"), "Open file descriptors."),
     Metric("process_max_fds", GAUGE, attrgetter("fds_max"), "Maximum number of open file descriptors."),
-    Metric("mreactor_blocking_threads_busy", GAUGE, attrgetter("pool.busy"), "Threads that run blocking handlers now."),
-    Metric("mreactor_blocking_threads_limit", GAUGE, attrgetter("pool.threads_max"), "Maximum number of them."),
-    Metric("mreactor_blocking_waiting", GAUGE, attrgetter("pool.waiting"), "Requests that wait for such a thread."),
-    Metric("mreactor_blocking_begun", COUNTER, attrgetter("pool.begun"), "Calls of blocking handlers."),
-    Metric("mreactor_blocking_wait_seconds", COUNTER, attrgetter("pool.waited"),
-           "Time that these requests have waited for a thread together.", "seconds"),
-    Metric("mreactor_blocking_refused", COUNTER, attrgetter("pool.refused"), "Requests that found the queue full."),
 )
 
 REACTOR_METRICS: tuple[Metric[ReactorSnapshot], ...] = (
@@ -101,6 +100,7 @@ def collect_families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("mreactor", INFO, "Version, interpreter and backend of the server.", [info])
     for of_server in SERVER_METRICS:
         yield of_server.family(((), snapshot))
+    yield _collect_waits(snapshot.pool)
     reactors = [((("reactor", str(one.index)),), one) for one in snapshot.reactors]
     for of_reactor in REACTOR_METRICS:
         yield of_reactor.family(*reactors)
@@ -151,6 +151,20 @@ def _collect_routes(routes: Sequence[RouteSnapshot]) -> Iterator[Family]:
     yield Family("mreactor_route_calls", COUNTER, "Calls of the handler of a route.", calls)
     seconds = [Sample("_total", label, one.seconds) for label, one in zip(labels, routes, strict=True)]
     yield Family("mreactor_route_seconds", COUNTER, "Time that these calls have taken together.", seconds, "seconds")
+
+
+def _collect_waits(pool: PoolSnapshot) -> Family:
+    """Return the histogram of the times that requests have waited for a thread: one bucket for each doubling."""
+    seen, samples = 0, []
+    for digits, count in enumerate(pool.waits):
+        seen += count
+        # So many binary digits: less than this many microseconds.
+        samples.append(Sample("_bucket", (("le", repr((1 << digits) / 1e6)),), seen))
+    # The last one has no bound.
+    samples[-1:] = [Sample("_bucket", (("le", "+Inf"),), seen)]
+    samples += [Sample("_sum", (), pool.waited), Sample("_count", (), seen)]
+    text = "Time from the arrival of a request in the reactor until a thread of the pool takes it."
+    return Family("mreactor_pool_wait_seconds", HISTOGRAM, text, samples, "seconds")
 
 
 def _count_buckets(labels: Labels, histogram: Histogram) -> Iterator[Sample]:

@@ -24,15 +24,19 @@ class ReactorSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
-    """The threads for blocking handlers at one moment; see `PoolStatus`."""
+    """The thread pool at one moment, with the counts of `concurrency.PoolStatus`."""
 
-    busy: int = 0
-    threads_max: int = 0
-    waiting: int = 0
-    oldest_wait: float = 0.0
-    begun: int = 0
-    waited: float = 0.0
-    refused: int = 0
+    threads: int
+    threads_max: int
+    busy: int
+    streams: int
+    queued: int
+    refused: int
+    waits: tuple[int, ...]
+    waited: float
+
+
+NO_POOL = PoolSnapshot(0, 0, 0, 0, 0, 0, (), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,13 @@ class Snapshot:
         started: the start time of the server in Unix time. It differs between two servers.
         info: version, python, gil, backend and the like.
         report: the lines of the start-up report.
+        gil_cause: why the GIL is on; empty if it is off.
         reasons: why the server is not ready; empty if it is.
         refused: connections that the acceptor refused, which no reactor saw.
         lines_dropped: lines missing from the access log.
         log_lines_dropped: lines missing from the log.
         cpu_seconds: of the process.
+        pool: the threads of blocking handlers.
         resident_bytes: of the process; None if it cannot be had.
         open_fds, fds_max: descriptors of the process, and its limit; None if that cannot be had.
         pool: the threads for blocking handlers.
@@ -82,9 +88,10 @@ class Snapshot:
     cpu_seconds: float
     resident_bytes: int | None
     reactors: tuple[ReactorSnapshot, ...]
+    gil_cause: str = ""
+    pool: PoolSnapshot = NO_POOL
     open_fds: int | None = None
     fds_max: int | None = None
-    pool: PoolSnapshot = PoolSnapshot()
     application: str = ""
     host: str = ""
     routes: tuple[RouteSnapshot, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..config import Config, size
-from ..runtime import cpu_quota, usable_cpus
+from ..runtime import cpu_quota, gil_cause, has_gil, usable_cpus
 
 type Address = tuple[str, int]
 
@@ -36,16 +36,11 @@ def render_report(config: Config, backend: str, urls: Sequence[str], admin: Addr
 
 def interpreter_warnings() -> list[str]:
     """Return what limits this interpreter, a line each, with the remedy."""
-    if has_gil():
-        return ["the GIL is on: reactors do not run in parallel; use a free-threaded build such as python3.13t"]
+    if cause := gil_cause():
+        return [cause]
     if sys.version_info < (3, 13, 3):
         return ["free-threaded Python before 3.13.3 does not scale with threads: use 3.13.3 or later"]
     return []
-
-
-def has_gil() -> bool:
-    """Tell whether only one thread runs Python at a time. An extension may switch the GIL on at any time."""
-    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 def scheme(config: Config) -> str:

@@ -34,11 +34,11 @@ from ..net import (
 )  # fmt: skip
 from ..protocol import Context
 from ..proxy import Forwarding, ProxyPreface
-from ..runtime import before_threads, usable_cpus
+from ..runtime import IS_FREE_THREADED, before_threads, gil_cause, has_gil, usable_cpus, watch_gil
 from . import forked_children
 from .notify import Notifier
 from .privileges import remove_pid_file, write_pid_file
-from .report import count, has_gil, interpreter_warnings, render_report, scheme, url
+from .report import count, interpreter_warnings, render_report, scheme, url
 from .restart import POLL_SECONDS, Restart, Successor
 from .signals import SignalQueue, sigpipe_blocked
 from .startup import Startup, take_startup
@@ -80,7 +80,8 @@ class Server:
         self._access_log: AccessLog | None = None
         self._admin: AdminListener | None = None
         self._certificates: Certificates | None = None
-        self._status = ServerStatus(config, self._reactors, has_gil)
+        self._status = ServerStatus(config, self._reactors, has_gil, gil_cause=gil_cause)
+        self._gil_is_known = False
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
         self._routes: tuple[Route, ...] = ()
@@ -137,12 +138,16 @@ class Server:
         """Listen and serve. Return when every thread runs.
 
         Raises:
-            StartError: the server cannot listen on the address or cannot start a thread, or was started before.
+            StartError: the server cannot listen on the address, cannot start a thread, was started before, or must not
+                run with a GIL.
             ConfigError: this machine does not support a setting: io_uring, a certificate, or the access log's file.
         """
         if self._status.report:
             raise StartError("this server was started before; make a new Server to start again")
         suppress_failures()
+        watch_gil()
+        if self.config.require_free_threading and (cause := gil_cause()):
+            raise StartError(f"--require-free-threading: {cause}")
         if self.config.tls_cert:
             self._certificates = self._load_certificates()
         backend = choose(self.config)
@@ -272,6 +277,8 @@ class Server:
             self._access_log.open()
             start_thread(self._access_log.start, "access-log")
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max)
+        self._status.pool = self._pool
+        self._app.address = self.address
         self._isolates = has_context_variables()
         forked_children.end_at_return()
         log.debug("type cache collisions: %s", before_threads())
@@ -344,8 +351,8 @@ class Server:
 
     @property
     def _serves_plain(self) -> bool:
-        """Some of the listeners have no TLS, and others have."""
-        return bool(self.config.tls_cert) and any(listener.plain for listener in self._listeners)
+        """Some of the listeners have no TLS, and others have. Unix sockets have none."""
+        return bool(self.config.tls_cert) and any(listener.plain or listener.is_unix for listener in self._listeners)
 
     def _make_preface(self, context: Context) -> ProxyPreface:
         """Create what makes a reactor's connections under the PROXY protocol. Called in the reactor's thread."""
@@ -355,9 +362,12 @@ class Server:
     # Service.
 
     def _log_report(self) -> None:
-        warnings = interpreter_warnings()
+        warnings, cause = interpreter_warnings(), gil_cause()
         for line in self._status.report:
-            log.log(logging.WARNING if line in warnings else logging.INFO, "%s", line)
+            # An interpreter that has always a GIL is a choice; one that has lost its freedom is a fault.
+            level = logging.ERROR if line == cause and IS_FREE_THREADED else logging.WARNING
+            log.log(level if line in warnings else logging.INFO, "%s", line)
+        self._gil_is_known = bool(cause)
 
     def _take_over(self) -> None:
         """Tell the process before this one, and systemd, that this one serves."""
@@ -397,6 +407,9 @@ class Server:
                 return signal.SIGUSR2
 
     def _check(self, watchdog: Watchdog) -> None:
+        if not self._gil_is_known and (cause := gil_cause()):
+            self._gil_is_known = True
+            log.error("%s", cause)
         try:
             unhealthy = watchdog.check(time.monotonic())
         except Exception:

@@ -24,6 +24,7 @@ from mreactor.http1.body_decoder import (
 from mreactor.http1.head_parser import Parser
 
 LIMITS = Limits()
+IN_MEMORY = 1 << 40
 SPLITS_MAX = 400  # bodies up to this size are split at every offset, longer ones at a sample of them
 NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -54,7 +55,7 @@ def feed(body: Body, pieces: Iterable[bytes], before: bytes = b"") -> Outcome:
         except HTTPError as error:
             return error.status
         if end is not None:
-            return body.content(), taken + end - start
+            return body.store.content(), taken + end - start
         taken += len(piece)
         before = b""
     return None
@@ -98,15 +99,15 @@ def chunked(limits: Limits = LIMITS) -> ChunkedDecoder:
 @pytest.mark.parametrize("length", [1, 2, 13, 300])
 def test_a_fixed_body_is_what_was_announced(length: int) -> None:
     content = random.Random(length).randbytes(length)
-    check_all_ways(lambda: ContentLengthDecoder(length), content, (content, length))
+    check_all_ways(lambda: ContentLengthDecoder(length, IN_MEMORY), content, (content, length))
 
 
 def test_an_unfinished_fixed_body_needs_more() -> None:
-    check_all_ways(lambda: ContentLengthDecoder(9), b"abcdefgh", None)
+    check_all_ways(lambda: ContentLengthDecoder(9, IN_MEMORY), b"abcdefgh", None)
 
 
 def test_a_fixed_body_counts_what_it_has_received() -> None:
-    body = ContentLengthDecoder(5)
+    body = ContentLengthDecoder(5, IN_MEMORY)
     counts = []
     for piece in (b"ab", b"c", b"dexyz"):
         body.feed(piece, 0)
@@ -116,7 +117,7 @@ def test_a_fixed_body_counts_what_it_has_received() -> None:
 
 def test_a_fixed_body_may_hold_anything() -> None:
     content = bytes(range(256)) + b"\r\n0\r\n\r\n"
-    check_all_ways(lambda: ContentLengthDecoder(len(content)), content, (content, len(content)))
+    check_all_ways(lambda: ContentLengthDecoder(len(content), IN_MEMORY), content, (content, len(content)))
 
 
 # --- Which reader. ---
@@ -441,7 +442,7 @@ SMALL_PIECES: dict[str, tuple[Make, Callable[[], list[bytes]]]] = {
     "tiny chunks": (chunked, lambda: [b"2\r\nxx\r\n" * 256] * 128),
     "tiny chunks in tiny pieces": (chunked, lambda: [b"2\r\nxx\r\n"] * 16_384),
     "a chunk in tiny pieces": (chunked, lambda: [b"ffff\r\n", *[b"xy"] * 30_000]),
-    "a fixed body in tiny pieces": (lambda: ContentLengthDecoder(100_000), lambda: [b"xy"] * 40_000),
+    "a fixed body in tiny pieces": (lambda: ContentLengthDecoder(100_000, IN_MEMORY), lambda: [b"xy"] * 40_000),
 }
 
 
@@ -488,8 +489,8 @@ def seconds(*feeds: tuple[Make, list[bytes]]) -> list[float]:
 
 def test_a_byte_of_a_fixed_body_costs_the_same_however_much_has_come_before() -> None:
     few, many = seconds(
-        (lambda: ContentLengthDecoder(10**6), [b"x" * 1000, *[b"yz"] * 3000]),
-        (lambda: ContentLengthDecoder(10**9), [b"x" * 10**6, *[b"yz"] * 3000]),
+        (lambda: ContentLengthDecoder(10**6, IN_MEMORY), [b"x" * 1000, *[b"yz"] * 3000]),
+        (lambda: ContentLengthDecoder(10**9, IN_MEMORY), [b"x" * 10**6, *[b"yz"] * 3000]),
     )
     assert many < 4 * few + 0.002
 
@@ -519,7 +520,7 @@ def test_no_framing_costs_more_than_its_bytes(wire: bytes) -> None:
 
 def test_a_dropped_reader_leaves_nothing_to_the_collector() -> None:
     gc.collect()
-    for make in (chunked, lambda: ContentLengthDecoder(9)):
+    for make in (chunked, lambda: ContentLengthDecoder(9, IN_MEMORY)):
         for _ in range(100):
             make().feed(b"5\r\nhel", 0)
     assert gc.collect() == 0

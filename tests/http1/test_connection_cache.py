@@ -125,7 +125,8 @@ def test_other_bytes_are_another_request() -> None:
         for request in requests:
             outputs[request].add(Talk(context, [request]).output)
     assert sum(map(len, outputs.values())) == len(set().union(*outputs.values())), "two requests share an output"
-    assert context.cache.responses.keys() == set(requests)
+    # A request behind an empty line is read line by line, and not remembered.
+    assert context.cache.responses.keys() == set(requests) - {b"\r\n" + get("/")}
 
 
 def test_a_handler_that_computes_is_called_each_time() -> None:

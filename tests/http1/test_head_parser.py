@@ -48,13 +48,12 @@ def test_the_tables_have_no_case_twice() -> None:
     assert len({case_id(case) for case in BAD}) == len(BAD)
 
 
-@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
-def test_a_refused_method_comes_with_allow(method: str) -> None:
+def test_connect_is_refused_with_allow() -> None:
     with pytest.raises(HTTPError) as caught:
-        head_of(request(b"%b / HTTP/1.1" % method.encode()))
+        head_of(request(b"CONNECT / HTTP/1.1"))
     (name, value), = caught.value.headers  # fmt: skip
     assert name == "Allow"
-    assert method not in value.split(", ")
+    assert "CONNECT" not in value.split(", ")
     assert {"GET", "HEAD", "OPTIONS"} <= set(value.split(", "))
 
 

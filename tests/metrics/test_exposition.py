@@ -13,7 +13,7 @@ from mreactor.metrics.counters import ERRORS, TIMEOUTS, Counters
 from mreactor.metrics.exposition import OPENMETRICS, PROMETHEUS, choose_format, render_text, stats
 from mreactor.metrics.families import BOUNDS_STEP, collect_families
 from mreactor.metrics.histogram import BUCKETS
-from mreactor.metrics.snapshot import ReactorSnapshot, RouteSnapshot, Snapshot
+from mreactor.metrics.snapshot import PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FORMATS = (PROMETHEUS, OPENMETRICS)
@@ -43,6 +43,9 @@ def counters(seed: int) -> Counters:
     return made
 
 
+POOL = PoolSnapshot(5, 16, 3, 2, 7, 9, (0, 4, 0, 6, *[0] * 27, 1), 2.5)
+
+
 def snapshot(*made: Counters, reasons: tuple[str, ...] = ()) -> Snapshot:
     states = ("running", "stuck", "dead", "starting")
     return Snapshot(
@@ -64,6 +67,7 @@ def snapshot(*made: Counters, reasons: tuple[str, ...] = ()) -> Snapshot:
         fds_max=1024,
         routes=(RouteSnapshot("GET", "/a/{b}", 3, 0.5),),
         reactors=tuple(ReactorSnapshot(i, states[i % 4], 0.125, one) for i, one in enumerate(made)),
+        pool=POOL,
     )
 
 
@@ -171,6 +175,26 @@ def test_a_histogram_is_exact_at_the_bounds_shown() -> None:
     for index in range(0, len(BUCKETS), BOUNDS_STEP):
         assert shown[repr(BUCKETS[index] / 1e9)] == sum(one.service_time.counts[: index + 1])
     assert shown["+Inf"] == one.service_time.count
+
+
+@BOTH_FORMATS
+def test_the_pool_is_shown(form: str) -> None:
+    found = samples(render_text(snapshot(), form))
+    names = ("threads", "threads_limit", "busy", "streams", "queued", "refused_total")
+    assert [found[f"mreactor_pool_{name}", ()] for name in names] == [5, 16, 3, 2, 7, 9]
+    buckets = {key[1][0][1]: n for key, n in found.items() if key[0] == "mreactor_pool_wait_seconds_bucket"}
+    assert len(buckets) == 32
+    assert [buckets[le] for le in ("1e-06", "2e-06", "4e-06", "8e-06", "1073.741824", "+Inf")] == [0, 4, 4, 10, 10, 11]
+    assert found["mreactor_pool_wait_seconds_sum", ()] == 2.5
+    assert found["mreactor_pool_wait_seconds_count", ()] == 11
+
+
+def test_the_pool_in_json() -> None:
+    pool = stats(snapshot())["pool"]
+    assert {name: pool[name] for name in ("threads", "threads_max", "busy", "streams", "queued", "refused")} == {
+        "threads": 5, "threads_max": 16, "busy": 3, "streams": 2, "queued": 7, "refused": 9
+    }  # fmt: skip
+    assert pool["wait"] == {"count": 11, "sum": 2.5, "buckets": [[2e-6, 4], [8e-6, 6], [None, 1]]}
 
 
 def test_states_become_numbers() -> None:

@@ -24,8 +24,8 @@ from tests.support.curl import Curl, check_dialogue, dialogues
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-GUIDE, ARCHITECTURE, CONFIGURATION, STATES = (
-    DOCS / name for name in ("guide.md", "architecture.md", "configuration.md", "states.md")
+GUIDE, ARCHITECTURE, CONFIGURATION, STATES, TLS = (
+    DOCS / name for name in ("guide.md", "architecture.md", "configuration.md", "states.md", "tls.md")
 )
 PERFORMANCE, DECISIONS = DOCS / "performance.md", DOCS / "decisions"
 NOTES = sorted(DECISIONS.glob("[0-9]*.md"))
@@ -108,6 +108,13 @@ def test_the_guide_has_samples_with_and_without_dialogues() -> None:
 def test_each_sample_of_the_configuration_page_runs() -> None:
     (sample,) = blocks(CONFIGURATION.read_text(), "python")
     assert isinstance(run_sample(sample, "configuration")["config"], Config)
+
+
+def test_each_sample_of_the_tls_page_is_an_application() -> None:
+    samples = blocks(TLS.read_text(), "python")
+    assert len(samples) == 2
+    for sample in samples:
+        assert isinstance(run_sample(sample, "tls")["app"], App)
 
 
 def test_the_readme_s_application_works() -> None:

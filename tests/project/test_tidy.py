@@ -24,6 +24,7 @@ FLOORS = (
     "addresses concurrency metrics",
     "config iouring protocol",
     "config_file http net proxy tls",
+    "wsgi",
     "app logs",
     "http1 demo loading",
     "admin testing",

@@ -104,7 +104,7 @@ def test_the_list_is_read_from_an_archive(tmp_path: Path) -> None:
     archive = tmp_path / "mreactor.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for path in (ROOT / "mreactor").rglob("*"):
-            if path.suffix in {".py", ".txt"}:
+            if path.suffix in {".py", ".txt", ".html"}:
                 file.write(path, path.relative_to(ROOT))
     listed, _, share = report(archive)
     assert listed == len(interned_names.listed_names())

@@ -54,7 +54,8 @@ CONFIGURE = """\
 #!/bin/sh
 for option; do case $option in --prefix=*) echo "${option#--prefix=}" >prefix ;; esac; done
 echo "configured with $*"
-echo 'build_all: python Programs/_testembed scripts' >Makefile
+printf '%s\\n' 'build_all: python Programs/_testembed scripts' '' \\
+    'Programs/_freeze_module: x' '$(PY_CORE_LDFLAGS)' '' >Makefile
 """
 
 # A make that says over one pipe that it began, then waits for a word over another.

@@ -6,6 +6,7 @@ The behaviour, the drain and the slow clients are tested by the suites of those 
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -28,11 +29,13 @@ from mreactor.tls import TlsContext
 from tests.support.certificates import HOST, authority, client_context, openssl, server_pair
 from tests.support.drivers import (
     PATIENCE_SECONDS,
+    SOCKET_KINDS,
     TLS_SOCKET_KINDS,
     Driver,
     SocketClient,
     SocketDriver,
     TlsClient,
+    missing,
     open_driver,
 )
 from tests.support.processes import ServerProcess, run, start
@@ -327,7 +330,7 @@ def send_badly(sock: socket.socket, data: bytes, dice: Random) -> None:
 class MixedContext(TlsContext):
     """Serves clients from 127.0.0.2 without TLS."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: Any, **_: Any) -> None:
         super().__init__(*arguments, serves_plain=True)
 
     def connect(self, peer: Peer) -> Any:
@@ -350,3 +353,57 @@ def test_plain_and_encrypted_clients_of_one_reactor(kind: str, monkeypatch: pyte
             with pytest.raises(ssl.SSLError, match=r"(?i)alert|record"):
                 encrypted.receive()
             assert plain.ask(get("/")).text == "here"
+
+
+WHO = """
+from mreactor import App
+
+app = App()
+
+@app.get("/")
+def who(request):
+    return f"{request.scheme} from {request.peer[0]}"
+"""
+
+
+@pytest.mark.parametrize("backend", SOCKET_KINDS)
+def test_each_kind_of_address(backend: str, files: Path, context: ssl.SSLContext) -> None:
+    """TCP serves TLS, `plain:` and unix sockets do not. A balancer's PROXY header comes before the handshake."""
+    if reason := missing(backend):
+        pytest.skip(reason)
+    (files / "who.py").write_text(WHO)
+    arguments = ["--backend", backend, *options(files), "--proxy-protocol", "--trusted-proxies", "127.0.0.2"]
+    binds = ["--bind", "127.0.0.1:0", "--bind", "plain:127.0.0.1:0", "--bind", f"unix:{files}/socket"]
+    with start(files, *arguments, *binds, "who:app", cwd=files) as server:
+        server.wait_until_said("listening on unix:")
+        ports = {found[1]: int(found[2]) for found in re.finditer(r"on (https?)://127.0.0.1:(\d+)", server.stderr)}
+        secure, plain = (("127.0.0.1", ports[scheme]) for scheme in ("https", "http"))
+        for _ in range(3):
+            with TlsClient(SocketClient(secure), TlsSession(context)) as client:
+                assert client.ask(get("/")).text == client.ask(get("/")).text == "https from 127.0.0.1"
+            with SocketClient(plain) as client:
+                assert client.ask(get("/")).text == client.ask(get("/")).text == "http from 127.0.0.1"
+        with SocketClient(secure, source="127.0.0.2") as balancer:
+            balancer.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 1000 443\r\n")
+            with TlsClient(balancer, TlsSession(context)) as client:
+                assert client.ask(get("/")).text == "https from 192.0.2.7"
+        assert ask_unix(files / "socket").endswith(b"http from ")
+        assert server.stop() == 0
+
+
+def test_a_unix_socket_beside_tls_alone(files: Path) -> None:
+    (files / "who.py").write_text(WHO)
+    binds = ["--bind", "127.0.0.1:0", "--bind", f"unix:{files}/socket"]
+    with start(files, *options(files), *binds, "who:app", cwd=files) as server:
+        server.wait_until_said("listening on unix:")
+        assert ask_unix(files / "socket").endswith(b"http from ")
+        assert server.stop() == 0
+
+
+def ask_unix(path: Path) -> bytes:
+    """Ask on a unix socket; return the whole response."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE_SECONDS)
+        sock.connect(str(path))
+        sock.sendall(get("/", "Connection: close"))
+        return b"".join(iter(lambda: sock.recv(4096), b""))

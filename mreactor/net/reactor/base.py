@@ -15,7 +15,6 @@ import time
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from ...concurrency import Job, Mailbox, ThreadPool
@@ -25,7 +24,7 @@ from ...runtime import every_tick, in_thread, private_int
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client, end
 from .delivery import LOOK_SECONDS, UNWATCHED_BYTES_MAX, Delivery
-from .options import Command, Connector, FinishedJob, Message, NewConnection, ReactorOptions
+from .options import ClientJob, Command, Connector, Message, NewConnection, ReactorOptions
 
 log = logging.getLogger("mreactor")
 
@@ -124,6 +123,11 @@ class Reactor[C: Client](threading.Thread, ABC):
         # Clients whose sockets are closed after the round.
         self._closing: list[C] = []
         self._has_messages = False
+        # Messages or jobs have come up in this round.
+        self._has_more_to_do = False
+        # What the pool gets at the end of the round.
+        self._new_jobs: list[ClientJob[C]] = []
+        self._post_own = self.post
         # Earliest time at which a drain may end: by then every connection handed over before it has a client.
         self._drain_check_after = 0.0
         self._timeouts_handled_at = self.context.now
@@ -151,7 +155,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             if now >= next_second:
                 next_second = context.begin_second(now)
             bytes_in, bytes_out, responses = handle_events(events, context.begin_round(now))
-            if deferred or closing or self._has_messages:
+            if deferred or closing or self._has_more_to_do:
                 self._run_deferred()
             ended = clock()
             took = ended - begun
@@ -279,7 +283,8 @@ class Reactor[C: Client](threading.Thread, ABC):
         connection = client.connection
         job = connection.next_job()
         if job is not None:
-            self._submit_job(client, job)
+            self._new_jobs.append(ClientJob(client, job, self._post_own))
+            self._has_more_to_do = True
         state = connection.state
         if state == CLOSED:
             if client.delivery is not None:
@@ -320,15 +325,17 @@ class Reactor[C: Client](threading.Thread, ABC):
             successor.queue_remainder(response, 0)
         self._process_client(client)
 
-    def _submit_job(self, client: C, job: Job) -> None:
-        if self._pool.submit(job, partial(self.post, FinishedJob(client, job))):
-            return
-        if client.connection.state == CLOSED:
-            # The job closes what a client has left behind. Here it may take time; dropped, it would never be closed.
-            job.run()
-        else:
-            client.connection.reject_job(job)
-            self.post(FinishedJob(client, job))
+    def _submit_jobs(self) -> None:
+        """Give the round's jobs to the pool, all at once."""
+        jobs, self._new_jobs = self._new_jobs, []
+        for refused in self._pool.submit_all(jobs):
+            client, job = refused.client, refused.job
+            if client.connection.state == CLOSED:
+                # It closes what a client has left behind. Here it may take time; dropped, it would never be closed.
+                job.run()
+            else:
+                client.connection.reject_job(job)
+                self.post(refused)
 
     def _close_write_side(self, client: C) -> None:
         """Tell the peer that everything is sent (FIN)."""
@@ -397,6 +404,9 @@ class Reactor[C: Client](threading.Thread, ABC):
                 self._process_client(client)
             except Exception as error:
                 self._fail(client, error)
+        self._has_more_to_do = False
+        if self._new_jobs:
+            self._submit_jobs()
         self._close_discarded()
 
     def _defer(self, client: C) -> None:
@@ -447,6 +457,8 @@ class Reactor[C: Client](threading.Thread, ABC):
                 self._handle_timeout(client, now)
             except Exception as error:
                 self._fail(client, error)
+        if self._new_jobs:
+            self._submit_jobs()
         self._close_discarded()
 
     def _handle_timeout(self, client: C, now: float) -> None:
@@ -486,14 +498,14 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _handle_messages(self) -> None:
         for message in self._mailbox.take():
             match message:
+                case ClientJob():
+                    self._return_job(message.client, message.job)
                 case Command.HAND_OVER:
                     self._begin_draining()
                 case Command.DRAIN:
                     self._drain()
                 case Command.STOP:
                     self._is_stopped = True
-                case FinishedJob(client, job):
-                    self._return_job(client, job)
                 case NewConnection(fd):
                     self._open_client(fd)
 
@@ -631,6 +643,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             client.connection.abort()
             # Streams are closed, too.
             self._apply_state(client)
+        self._submit_jobs()
         self._close_watched()
         self._close()
         self.context.close()

@@ -127,7 +127,7 @@ class EpollReactor(Reactor[EpollClient]):
     def _handle_event(self, fd: int, mask: int) -> None:
         """Handle an event off the fast path: a new client, one with bytes to send, one that is leaving."""
         if fd == self._mailbox.fileno():
-            self._has_messages = True
+            self._has_messages = self._has_more_to_do = True
             return
         is_new = self._clients[fd] is None
         if is_new:
@@ -208,11 +208,13 @@ class EpollReactor(Reactor[EpollClient]):
             self._closing.append(client)
 
     def _close_discarded(self) -> None:
-        for client in self._closing:
-            if not self._is_owed(client):
+        closing = self._closing[:]
+        self._closing.clear()
+        for client in closing:
+            # A client may be listed twice: discarded by an event, and looked at when its time came in the same round.
+            if self._clients[client.fd] is client and not self._is_owed(client):
                 self._remove_client(client)
                 self._close_socket(client.sock, resets=client.resets)
-        self._closing.clear()
 
     def _forget_socket(self, sock: socket.SocketType) -> None:
         # Not left to `close`: it takes a socket out of the epoll only if no forked process holds a copy.

@@ -187,7 +187,7 @@ class UringReactor(Reactor[UringClient]):
         if user_data == NEW_CONNECTION:
             self._open_client(res)
         elif user_data == MAILBOX:
-            self._has_messages = True
+            self._has_messages = self._has_more_to_do = True
             if not flags & CQE_MORE:
                 self._ring.prepare_poll_multishot(self._mailbox.fileno(), select.POLLIN, MAILBOX)
         elif client is None or user_data == NO_CLIENT:

@@ -4,11 +4,12 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from socket import SocketType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ...concurrency import ConnectionLimit, Job
 from ...config import Limits
 from ...protocol import Connection, Context, Peer
+from ...runtime import hot
 from ..overload import Refusals
 from .client import Client
 
@@ -66,11 +67,20 @@ class NewConnection(NamedTuple):
     fd: int
 
 
-class FinishedJob[C: Client](NamedTuple):
-    """A job that the thread pool is done with."""
+@hot("__init__", "done")
+class ClientJob[C: Client]:
+    """A client's job on its way through the thread pool. It comes back as a message when it has run."""
 
-    client: C
-    job: Job
+    __slots__ = ("_post", "client", "job")
+
+    def __init__(self, client: C, job: Job, post: Callable[[Any], None]) -> None:
+        self.client = client
+        self.job = job
+        self._post = post
+
+    def done(self) -> None:
+        """Return to the reactor. The pool's thread calls this."""
+        self._post(self)
 
 
-type Message[C: Client] = Command | NewConnection | FinishedJob[C]
+type Message[C: Client] = Command | NewConnection | ClientJob[C]

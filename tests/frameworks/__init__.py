@@ -1,0 +1,1 @@
+"""Real frameworks on the real server: `nox -s frameworks`."""
