@@ -209,7 +209,8 @@ class EpollReactor(Reactor[EpollClient]):
 
     def _close_discarded(self) -> None:
         for client in self._closing:
-            if not self._is_owed(client):
+            # A client may be there twice: given up in the round in which a drain begins.
+            if self._clients[client.fd] is client and not self._is_owed(client):
                 self._remove_client(client)
                 self._close_socket(client.sock, resets=client.resets)
         self._closing.clear()
