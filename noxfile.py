@@ -160,6 +160,10 @@ def types(session: nox.Session) -> None:
         session.warn("no ordinary Python found: an older mypy runs on 3.13t, uncompiled and slow")
     install(session, "types" if CHECKER else "types-free-threaded")
     session.run("mypy", "mreactor", "bench", "noxfile.py")
+    # As the author of an application checks it: each sample of the guide, and each example.
+    samples = Path(session.create_tmp()) / "samples"
+    session.run("python", "scripts/extract-samples", str(samples))
+    session.run("mypy", *sorted(map(str, samples.glob("*.py"))))
 
 
 @nox.session(python=FREE_THREADED, tags=["checks"])

@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-import importlib
+import logging
 import os
 import re
 import sys
@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from . import __version__
-from .app import App, adapt, find, mount_directories
+from .app import App, mount_directories
 from .config import TEXTS, Config, ConfigError, Limits, option, size
 from .config_file import read_config
 from .demo import make_demo
-from .logs import configure, flush, resolve_file
+from .loading import load
+from .logs import configure, flush, format_error, resolve_file
 from .net import open_listeners
+from .reload import must_watch, supervise
 from .runtime import watch_gil
 from .server import (
     Server,
@@ -30,6 +32,8 @@ from .server import (
     url,
 )
 
+log = logging.getLogger("mreactor")
+
 START_ERROR = 1
 USAGE_ERROR = 2
 
@@ -37,7 +41,8 @@ EXAMPLES = """\
 examples:
   mreactor                           serve the demo on http://127.0.0.1:8080
   mreactor --static . --listing      serve the files of this directory
-  mreactor --threads 16 shop:app     serve the App named app in shop.py
+  mreactor shop.py                   serve the application in shop.py
+  mreactor --threads 16 shop:app     serve the App named app in the module shop
   mreactor --host 0.0.0.0 --port 80 --access-log combined:access.log shop:app
   mreactor --port 8443 --tls-cert chain.pem --tls-key key.pem shop:app
 
@@ -75,7 +80,8 @@ def command() -> NoReturn:
         outcome = Outcome(error.code if isinstance(error.code, int) else int(error.code is not None))
     except BaseException as error:
         take_startup().reply(failure=f"{type(error).__name__}: {error}")
-        sys.excepthook(*sys.exc_info())
+        # The application has failed while it was imported. Its author needs its frames, and not those of the server.
+        _print(format_error(error), sys.stderr)
         outcome = Outcome(START_ERROR)
     end_process(*outcome)
 
@@ -92,9 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(arguments: Sequence[str]) -> Outcome:
     try:
         config, target = parse(arguments, os.environ)
+        config = _choose_access_log(config)
         if config.access_log and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
+        if config.reload and must_watch():
+            return Outcome(supervise(arguments, target))
+        if config.debug:
+            log.warning("--debug: clients are shown the tracebacks of handlers")
         watch_gil()
         if config.user or config.group:
             # Before the application is imported.
@@ -115,6 +126,23 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         return _report(str(error), START_ERROR)
     # A second signal leaves no time.
     return Outcome(code, 0.0 if code else server.drain_deadline)
+
+
+def _choose_access_log(config: Config) -> Config:
+    """Return the settings with the access log that is meant: at a terminal a short one, unless it is chosen or off."""
+    if config.access_log == "off":
+        return dataclasses.replace(config, access_log="")
+    if config.access_log or not (_is_terminal(sys.stdout) and _is_terminal(sys.stderr)):
+        return config
+    return dataclasses.replace(config, access_log="short")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        # It is closed.
+        return False
 
 
 def make_app(config: Config, target: str) -> App:
@@ -158,34 +186,6 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     if settings.get("pid_file"):
         settings["pid_file"] = os.path.abspath(settings["pid_file"])
     return Config(**settings, limits=limits), target
-
-
-def load(target: str, interface: str = "auto", *, inline: bool = False) -> App:
-    """Import an application. The current directory is searched first.
-
-    Args:
-        target: `module:attribute`, `module:function()`, or `module`, which has an `application` or an `app`.
-        interface, inline: as `Config.interface` and `Config.wsgi_inline`.
-
-    Raises:
-        ConfigError: there is no such module or application, or the module exits. Its other exceptions are not caught,
-            so that their traceback is shown.
-    """
-    module_name, _, attribute = target.partition(":")
-    if not module_name or module_name.startswith(".") or target.endswith(":"):
-        raise ConfigError(f"{target!r} is not of the form module:attribute, such as shop:app")
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"cannot import {target!r}: {error}") from None
-    except SystemExit as error:
-        raise ConfigError(f"cannot import {target!r}: it exited with {error.code}") from None
-    try:
-        return adapt(find(found, attribute), interface, inline=inline)
-    except LookupError as error:
-        raise ConfigError(f"cannot serve {target!r}: {error}") from None
 
 
 def _report(error: str, code: int) -> Outcome:
@@ -233,7 +233,10 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "app", nargs="?", metavar="APP", help="application to serve, as module:attribute (default: the demo)"
+        "app",
+        nargs="?",
+        metavar="APP",
+        help="application to serve: module:attribute, module:factory(), or a file (default: the demo)",
     )
     parser.add_argument(
         "--config", metavar="FILE", help="read settings from a TOML file; its keys are the options' names"

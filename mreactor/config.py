@@ -123,7 +123,9 @@ class Config:
     log_level: str = setting("info", "minimum log level", choices=LOG_LEVELS, env="HTTP_SERVER_LOG")
     log_format: str = setting("plain", "log line format", choices=("plain", "json"))
     access_log: str = setting(
-        "", "log requests as common, combined or json, to stdout or FILE", metavar="FORMAT[:FILE]"
+        "",
+        "log requests as common, combined, json or short, to stdout or FILE; off for none; short on a terminal",
+        metavar="FORMAT[:FILE]",
     )
     admin: str = setting("", "serve metrics and a live page on this address", metavar="HOST:PORT")
     admin_public: bool = setting(False, "allow --admin to listen on a non-loopback address")
@@ -179,6 +181,10 @@ class Config:
     wsgi_inline: bool = setting(False, "call the WSGI application in the reactors' threads; it must never wait")
     interface: str = setting("auto", "what APP is; auto recognises it", choices=INTERFACES)
     limits: Limits = field(default_factory=Limits)
+    route_metrics: bool = setting(False, "measure the time that handlers take, by route, for --admin")
+    # For development.
+    reload: bool = setting(False, "restart when a Python file below this directory or the application's changes")
+    debug: bool = setting(False, "show the traceback of a failed handler to the client; never in production")
 
     def __post_init__(self) -> None:
         """Validate all settings; see `validate`."""

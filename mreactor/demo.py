@@ -1,13 +1,15 @@
 """The demo application, a short tour of the API. It is served if the command line names no other."""
 
 import dataclasses
+from pathlib import Path
 
 from .app import App, mount_directories
 from .config import Config
 from .http import BINARY, Request, Response
 
-# Served where the configuration names no directory.
+# Served where the configuration names no directory; that of the package where this one is missing.
 DIRECTORY = "static"
+OWN_FILES = Path(__file__).parent / "demo_files"
 
 
 def make_demo(config: Config) -> App:
@@ -34,5 +36,9 @@ def make_demo(config: Config) -> App:
     def echo(request: Request) -> Response:
         return Response(request.body, content_type=request.headers.get("content-type", BINARY))
 
-    mount_directories(app, dataclasses.replace(config, static=config.static or DIRECTORY))
+    mount_directories(app, dataclasses.replace(config, static=config.static or _default_directory()))
     return app
+
+
+def _default_directory() -> str:
+    return DIRECTORY if Path(DIRECTORY).exists() else str(OWN_FILES)

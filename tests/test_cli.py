@@ -12,8 +12,9 @@ import pytest
 
 from mreactor import __version__
 from mreactor.app.application import App
-from mreactor.cli import load, main, make_app, parse
+from mreactor.cli import main, make_app, parse
 from mreactor.config import Config, ConfigError, Limits, option
+from mreactor.loading import load
 from mreactor.server import StartError
 
 SETTINGS = [spec for kind in (Config, Limits) for spec in dataclasses.fields(kind) if spec.name != "limits"]
@@ -229,62 +230,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for name in set(sys.modules) - before:
         del sys.modules[name]
-
-
-def test_an_application_is_found_in_the_current_directory(here: Path) -> None:
-    (here / "shop_one.py").write_text("import mreactor\napp = mreactor.App()\n")
-    assert isinstance(load("shop_one:app"), App)
-
-
-def test_an_application_may_be_an_attribute_of_an_attribute(here: Path) -> None:
-    package = here / "shop_two"
-    package.mkdir()
-    (package / "web.py").write_text("import mreactor\nclass Site:\n    app = mreactor.App()\n")
-    assert isinstance(load("shop_two.web:Site.app"), App)
-
-
-def test_the_current_directory_is_added_once(here: Path) -> None:
-    (here / "shop_three.py").write_text("import mreactor\napp = mreactor.App()\n")
-    load("shop_three:app")
-    load("shop_three:app")
-    assert sys.path.count(str(here)) == 1
-
-
-@pytest.mark.parametrize(
-    ("target", "said"),
-    [
-        ("", "is not of the form module:attribute"),
-        ("shop", "No module named 'shop'"),
-        ("shop_three", "neither application nor app"),
-        ("shop:", "is not of the form module:attribute"),
-        (":app", "is not of the form module:attribute"),
-        (".shop:app", "is not of the form module:attribute"),
-        ("no_such_module:app", "No module named 'no_such_module'"),
-        ("no_such.module:app", "No module named 'no_such'"),
-        ("shop_four.web:app", "is not a package"),
-        ("shop_four:other", "shop_four has no other"),
-        ("shop_four:number", "neither an App nor a WSGI application, but 5"),
-        ("shop_four:number()", "number cannot be called"),
-        ("shop_four:number.app", "shop_four has no number.app"),
-        ("shop_four:App", "neither an App nor takes the two arguments of a WSGI application"),
-        ("shop_four:handler", "neither an App nor takes the two arguments of a WSGI application"),
-        ("shop_four:asgi", "is an ASGI application, which is not supported"),
-        ("shop_four:ASGI()", "is an ASGI application, which is not supported"),
-        ("shop_five:app", "No module named 'not_installed'"),
-    ],
-)
-def test_an_application_that_cannot_be_loaded(here: Path, target: str, said: str) -> None:
-    (here / "shop_three.py").write_text("number = 5\n")
-    (here / "shop_four.py").write_text(
-        "from mreactor import App\napp = App()\nnumber = 5\ndef handler(request): return ''\n"
-        "async def asgi(scope, receive, send): pass\n"
-        "class ASGI:\n    async def __call__(self, scope, receive, send): pass\n"
-    )
-    (here / "shop_five.py").write_text("import not_installed\n")
-    with pytest.raises(ConfigError) as caught:
-        load(target)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 WSGI_MODULES = {

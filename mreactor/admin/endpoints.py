@@ -1,6 +1,7 @@
 """The application of the admin listener. Its handlers only read, and run in the admin reactor's thread."""
 
 import ipaddress
+import math
 import time
 from collections.abc import Callable, Collection
 
@@ -63,13 +64,26 @@ def make_app(status: ServerStatus, names: Collection[str] | None = None) -> App:
     @app.get("/readyz")
     @guarded
     def readiness(request: Request) -> Response:
-        reasons = status.unready_reasons(time.monotonic())
+        reasons = status.unready_reasons(time.monotonic(), _read_wait(request))
         if not reasons:
             cause = status.gil_cause()
             return Response(f"ready\n{cause}\n" if cause else "ready\n", headers=FIELDS)
         return Response("".join(f"{reason}\n" for reason in reasons), 503, FIELDS, content_type=TEXT)
 
     return app
+
+
+def _read_wait(request: Request) -> float:
+    """Return the seconds of `/readyz?pool=SECONDS`; infinite if the pool does not count.
+
+    Raises:
+        HTTPError: 400, it is not a number.
+    """
+    given = request.query.get("pool")
+    try:
+        return math.inf if given is None else float(given)
+    except ValueError:
+        raise HTTPError(400, "The parameter pool is a number of seconds.", FIELDS) from None
 
 
 def is_addressed_to(host: str, names: Collection[str]) -> bool:

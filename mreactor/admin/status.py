@@ -1,5 +1,6 @@
 """What the admin listener knows of the server: its status, and snapshots of its counters."""
 
+import math
 import os
 import platform
 import resource
@@ -10,10 +11,11 @@ from functools import cache
 from typing import Any
 
 from .. import __version__
+from ..app import RouteTimes
 from ..concurrency import ThreadPool
 from ..config import Config
 from ..logs import AccessLog, count_lost
-from ..metrics import NO_POOL, Counters, PoolSnapshot, ReactorSnapshot, Snapshot
+from ..metrics import NO_POOL, Counters, PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
 from ..net import Acceptor, Reactor
 from ..runtime import usable_cpus
 from .watchdog import STARTING, reactor_state, unhealthy_reactors
@@ -31,8 +33,10 @@ class ServerStatus:
         has_gil: called for each snapshot, since an extension may switch the GIL on.
         gil_cause: returns why the GIL is on; empty if it is off.
         backend, address: the chosen backend, in words; host and port of the server.
+        application: its name, for the page.
         report: the lines of the start-up report, after the start.
-        acceptor, access_log: None until they run.
+        acceptor, access_log, pool: None until they run.
+        route_times: None if they are not measured.
         is_draining: the server is about to end.
         pool: None until it runs.
     """
@@ -41,6 +45,7 @@ class ServerStatus:
     reactors: Sequence[Reactor[Any]]
     has_gil: Callable[[], bool]
     backend: str = ""
+    application: str = ""
     address: tuple[str, int] = ("", 0)
     report: Sequence[str] = ()
     acceptor: Acceptor | None = None
@@ -48,12 +53,14 @@ class ServerStatus:
     is_draining: bool = False
     gil_cause: Callable[[], str] = lambda: ""
     pool: ThreadPool | None = None
+    route_times: RouteTimes | None = None
 
-    def unready_reasons(self, now: float) -> tuple[str, ...]:
+    def unready_reasons(self, now: float, wait_max: float = math.inf) -> tuple[str, ...]:
         """Return why the server wants no traffic; empty if it is ready.
 
         Args:
             now: monotonic seconds.
+            wait_max: seconds for which a request may wait for a thread of the pool.
         """
         if self.is_draining:
             return ("the server is draining",)
@@ -64,6 +71,8 @@ class ServerStatus:
             reasons.append("the acceptor has ended")
         if self.config.require_free_threading and (cause := self.gil_cause()):
             reasons.append(cause)
+        if self.pool is not None and wait_max < math.inf and (wait := self.pool.oldest_wait()) > wait_max:
+            reasons.append(f"a request has waited for a blocking thread for {wait:.1f} s")
         return tuple(reasons)
 
 
@@ -107,6 +116,11 @@ class SnapshotCache:
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),
             reactors=tuple(_snapshot(reactor, now) for reactor in status.reactors),
+            routes=tuple(RouteSnapshot(*one) for one in status.route_times.read()) if status.route_times else (),
+            application=status.application,
+            host=platform.node(),
+            open_fds=_count_descriptors(),
+            fds_max=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
 
 
@@ -138,6 +152,14 @@ def _resident_bytes() -> int | None:
         return int(os.pread(_open_statm(), 128, 0).split()[1]) * resource.getpagesize()
     except OSError:
         # There is no /proc.
+        return None
+
+
+def _count_descriptors() -> int | None:
+    try:
+        # One of them is that of the listing.
+        return len(os.listdir("/proc/self/fd")) - 1
+    except OSError:
         return None
 
 

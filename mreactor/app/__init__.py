@@ -5,11 +5,15 @@ from .application import App
 from .directories import mount_directories
 from .document_root import check_root
 from .recognition import adapt, find
+from .route_times import RouteTimes
 from .router import Endpoint, Match, Route, RouteError, Router, UnknownMethod
+from .scope import ErrorResponder, HandlerFailure
+from .send_file import send_file
 from .static_files import StaticFiles
 from .static_options import StaticOptions
 
 __all__ = [
-    "App", "Endpoint", "Handler", "Match", "Route", "RouteError", "Router", "StaticFiles", "StaticOptions",
-    "UnknownMethod", "adapt", "check_root", "find", "mount_directories",
+    "App", "Endpoint", "ErrorResponder", "Handler", "HandlerFailure", "Match", "Route", "RouteError", "RouteTimes",
+    "Router", "StaticFiles", "StaticOptions", "UnknownMethod", "adapt", "check_root", "find", "mount_directories",
+    "send_file",
 ]  # fmt: skip

@@ -6,34 +6,57 @@
     def hello(request, name):
         return f"Hello, {name}!"
 
-A handler gets the request and its path parameters. It returns a `Response` or its content: `str`, `bytes`, a `dict` or
-`list` (JSON), an iterator (streamed) or None (no content). It runs in a reactor's thread, in parallel with the other
-reactors, and must not wait. A handler that waits is declared `blocking=True` and runs in the thread pool.
+A handler gets the request and its path parameters. It returns a `Response` or its content: `str`, `bytes`, a `dict`,
+`list` or dataclass (JSON), an iterator (streamed) or None (no content). It runs in a reactor's thread, in parallel with
+the other reactors, and must not wait. A handler that waits is declared `blocking=True` and runs in the thread pool.
 """
 
-from collections.abc import Callable
+import dataclasses
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from ..http import Handler
+from ..http import Handler, underlying_function
 from ..wsgi import Application, WSGIHandler
-from .router import ANY_METHOD, Endpoint, Route, RouteError, check_route, is_same
+from .router import ANY_METHOD, Endpoint, Route, RouteError, check_handler, check_route, is_same
+from .scope import AfterHook, BeforeHook, ErrorHandler, ErrorKind, ErrorResponder, Scope
+from .static_files import StaticFiles
+
+log = logging.getLogger("mreactor")
 
 
 class App:
     """A collection of routes. Declare them from one thread; they are read-only once a server has started.
 
+    Args:
+        name: for the live page. The command line sets it to the name of the module if it is empty.
+
     Attributes:
         address: host and port of the server, for WSGI applications. The server sets it when it starts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.address = ("localhost", 80)
         self._routes: list[Route] = []
-        self._frozen = False
+        self._scope = Scope()
+        self._included: list[tuple[str, App]] = []
+        self._on_start: list[Callable[[], Any]] = []
+        self._on_stop: list[Callable[[], Any]] = []
+        # All routes with what surrounds them, once they are frozen.
+        self._frozen: tuple[Route, ...] | None = None
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """The routes declared so far."""
-        return tuple(self._routes)
+        """The routes declared so far, those of included applications among them."""
+        return self._frozen if self._frozen is not None else tuple(self._compile("", Scope()))
+
+    @property
+    def errors(self) -> ErrorResponder | None:
+        """Responds to what goes wrong outside of handlers; None if the application leaves it to the server."""
+        scopes = dict(self._scopes("", Scope()))
+        return None if all(scope.is_empty for scope in scopes.values()) else ErrorResponder(scopes)
 
     def route[H: Handler](
         self, pattern: str, methods: tuple[str, ...] = ("GET",), *, blocking: bool = False, constant: bool = False
@@ -80,18 +103,28 @@ class App:
         return self.route(pattern, ("DELETE",), blocking=blocking)
 
     def mount(
-        self, prefix: str, make_handler: Callable[[], Handler], *, blocking: bool = False, constant: bool = False
+        self,
+        prefix: str,
+        make_handler: Callable[[], Handler] | StaticFiles,
+        *,
+        blocking: bool = False,
+        constant: bool = False,
     ) -> None:
         """Declare a handler for GET and HEAD below a prefix. Each reactor makes its own.
 
         Args:
             prefix: a path such as `/` or `/assets/`. Routes below it take precedence.
-            make_handler: returns a handler that is called with the request. Called once in each reactor's thread.
+            make_handler: returns a handler that is called with the request. Called once in each reactor's thread. Of
+                `StaticFiles` each reactor gets a copy, with this prefix.
             blocking, constant: as for `route`.
 
         Raises:
             RouteError: as for `route`.
         """
+        if isinstance(make_handler, StaticFiles) and make_handler.prefix not in ("/", prefix):
+            raise RouteError(
+                f"StaticFiles with the prefix {make_handler.prefix!r} is mounted at {prefix!r}; leave it out"
+            )
         endpoint = Endpoint(make_handler, blocking=blocking, constant=constant, local=True)
         self._add(Route("GET", prefix, endpoint, mount=True))
 
@@ -114,18 +147,186 @@ class App:
         endpoint = Endpoint(make_handler, blocking=not inline, local=True)
         self._add(Route(ANY_METHOD, prefix, endpoint, mount=True))
 
+    def include(self, prefix: str, app: "App") -> None:
+        """Serve another application below a prefix, and freeze it.
+
+        Its routes have its own hooks and error handlers inside those of this application. Its error handlers also
+        respond to paths below the prefix that no route takes.
+
+        Args:
+            prefix: a path such as `/api`, without parameters.
+
+        Raises:
+            RouteError: the prefix is invalid, or a route is declared already, or the server has started.
+        """
+        prefix = prefix.rstrip("/")
+        if not prefix.startswith("/") or "{" in prefix or "}" in prefix:
+            raise RouteError(f"the prefix {prefix!r} is not a path such as /api")
+        self._check_open()
+        if app is self or app._includes(self):
+            raise RouteError("an application cannot include itself")
+        added = [dataclasses.replace(route, pattern=prefix + route.pattern) for route in app.freeze()]
+        for route in added:
+            self._check_new(route)
+        self._included.append((prefix, app))
+
+    def before[H: BeforeHook](self, hook: H) -> H:
+        """Declare a function that is called with the request before each handler, in the handler's thread.
+
+        If it returns anything but None, that is the response, and the handler is not called.
+        """
+        return self._surround(hook, 1, before=(hook,))
+
+    def after[H: AfterHook](self, hook: H) -> H:
+        """Declare a function that is called with the request and the response after each handler.
+
+        It may change the response's header fields, or return another response. It is called for errors as well, and for
+        requests that no route takes. The hook declared last is called first.
+        """
+        return self._surround(hook, 2, after=(hook,))
+
+    def error[H: ErrorHandler](self, *kinds: ErrorKind) -> Callable[[H], H]:
+        """Declare a handler of errors, called with the request and the exception.
+
+        Content that it returns is sent with the status of the error, 500 for an exception that has none.
+
+        Args:
+            kinds: statuses from 400 to 599, and classes of exceptions. A class takes its subclasses; but refusals are
+                taken by `HTTPError` and their status only, and not by `Exception`.
+        """
+
+        def declare(handler: H) -> H:
+            for kind in kinds:
+                is_status = isinstance(kind, int) and 400 <= kind <= 599
+                if not is_status and not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                    raise RouteError(f"{kind!r} is neither the status of an error nor a class of exceptions")
+                if any(kind == known for known, _ in self._scope.errors):
+                    raise RouteError(f"{kind!r} has an error handler already")
+            return self._surround(handler, 2, errors=tuple((kind, handler) for kind in kinds))
+
+        if not kinds:
+            raise RouteError("name what the error handler is for, such as @app.error(404) or @app.error(KeyError)")
+        return declare
+
+    def on_start[H: Callable[[], Any]](self, hook: H) -> H:
+        """Declare a function that is called before the first request, in the thread that starts the server."""
+        self._check_hook(hook, 0)
+        self._on_start.append(hook)
+        return hook
+
+    def on_stop[H: Callable[[], Any]](self, hook: H) -> H:
+        """Declare a function that is called after the last request. The one declared last is called first."""
+        self._check_hook(hook, 0)
+        self._on_stop.append(hook)
+        return hook
+
     def freeze(self) -> tuple[Route, ...]:
         """Refuse further declarations and return the routes. The server calls this when it starts."""
-        self._frozen = True
-        return self.routes
+        if self._frozen is None:
+            self._frozen = tuple(self._compile("", Scope()))
+        return self._frozen
+
+    def start(self) -> None:
+        """Freeze, and call the hooks for the start, included applications' first. The server calls this."""
+        self.freeze()
+        for _, app in self._included:
+            app.start()
+        for hook in self._on_start:
+            hook()
+
+    def stop(self) -> None:
+        """Call the hooks for the end. One that fails is logged, and the others are called. The server calls this."""
+        for hook in reversed(self._on_stop):
+            try:
+                hook()
+            except Exception:
+                log.exception("the hook %s failed", getattr(hook, "__qualname__", hook))
+        for _, app in reversed(self._included):
+            app.stop()
+
+    # Declaring.
 
     def _add(self, route: Route) -> None:
-        if self._frozen:
-            raise RouteError("the server has started; declare routes before that")
+        self._check_open()
         check_route(route)
-        for known in self._routes:
+        self._check_new(route)
+        self._routes.append(route)
+
+    def _surround[H: Callable[..., Any]](self, hook: H, parameters: int, **scope: Any) -> H:
+        self._check_hook(hook, parameters)
+        added = Scope(**scope)
+        own = self._scope
+        # Of one application the hook declared last is the innermost.
+        self._scope = Scope((*own.before, *added.before), (*added.after, *own.after), (*own.errors, *added.errors))
+        return hook
+
+    def _check_open(self) -> None:
+        if self._frozen is not None:
+            raise RouteError("the server has started, or another application includes this one; declare it before that")
+
+    def _check_new(self, route: Route) -> None:
+        for known in self.routes:
             if is_same(route, known):
                 raise RouteError(
                     f"{route.method} {route.pattern} is declared twice; {known.pattern!r} takes the same requests"
                 )
-        self._routes.append(route)
+
+    def _check_hook(self, hook: Callable[..., Any], parameters: int) -> None:
+        self._check_open()
+        if not callable(hook):
+            raise RouteError(f"{hook!r} is not a function")
+        name = getattr(hook, "__qualname__", repr(hook))
+        if inspect.iscoroutinefunction(underlying_function(hook)):
+            raise RouteError(f"the hook {name} is async; use a plain function")
+        try:
+            inspect.signature(hook).bind(*[None] * parameters)
+        except (TypeError, ValueError) as error:
+            expected = ("nothing", "the request", "the request and one thing more")[parameters]
+            raise RouteError(f"the hook {name} is called with {expected}: {error}") from None
+
+    # Compiling.
+
+    def _includes(self, app: "App") -> bool:
+        return any(one is app or one._includes(app) for _, one in self._included)
+
+    def _compile(self, prefix: str, outer: Scope) -> Iterator[Route]:
+        """Yield all routes, each with its prefix and with what surrounds its handler."""
+        scope = outer.enter(self._scope)
+        wrapped: dict[int, Endpoint] = {}
+        for route in self._routes:
+            pattern = prefix + route.pattern
+            endpoint = route.endpoint
+            if endpoint.local:
+                endpoint = dataclasses.replace(endpoint, handler=_make_local(endpoint.handler, pattern, scope))
+            elif not scope.is_empty:
+                # The routes of several methods share an endpoint.
+                endpoint = wrapped.get(id(endpoint)) or wrapped.setdefault(id(endpoint), _wrap(endpoint, scope))
+            yield dataclasses.replace(route, pattern=pattern, endpoint=endpoint)
+        for inner_prefix, app in self._included:
+            yield from app._compile(prefix + inner_prefix, scope)
+
+    def _scopes(self, prefix: str, outer: Scope) -> Iterator[tuple[str, Scope]]:
+        scope = outer.enter(self._scope)
+        yield prefix, scope
+        for inner_prefix, app in self._included:
+            yield from app._scopes(prefix + inner_prefix, scope)
+
+
+def _wrap(endpoint: Endpoint, scope: Scope) -> Endpoint:
+    return dataclasses.replace(endpoint, handler=scope.wrap(endpoint.handler))
+
+
+def _make_local(factory: Callable[[], Handler] | StaticFiles, pattern: str, scope: Scope) -> Callable[[], Handler]:
+    """Return the function with which each reactor makes its handler of a mount."""
+
+    def make_handler() -> Handler:
+        handler: Handler = factory.copy(pattern) if isinstance(factory, StaticFiles) else factory()
+        check_handler(handler, pattern, [])
+        if isinstance(handler, StaticFiles) and handler.prefix.rstrip("/") != pattern.rstrip("/"):
+            raise RouteError(
+                f"StaticFiles with the prefix {handler.prefix!r} is mounted at {pattern!r}; pass StaticFiles itself to "
+                "mount, which sets the prefix"
+            )
+        return scope.wrap(handler)
+
+    return make_handler

@@ -309,7 +309,7 @@ def check_route(route: Route) -> None:
     if route.endpoint.local:
         _check_factory(route.endpoint.handler, route.pattern)
     else:
-        _check_handler(route.endpoint.handler, route.pattern, names)
+        check_handler(route.endpoint.handler, route.pattern, names)
 
 
 def _check_factory(factory: Callable[[], Any], pattern: str) -> None:
@@ -319,7 +319,8 @@ def _check_factory(factory: Callable[[], Any], pattern: str) -> None:
         raise RouteError(f"what makes the handler of {pattern!r} is async; use a plain function")
 
 
-def _check_handler(handler: Handler, pattern: str, names: list[str]) -> None:
+def check_handler(handler: Handler, pattern: str, names: list[str]) -> None:
+    """Check that a handler is a plain function or object that accepts the parameters. Raises as `check_route`."""
     if isinstance(handler, type) and not issubclass(handler, Response):
         raise RouteError(f"the handler of {pattern!r} is a class; use an instance with __call__, or a method")
     if _is_async(handler):
@@ -366,7 +367,7 @@ def _localize(route: Route) -> Endpoint:
     if not endpoint.local:
         return endpoint
     handler = endpoint.handler()
-    _check_handler(handler, route.pattern, [])
+    check_handler(handler, route.pattern, [])
     return dataclasses.replace(endpoint, handler=handler, local=False)
 
 

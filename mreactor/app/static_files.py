@@ -13,7 +13,7 @@ import time
 
 from ..http import Fields, HTTPError, MustWait, Request, RequestHead, Response, rank_codings
 from .content_types import CONTENT_TYPES, guess_content_type, is_compressible
-from .document_root import DocumentRoot, OpenFile, not_found
+from .document_root import DocumentRoot, OpenFile, check_root, not_found
 from .file_cache import FileCache, FileVersion, Resource, Variant
 from .listing import respond_with_listing
 from .static_options import StaticOptions, compile_cache_control
@@ -46,9 +46,12 @@ class StaticFiles:
 
     Args:
         root: the directory. Its real path is determined once, here: later changes of links above it have no effect.
-        prefix: the path under which the handler is mounted, such as `/` or `/assets/`.
+        prefix: the path under which the handler is mounted, such as `/` or `/assets/`. `App.mount` sets it.
         sendfile_bytes_min: files of this size and more are sent from disk, smaller ones from memory.
         options: see `StaticOptions`.
+
+    Raises:
+        ConfigError: the directory is missing, not readable, or not a directory.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class StaticFiles:
         options: StaticOptions | None = None,
     ) -> None:
         options = options or StaticOptions()
+        self.prefix = prefix
+        self._directory = check_root(os.fspath(root))
         self._root = DocumentRoot(root, prefix)
         self._sendfile_bytes_min = sendfile_bytes_min
         self._options = options
@@ -69,6 +74,12 @@ class StaticFiles:
         # Counts files without a place in memory. Threads that share the handler may lose counts, which does not matter.
         self._admissions = 0
         self._rankings: dict[str, tuple[str, ...]] = {}
+
+    def copy(self, prefix: str) -> "StaticFiles":
+        """Return a handler of the same directory for another prefix, with a cache of its own."""
+        return StaticFiles(
+            self._directory, prefix=prefix, sendfile_bytes_min=self._sendfile_bytes_min, options=self._options
+        )
 
     def __call__(self, request: Request) -> Response:
         """Serve one request below the prefix.

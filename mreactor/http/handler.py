@@ -1,10 +1,12 @@
 """Handlers as Python functions: which code a callable runs, and how a message names it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
-from inspect import unwrap
+from inspect import get_annotations, unwrap
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, get_args, get_origin
+
+from .pause import Pause
 
 type Handler = Callable[..., Any]
 
@@ -39,5 +41,25 @@ def describe_handler(handler: Handler) -> str:
     function = underlying_function(handler)
     if function is None:
         return repr(handler)
-    code = unwrap(function).__code__
+    inner = unwrap(function)
+    if not isinstance(inner, FunctionType):
+        # A decorator has wrapped an object.
+        return describe_handler(inner)
+    code = inner.__code__
     return f"{code.co_qualname} ({code.co_filename}, line {code.co_firstlineno})"
+
+
+def yields_text(handler: Handler) -> bool:
+    """Whether the handler is annotated to return an iterator of `str`, such as `Iterator[str]`, also with pauses."""
+    function = underlying_function(handler)
+    if function is None:
+        return False
+    try:
+        returned = get_annotations(unwrap(function), eval_str=True).get("return")
+    except (NameError, TypeError, SyntaxError, AttributeError):
+        # An annotation may name what is imported for type checkers only.
+        return False
+    if get_origin(returned) not in (Iterator, Iterable, Generator):
+        return False
+    (part, *_) = get_args(returned)
+    return {*(get_args(part) or (part,))} - {Pause} == {str}

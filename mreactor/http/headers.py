@@ -1,7 +1,7 @@
 """Header fields of a request: an immutable, case-insensitive view (RFC 9110 section 5)."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, overload
 
 from ..runtime import hot
 
@@ -38,6 +38,13 @@ class Headers(Mapping[str, str]):
             KeyError: the request has no such field.
         """
         return self._joined[name.lower()]
+
+    @overload
+    def get(self, name: str, default: None = None) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str) -> str: ...
+    @overload
+    def get[T](self, name: str, default: T) -> str | T: ...
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of a field, or the default, without the exception that `Mapping.get` raises and catches."""

@@ -5,9 +5,14 @@ docs/decisions/055.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
 from itertools import accumulate
 from typing import Any
+from uuid import UUID
 
 # The C code of `json` calls itself for each level, so deeper values would overflow a thread's stack. 256 levels take
 # some 60 KiB of it.
@@ -21,6 +26,9 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 _ALL_BUT_BRACKETS_AND_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 _STRING = re.compile(rb'"[^"]*+"?')
+# Types whose text is sent. JSON has no type for them, and a number could not carry every Decimal.
+_AS_TEXT = (UUID, Decimal)
+_AS_ISO_TEXT = (datetime, date, time)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 # All up to the first escaped surrogate that is not half of a pair.
@@ -28,8 +36,31 @@ _PAIRED_SURROGATES = re.compile(rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F])[\s\S]|\\u[dD
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
+# The application's own functions. They are set before a server starts, and only read from then on.
+_encode: Callable[[Any], bytes | str] | None = None
+_decode: Callable[[bytes], Any] | None = None
+
+
+def use_json(
+    *, encode: Callable[[Any], bytes | str] | None = None, decode: Callable[[bytes], Any] | None = None
+) -> None:
+    """Use another library for JSON in the whole process; None for the one that is built in. Call it at import.
+
+    The limits stay: what is sent is copied and converted first, and what is received is measured first.
+
+    Args:
+        encode: returns the JSON text of dicts, lists, and values that this module does not know, such as
+            `orjson.dumps`.
+        decode: returns the value of a JSON text and raises ValueError for other text, such as `orjson.loads`.
+    """
+    global _encode, _decode
+    _encode, _decode = encode, decode
+
+
 def encode_json(content: Any) -> bytes:
-    """Encode a value as JSON in UTF-8. Mappings become objects; lists and tuples become arrays.
+    """Encode a value as JSON in UTF-8. Mappings and dataclasses become objects; lists and tuples become arrays.
+
+    Dates and times become ISO 8601 text; UUID and Decimal become text; a member of an Enum becomes its value.
 
     Other threads may change the value meanwhile: each container is copied under its own lock, as it is at that moment.
 
@@ -38,6 +69,9 @@ def encode_json(content: Any) -> bytes:
         ValueError: NaN, an infinity, or more than `NESTING_MAX` levels, which is also how a cycle ends.
     """
     copied = _copy(content, NESTING_MAX)
+    if _encode is not None:
+        text = _encode(copied)
+        return text.encode() if isinstance(text, str) else bytes(text)
     try:
         return _Encoder().encode(copied).encode()
     except UnicodeEncodeError:
@@ -69,7 +103,7 @@ def _copy(value: Any, levels: int) -> Any:
             return value
         is_object = isinstance(value, Mapping)
         if not is_object and not isinstance(value, list | tuple):
-            return value
+            return _convert(value, levels)
     if levels == 0:
         raise ValueError(f"a value that is nested more than {NESTING_MAX} levels deep cannot be sent as JSON")
     plain = _PLAIN
@@ -85,12 +119,28 @@ def _copy(value: Any, levels: int) -> Any:
     return [item if type(item) in plain else _copy(item, levels - 1) for item in items]
 
 
+def _convert(value: Any, levels: int) -> Any:
+    """Return what is sent for a value that is no container; itself if the encoder must know it."""
+    if isinstance(value, _AS_ISO_TEXT):
+        return value.isoformat()
+    if isinstance(value, _AS_TEXT):
+        return str(value)
+    if isinstance(value, Enum) and not isinstance(value, str | int | float):
+        return _copy(value.value, levels)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _copy({field.name: getattr(value, field.name) for field in fields(value)}, levels)
+    return value
+
+
 def decode_json(body: bytes) -> Any:
     """Decode JSON that `encode_json` could send: in UTF-8, without NaN, infinities and lone surrogates.
 
     Raises:
         ValueError: the body is not such JSON, is nested too deeply or holds too many values.
     """
+    if _decode is not None:
+        _check_size(body)
+        return _decode(body)
     text = body.decode()
     _check_size(body)
     value = json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_float)

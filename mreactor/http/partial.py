@@ -14,7 +14,8 @@ from .dates import parse_date
 from .ranges import Region, parse_ranges
 from .request import CHANGED
 from .request_head import RequestHead
-from .response import Body, Fields, Response
+from .response import Body, Response
+from .response_headers import Fields
 from .status import HTTPError
 
 # Every complete response that has ranges says so.
@@ -93,7 +94,7 @@ def respond_in_part(head: RequestHead, response: Response, etag: str, modified: 
         _close(response.body)
         if status == 412:
             raise HTTPError(412, CHANGED)
-        return not_modified(response.headers)
+        return not_modified(tuple(response.headers))
     return select_ranges(head, response, etag, modified)
 
 

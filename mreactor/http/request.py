@@ -10,13 +10,15 @@ from typing import IO, Any
 from ..protocol import SecurePeer
 from ..runtime import hot
 from .conditional import evaluate_conditions
+from .cookies import parse_cookies
 from .dates import format_date
 from .headers import Headers
 from .json_content import decode_json
 from .request_head import RequestHead
 from .response import Response
 from .spooled_body import SpooledBody
-from .status import HTTPError
+from .status import HTTPError, MissingField
+from .uploads import Files, Form, read_form
 
 # Of a query or a form: each field costs far more memory than its bytes.
 FORM_FIELDS_MAX = 1000
@@ -30,16 +32,30 @@ _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 class Parameters(Mapping[str, str]):
-    """Decoded query or form fields. A repeated name has its first value; `get_all` returns all values."""
+    """Decoded query or form fields. A repeated name has its first value; `get_all` returns all values.
 
-    def __init__(self, fields: list[tuple[str, str]]) -> None:
+    Args:
+        fields: names and values, in order.
+        noun: what one of them is called where it is missing.
+    """
+
+    def __init__(self, fields: list[tuple[str, str]], noun: str = "field") -> None:
+        self._noun = noun
         self._fields = fields
         self._first: dict[str, str] = {}
         for name, value in fields:
             self._first.setdefault(name, value)
 
     def __getitem__(self, name: str) -> str:
-        return self._first[name]
+        """Return the first value of a name.
+
+        Raises:
+            MissingField: there is none. It is a KeyError, and the client gets a 400 if the handler does not catch it.
+        """
+        value = self._first.get(name)
+        if value is None:
+            raise MissingField(name, self._noun)
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._first)
@@ -129,11 +145,13 @@ class Request:
 
     @cached_property
     def form(self) -> Parameters:
-        """The fields of an `application/x-www-form-urlencoded` body.
+        """The fields of a form: `application/x-www-form-urlencoded`, or `multipart/form-data` without its files.
 
         Raises:
-            HTTPError: 415, the body is of another type; 400, more than 1000 fields or not UTF-8.
+            HTTPError: 415, the body is of another type; 400, more than 1000 fields or not UTF-8; see also `files`.
         """
+        if self.content_type == "multipart/form-data":
+            return Parameters(self._multipart.fields)
         if self.content_type != "application/x-www-form-urlencoded":
             raise HTTPError(415, "This resource takes application/x-www-form-urlencoded.")
         return _parameters(self.body)
@@ -193,6 +211,34 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"
+
+    # What few handlers use.
+
+    @property
+    def url(self) -> str:
+        """The URL of the request as the client wrote it, such as `http://example.org/a?b=c`. The client chooses it."""
+        if self.target.startswith("/"):
+            return f"{self.scheme}://{self.host}{self.target}"
+        return self.target
+
+    @cached_property
+    def cookies(self) -> Parameters:
+        """The cookies by name. Of a repeated name the first counts, which is that of the longest path."""
+        return Parameters(parse_cookies(self.headers.get("cookie", "")), "cookie")
+
+    @cached_property
+    def files(self) -> Files:
+        """The files of a `multipart/form-data` body. Large ones lie on disk and vanish with the request.
+
+        Raises:
+            HTTPError: 415, the body is of another type; 400, it is malformed; 413, it has too many parts, or a part's
+                head, a name or the text fields are too large.
+        """
+        return Files(self._multipart.files)
+
+    @cached_property
+    def _multipart(self) -> Form:
+        return read_form(self.stream, self.headers.get("content-type", ""))
 
 
 class SpooledRequest(Request):

@@ -173,3 +173,16 @@ class RequestHead:
     def default_framing(self) -> bool:
         """HTTP/1.1, persistent and not HEAD: the response has content, and no Connection field."""
         return self.line.keeps_framing and self.fields.framing.keep_alive
+
+
+def unread_head() -> RequestHead:
+    """Make the head of a request that could not be read: everything in it is empty. Error handlers get it."""
+    line, framing, fields, head = RequestLine(), Framing(), HeaderFields(), RequestHead()
+    line.authority = line.method = line.path = line.query_string = line.raw_path = line.target = framing.host = ""
+    line.counter = line.match = line.route = None
+    line.version, line.keeps_framing = (1, 1), False
+    framing.chunked = framing.expects_continue = framing.has_body = framing.is_simple = framing.keep_alive = False
+    framing.content_length = 0
+    fields.lines, fields.framing, fields.decoded, fields.is_repeated = [], framing, Headers(), False
+    head.line, head.fields = line, fields
+    return head

@@ -4,13 +4,19 @@ import operator
 import re
 from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping
 from contextvars import Context
-from typing import Any
+from dataclasses import is_dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Final, Protocol
+from urllib.parse import quote
 
 from ..protocol import FileBody
 from ..runtime import hot
+from .cookies import SameSite, render_cookie
 from .grammar import TOKEN
-from .handler import Handler, describe_handler
+from .handler import Handler, describe_handler, yields_text
 from .json_content import encode_json
+from .pause import Pause
+from .response_headers import Fields, ResponseHeaders
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -25,14 +31,27 @@ FRAMING_FIELDS = frozenset({"connection", "content-length", "date", "server", "t
 _NAME = re.compile(TOKEN.decode("ascii"), re.ASCII)
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*+")
 
-type Fields = tuple[tuple[str, str], ...]
+# What a header field may hold of a Location: the characters of a URI (RFC 3986), and `%`.
+_URI_CHARACTERS: Final = "!#$%&'()*+,/:;=?@[]~"
+_REDIRECTIONS: Final = (301, 302, 303, 307, 308)
+
+
+class Dataclass(Protocol):
+    """An instance of a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
 
 type Body = bytes | Iterator[bytes | str] | FileBody
 
 # See `Response.parts`.
 type Parts = tuple[Body, str, int, Fields, bytes | None]
 
-type Content = bytes | bytearray | str | Mapping[str, Any] | list[Any] | Iterator[bytes | str] | FileBody | None
+type Content = (
+    bytes | bytearray | memoryview | str | Mapping[str, Any] | list[Any] | Dataclass
+    | Iterator[bytes] | Iterator[str] | Iterator[bytes | str] | Iterator[bytes | Pause] | Iterator[str | Pause]
+    | Iterator[bytes | str | Pause] | FileBody | None
+)  # fmt: skip
 
 
 @hot("__init__")
@@ -40,11 +59,12 @@ class Response:
     """A response: a status, header fields and content.
 
     Args:
-        content: `bytes`; `str`, sent as UTF-8; a `dict` or another mapping, or a `list`, sent as JSON; an iterator of
-            `bytes` or `str`, such as a generator, streamed in chunks as it yields; None for no content.
+        content: `bytes`; `str`, sent as UTF-8; a `dict` or another mapping, a `list` or a dataclass, sent as JSON; an
+            iterator of `bytes` or `str`, such as a generator, streamed in chunks as it yields; None for no content.
         status: the status code, 200 to 599.
         headers: further header fields. Framing fields (Content-Length, Connection, ...) are the server's to set.
         content_type: the media type; by default it follows from the content's type.
+        content_length: of a stream, the bytes that its parts have together. It is then not sent in chunks.
 
     `status`, `headers`, `content_type` and `body` may be set later and are checked then as well; `body` takes whatever
     `content` does, and the media type stays as it is.
@@ -71,6 +91,7 @@ class Response:
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         *,
         content_type: str = "",
+        content_length: int | None = None,
     ) -> None:
         # This short test accepts nearly every media type.
         if content_type not in _USUAL and not (content_type.isascii() and content_type.isprintable()):
@@ -79,6 +100,8 @@ class Response:
         if type(content) is bytes and status == 200 and not headers:
             self.parts = (content, content_type or BINARY, 200, (), content)
             return
+        if content_length is not None:
+            content = SizedStream(content, content_length)
         body, implied = _encode_content(content)
         if status == 200 and not headers:
             self.parts = (body, content_type or implied, 200, (), body if type(body) is bytes else None)
@@ -115,9 +138,9 @@ class Response:
         self._set(body, content_type, _check_status(status), fields)
 
     @property
-    def headers(self) -> Fields:
-        """The header fields, except those that the server sets."""
-        return self.parts[3]
+    def headers(self) -> ResponseHeaders:
+        """The header fields, except those that the server sets: pairs, which can be read and changed by name."""
+        return ResponseHeaders(self)
 
     @headers.setter
     def headers(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
@@ -136,9 +159,113 @@ class Response:
         _check_content_type(content_type, fields)
         self._set(body, content_type, status, fields)
 
+    def set_cookie(
+        self,
+        name: str,
+        value: str,
+        *,
+        max_age: int | None = None,
+        expires: datetime | None = None,
+        path: str = "/",
+        domain: str = "",
+        secure: bool = False,
+        http_only: bool = True,
+        same_site: SameSite = "Lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Set a cookie (RFC 6265bis). Scripts cannot read it and other sites' forms do not send it, by default.
+
+        Args:
+            max_age: seconds for which the browser keeps it; without it and `expires`, until the browser is closed.
+            secure: send it over HTTPS only. Set this wherever the site has HTTPS.
+            domain: also send it to this domain's subdomains; by default to the host that set it, only.
+
+        Raises:
+            ValueError: something that browsers would misread, or a combination that they refuse.
+        """
+        cookie = render_cookie(
+            name, value, max_age=max_age, expires=expires, path=path, domain=domain, secure=secure,
+            http_only=http_only, same_site=same_site, partitioned=partitioned,
+        )  # fmt: skip
+        self.headers.add("Set-Cookie", cookie)
+
+    def delete_cookie(self, name: str, *, path: str = "/", domain: str = "") -> None:
+        """Let the browser delete a cookie. Path and domain must be those with which it was set."""
+        self.set_cookie(
+            name, "", max_age=0, path=path, domain=domain, secure=name.lower().startswith(("__host-", "__secure-"))
+        )
+
+    def copy(self) -> "Response":
+        """Return a response whose header fields can be changed without changing this one. They share the content."""
+        copied = Response.__new__(Response)
+        copied.parts = self.parts
+        return copied
+
     def _set(self, body: Body, content_type: str, status: int, fields: Fields) -> None:
         body_only = body if type(body) is bytes and status == 200 and not fields else None
         self.parts = (body, content_type, status, fields, body_only)
+
+
+class SizedStream(Iterator[Any]):
+    """A stream whose length is known before its parts.
+
+    Raises:
+        TypeError: the parts are not an iterator.
+        ValueError: the length is negative.
+    """
+
+    __slots__ = ("_left", "_parts", "length")
+
+    def __init__(self, parts: Any, length: int) -> None:
+        if not isinstance(parts, Iterator):
+            raise TypeError(f"content_length is for streams; the length of {_name_type(parts)} is known")
+        self.length = self._left = operator.index(length)
+        if length < 0:
+            raise ValueError(f"a content_length cannot be {length}")
+        self._parts: Iterator[Any] = parts
+
+    def __next__(self) -> Any:
+        """Return the next part.
+
+        Raises:
+            ValueError: the parts are longer or shorter than announced. No byte too many is returned.
+        """
+        try:
+            part = next(self._parts)
+        except StopIteration:
+            if self._left:
+                raise ValueError(f"a stream of {self.length} bytes has ended {self._left} bytes early") from None
+            raise
+        if isinstance(part, Pause):
+            return part
+        content = encode_part(part, self._parts)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError(f"a stream of {self.length} bytes has {-self._left} bytes more")
+        return content
+
+    def close(self) -> None:
+        """Close a generator, so that its `finally` runs."""
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            close()
+
+
+def redirect(location: str, status: int = 303) -> Response:
+    """Make a redirection. Characters that a URI cannot hold are percent-encoded.
+
+    Args:
+        location: a path such as `/login`, or a URL. Do not take it from a request without a check.
+        status: 303, GET the other resource; 307 and 308 keep the method; 301 and 308 are permanent.
+
+    Raises:
+        ValueError: another status, or a location with control characters.
+    """
+    if status not in _REDIRECTIONS:
+        raise ValueError(f"{status} is not one of {', '.join(map(str, _REDIRECTIONS))}")
+    if not location or not location.isprintable():
+        raise ValueError(f"a redirection cannot lead to {location!r}")
+    return Response(None, status, (("Location", quote(location, _URI_CHARACTERS)),))
 
 
 def make_response(body: Body, content_type: str, status: int, fields: Fields) -> Response:
@@ -196,7 +323,18 @@ def respond(result: Any, handler: Handler | None = None) -> Response:
     If the value cannot be sent, a note on the error names the handler, whose frame is gone.
     """
     try:
-        return result if isinstance(result, Response) else Response(result)
+        if isinstance(result, Response):
+            return result
+        response = Response(result)
+        # A look at the media type first: most content is no stream, and whether it is one is costly to tell.
+        if (
+            response.parts[1] is BINARY
+            and handler is not None
+            and isinstance(result, Iterator)
+            and yields_text(handler)
+        ):
+            response.content_type = TEXT
+        return response
     except BaseException as error:
         if handler is not None:
             error.add_note(f"It was returned by the handler {describe_handler(handler)}.")
@@ -221,20 +359,23 @@ def encode_part(part: Any, parts: Iterator[Any]) -> bytes:
 
 def _encode_content(content: Content) -> tuple[Body, str]:
     """Return the body, and the media type implied by its Python type."""
-    match content:
+    value: Any = content
+    match value:
         case str():
-            return content.encode(), TEXT
+            return value.encode(), TEXT
         case bytes() | bytearray() | memoryview():
-            return bytes(content), BINARY
+            return bytes(value), BINARY
         case None:
             return b"", ""
         case Mapping() | list():
-            return encode_json(content), JSON
+            return encode_json(value), JSON
         case FileBody():
-            return content, BINARY
+            return value, BINARY
         case Iterator():
-            return content, BINARY
-    raise TypeError(f"a handler cannot return {_name_type(content)}; {_advise(content)}")
+            return value, BINARY
+    if is_dataclass(value) and not isinstance(value, type):
+        return encode_json(value), JSON
+    raise TypeError(f"a handler cannot return {_name_type(value)}; {_advise(value)}")
 
 
 def _advise(content: Any) -> str:
@@ -252,7 +393,7 @@ def _advise(content: Any) -> str:
             return "return an instance"
         case Iterable():
             return "write list(...) to send it as JSON, or iter(...) to stream its parts"
-    return "it returns str, bytes, a dict or list, an iterator of str or bytes, None or a Response"
+    return "it returns str, bytes, a dict, list or dataclass, an iterator of str or bytes, None or a Response"
 
 
 def _name_type(value: Any) -> str:

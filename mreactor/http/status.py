@@ -9,6 +9,10 @@ REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 }
 
 
+# By status. A tuple: threads look a number up in it without the lock of a dict (docs/decisions/001).
+_TEXTS = tuple(f"{status} {REASONS.get(status, '')}".strip() for status in range(600))
+
+
 class HTTPError(Exception):
     """An error response. Handlers and the server raise it; the connection turns it into a page.
 
@@ -30,6 +34,13 @@ class HTTPError(Exception):
         self.headers = headers
 
 
+class MissingField(HTTPError, KeyError):
+    """A query or form has no field of this name: an `HTTPError` with 400, and a KeyError."""
+
+    def __init__(self, name: str, noun: str) -> None:
+        HTTPError.__init__(self, 400, f"The {noun} {name!r} is missing.")
+
+
 def status_line(status: int) -> bytes:
     """Encode a status line with its CRLF (RFC 9112 section 4)."""
     return b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, "").encode("ascii"))
@@ -38,3 +49,8 @@ def status_line(status: int) -> bytes:
 def has_body(status: int) -> bool:
     """Whether a response of this status may have content (RFC 9112 section 6.3, item 1; RFC 9110 section 15.3.6)."""
     return status >= 200 and status not in (204, 205, 304)
+
+
+def status_text(status: int) -> str:
+    """Return the status and its reason as a page shows them, such as `404 Not Found`."""
+    return _TEXTS[status]

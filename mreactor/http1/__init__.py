@@ -3,6 +3,11 @@
 from .connection import Connection
 from .context import ReactorContext
 from .encoder import render_overload, render_plain_refusal
+from .error_pages import encode_overload
+from .head_parser import Parser
 from .isolation import has_context_variables
 
-__all__ = ["Connection", "ReactorContext", "has_context_variables", "render_overload", "render_plain_refusal"]
+__all__ = [
+    "Connection", "Parser", "ReactorContext", "encode_overload", "has_context_variables", "render_overload",
+    "render_plain_refusal",
+]  # fmt: skip

@@ -109,8 +109,8 @@ class Connection(StateMachine):
     def call_cached_route(self, route: CachedRoute, body: bytes) -> bytes | None:
         """Fast path: call the handler of a cached route. IDLE only. Returns as `receive_data`."""
         handler, positional_param, keyword_params, counter, heads, access, match, head = route
+        request = Request(head, body, self.peer)
         try:
-            request = Request(head, body, self.peer)
             # By position is cheaper than by name: see docs/decisions/014.
             if positional_param is not None:
                 result = handler(request, positional_param)
@@ -128,7 +128,7 @@ class Connection(StateMachine):
             return None
         except BaseException as error:
             routed = RoutedRequest(head, match, counter)
-            return self._end_turn(self._encode(routed, failure_page(self._context, head, error)), b"")
+            return self._end_turn(self._encode(routed, failure_page(self._context, request, error)), b"")
         if access is not None:
             if len(content) > LOGGED_AT_ONCE_MAX:
                 routed = RoutedRequest(head, match, counter)

@@ -11,7 +11,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 from .. import protocol
-from ..app import Endpoint, Match, Route, Router, UnknownMethod
+from ..app import Endpoint, ErrorResponder, Match, Route, Router, UnknownMethod
 from ..config import Limits
 from ..http import HTTPError, RequestHead, RequestLine
 from ..logs import AccessBuffer
@@ -43,6 +43,8 @@ class ReactorContext:
         second_offset: when this reactor's seconds begin after the clock's, from 0 to 1. See docs/decisions/010.
         isolates: each call of a handler has a context of its own. If False, that begins when a handler has set a
             context variable. See docs/decisions/080.
+        errors: the application's error handlers; None if it has none.
+        debug: the client is shown the traceback of a handler that fails.
 
     Attributes:
         cache: what this second's requests have led to; empty while the server drains.
@@ -63,8 +65,12 @@ class ReactorContext:
         forwarding: Forwarding | None = None,
         *,
         isolates: bool = False,
+        errors: ErrorResponder | None = None,
+        debug: bool = False,
     ) -> None:
         self.limits = limits
+        self.errors = errors
+        self.debug = debug
         self.router = Router(routes)
         self.parser = Parser(limits)
         self.encoder = Encoder()

@@ -20,13 +20,14 @@ type RequestBody = bytes | SpooledBody
 
 def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: RequestBody) -> Response:
     """Call a request's handler here and now. Raises MustWait if it has to run in the thread pool."""
-    match, head = request.match, request.head
+    match = request.match
+    argument = make_request(request.head, body, peer)
     try:
-        return respond(match.handler(make_request(head, body, peer), **match.params), match.handler)
+        return respond(match.handler(argument, **match.params), match.handler)
     except MustWait:
         raise
     except BaseException as error:
-        return failure_page(context, head, error)
+        return failure_page(context, argument, error)
 
 
 @hot("__init__", "_call", "_prepare")
@@ -37,12 +38,13 @@ class HandlerJob(Job):
     stream that is not sent is closed at once.
     """
 
-    __slots__ = ("_head",)
+    __slots__ = ("_head", "request")
 
     def __init__(self, request: RoutedRequest, argument: Request, size: int, since: float) -> None:
         match = request.match
         Job.__init__(self, match.endpoint.handler, argument, keywords=match.params, size=size, since=since)
         self._head: RequestHead = request.head
+        self.request = argument
 
     def accept(self, result: Any) -> None:
         """Take the response before the handler has returned: its first part is there, and others will follow."""
@@ -93,6 +95,7 @@ def job_response(context: "ReactorContext", request: RoutedRequest, job: Job) ->
     # The error's traceback leads back to the job. That cycle would keep the request alive.
     error, job.error = job.error, None
     if error is not None:
-        return failure_page(context, request.head, error)
+        argument = job.request if isinstance(job, HandlerJob) else Request(request.head, b"", ())
+        return failure_page(context, argument, error)
     response: Response = job.result
     return response

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..http import HTTPError, RawResponse, RequestHead, Response, conclude, has_body
+from ..http import HTTPError, RawResponse, Request, RequestHead, Response, conclude, has_body
 from ..protocol import FileBody, Peer
 from .cache_entries import CacheTicket, LogEntry
 from .encoder import encode_fields
@@ -55,7 +55,7 @@ def encode_response(
     # sent.
     body, _, status, _, _ = response.parts
     if type(body) is FileBody and status == 200:
-        response = _conclude(context, request.head, response)
+        response = _conclude(context, peer, request.head, response)
         body, _, status, _, _ = response.parts
     head, match = request.head, request.match
     is_11 = head.version == (1, 1)
@@ -98,9 +98,9 @@ def encode_response(
     return EncodedResponse(output, stream, keep_alive, ticket, entry if is_long else None)
 
 
-def _conclude(context: "ReactorContext", head: RequestHead, response: Response) -> Response:
+def _conclude(context: "ReactorContext", peer: Peer, head: RequestHead, response: Response) -> Response:
     """Apply the conditions and the ranges of a request to a response with a file."""
     try:
         return conclude(head, response)
     except HTTPError as error:
-        return failure_page(context, head, error)
+        return failure_page(context, Request(head, b"", peer), error)

@@ -11,6 +11,7 @@ from ..http import (
     RawResponse,
     RequestHead,
     Response,
+    SizedStream,
     format_date,
     has_body,
     note_date,
@@ -36,7 +37,7 @@ class Encoder:
     def __init__(self) -> None:
         # Rendered at once: the table of reasons is shared between threads, and reading it takes its lock.
         self._status_lines = {status: status_line(status) for status in REASONS}
-        self.common_fields = b""
+        self.common_fields = _SERVER
         self._date_field = b""
 
     def begin_second(self, wall: float) -> bytes:
@@ -102,18 +103,14 @@ class Encoder:
             encoded += body
         return encoded
 
-    def status_text(self, status: int) -> str:
-        """Return the status and its reason as a page shows them, such as `404 Not Found`."""
-        line = self._status_lines.get(status) or status_line(status)
-        return line[len("HTTP/1.1 ") :].decode("ascii").strip()
-
 
 def encode_fields(response: Response) -> bytes:
     """Encode the fields of a response that depend on neither connection nor time, each with its CRLF."""
     # Joined, not formatted: a subclass of str could format as something that was not checked.
-    lines = [name + ": " + value + "\r\n" for name, value in response.headers]
-    if response.content_type and has_body(response.status):
-        lines.append("Content-Type: " + response.content_type + "\r\n")
+    _, content_type, status, fields, _ = response.parts
+    lines = [name + ": " + value + "\r\n" for name, value in fields]
+    if content_type and has_body(status):
+        lines.append("Content-Type: " + content_type + "\r\n")
     return "".join(lines).encode("latin-1")
 
 
@@ -127,6 +124,8 @@ def encode_length(status: int, body: Body, *, chunks: bool) -> bytes:
         return b"Content-Length: 0\r\n" if status == 205 else b""
     if isinstance(body, bytes | FileBody):
         return b"Content-Length: %d\r\n" % len(body)
+    if isinstance(body, SizedStream):
+        return b"Content-Length: %d\r\n" % body.length
     return b"Transfer-Encoding: chunked\r\n" if chunks else b""
 
 

@@ -1,11 +1,13 @@
 """Responses to what goes wrong: malformed messages, refusals, and handlers that fail."""
 
 import logging
-from html import escape
 from typing import TYPE_CHECKING
 
-from ..http import HTML, HTTPError, RequestHead, Response
+from ..app import ErrorResponder, HandlerFailure
+from ..http import HTTPError, Request, RequestHead, Response, render_error, render_traceback, unread_head
+from ..logs import format_error
 from ..protocol import Peer
+from .encoder import Encoder, render_overload
 
 if TYPE_CHECKING:
     from .context import ReactorContext
@@ -13,26 +15,46 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mreactor")
 
-
-def error_page(context: "ReactorContext", error: HTTPError) -> Response:
-    """Render the page for an error: the status and one sentence."""
-    title = context.encoder.status_text(error.status)
-    page = (
-        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n"
-        f"<h1>{title}</h1>\n<p>{escape(error.reason)}</p>\n"
-    )
-    return Response(page, error.status, error.headers, content_type=HTML)
+FAILED = "The server failed to answer this request."
 
 
-def failure_page(context: "ReactorContext", head: RequestHead, error: BaseException) -> Response:
-    """Render the response to what a handler has raised. Log anything but an `HTTPError`; the response is then a 500."""
+def failure_page(context: "ReactorContext", request: Request, error: BaseException) -> Response:
+    """Make the response to what a handler has raised, by the application's error handlers if it has any.
+
+    Log anything but an `HTTPError`; the response is then a 500, unless the application has made another one.
+    """
+    # No branch keeps an exception in a variable of this frame: its traceback leads here, and the cycle would keep the
+    # request alive.
+    try:
+        return _recover(context, request, error)
+    except HandlerFailure as failure:
+        return _fail(context, request, failure.__cause__ or failure, failure.response)
+    except Exception as unfit:  # a status, reason or header field that cannot be sent
+        return _fail(context, request, unfit)
+
+
+def _recover(context: "ReactorContext", request: Request, error: BaseException) -> Response:
+    if isinstance(error, HandlerFailure):
+        return _fail(context, request, error.__cause__ or error, error.response)
+    if context.errors is not None:
+        return context.errors.recover(request, error)
     if isinstance(error, HTTPError):
-        try:
-            return error_page(context, error)
-        except Exception as unfit:  # a status, reason or header field that cannot be sent
-            error = unfit
-    _log_failure(context, head, error, "handler")
-    return error_page(context, HTTPError(500, "The server failed to answer this request."))
+        return _render(request, error)
+    return _fail(context, request, error)
+
+
+def _fail(
+    context: "ReactorContext", request: Request, error: BaseException, response: Response | None = None
+) -> Response:
+    """Count and log a failure. Return the application's response, the built-in page, or for debugging the traceback."""
+    _log_failure(context, request.head, error, "handler")
+    if context.debug:
+        return render_traceback(format_error(error), request.headers.get("accept", ""))
+    return response or _render(request, HTTPError(500, FAILED))
+
+
+def _render(request: Request, error: HTTPError) -> Response:
+    return render_error(error, request.headers.get("accept", ""))
 
 
 def log_stream_failure(context: "ReactorContext", head: RequestHead, error: BaseException) -> None:
@@ -45,13 +67,46 @@ def _log_failure(context: "ReactorContext", head: RequestHead, error: BaseExcept
     log.error("the handler of %s %s failed", head.method, head.raw_path, exc_info=error)
 
 
+def refusal_page(context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError) -> Response:
+    """Make the response to a message whose end is unknown. Content that is not in memory is not sent."""
+    request = Request(head or unread_head(), b"", peer)
+    if context.errors is not None:
+        try:
+            response = context.errors.refuse(request, error)
+        except HandlerFailure as failure:
+            _log_failure(context, request.head, failure.__cause__ or failure, "handler")
+            response = failure.response
+        if isinstance(response.body, bytes):
+            return response
+        log.error("the error handler of %s returned a stream, which a refusal cannot send", error.status)
+    return _render(request, error)
+
+
+def encode_overload(errors: ErrorResponder | None) -> bytes:
+    """Encode the response to clients that find no room: 503, by the application's error handler if it has one.
+
+    It is encoded once, when the server starts, so it has no Date.
+    """
+    if errors is None:
+        return render_overload()
+    refusal = HTTPError(503, "This server has too many connections.", (("Retry-After", "1"),))
+    try:
+        response = errors.refuse(Request(unread_head(), b"", ()), refusal)
+    except HandlerFailure as failure:
+        log.error("the error handler of 503 failed", exc_info=failure.__cause__)
+        return render_overload()
+    if not isinstance(response.body, bytes):
+        return render_overload()
+    return Encoder().encode(response, None, keep_alive=False)
+
+
 def encode_refusal(context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError) -> bytes:
     """Encode and log the response to a message whose end is unknown. It has a head if the fault lies behind that."""
-    response = error_page(context, error)
+    response = refusal_page(context, peer, head, error)
     size = len(response.body) if isinstance(response.body, bytes) else -1
     if head is not None and head.method == "HEAD":
         size = 0
-    context.counters.counter("-", error.status)[0] += 1
+    context.counters.counter("-", response.status)[0] += 1
     if context.access is not None:
-        context.access.log_request(peer, head, error.status, size)
+        context.access.log_request(peer, head, response.status, size)
     return context.encoder.encode(response, head, keep_alive=False)

@@ -6,7 +6,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from ..concurrency import Closable, Job, Worker
-from ..http import Pause, encode_part
+from ..http import Pause, SizedStream, encode_part
 from .encoder import LAST_CHUNK, encode_chunk
 
 log = logging.getLogger("mreactor")
@@ -21,7 +21,7 @@ class Stream:
     Args:
         parts: what the handler returned.
         is_11: the peer understands chunked coding.
-        length: the bytes of all parts together, if the response announces them.
+        length: the bytes of all parts together, if the response announces them; a `SizedStream` knows it itself.
         context: the context variables that the parts see, from the first to the closing.
         blocking: a part may take time, so the thread pool computes it.
 
@@ -40,8 +40,9 @@ class Stream:
     ) -> None:
         self._parts = parts
         self._context = context
-        self.chunked = is_11 and length is None
-        self.ends_with_connection = not is_11 and length is None
+        is_sized = length is not None or isinstance(parts, SizedStream)
+        self.chunked = is_11 and not is_sized
+        self.ends_with_connection = not is_11 and not is_sized
         self.blocking = blocking
         self.is_over = False
         self.pause = 0.0

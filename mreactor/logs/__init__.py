@@ -2,7 +2,9 @@
 
 from .access import AccessBuffer, AccessLog, resolve_file
 from .handlers import configure, count_lost, flush, suppress_failures
+from .tracebacks import application_frames, format_error
 
 __all__ = [
-    "AccessBuffer", "AccessLog", "configure", "count_lost", "flush", "resolve_file", "suppress_failures",
+    "AccessBuffer", "AccessLog", "application_frames", "configure", "count_lost", "flush", "format_error",
+    "resolve_file", "suppress_failures",
 ]  # fmt: skip

@@ -56,6 +56,20 @@ class CombinedFormat(CommonFormat):
         return f' "{quote(headers.get("referer"))}" "{quote(headers.get("user-agent"))}"\n'.encode("ascii")
 
 
+class ShortFormat(CommonFormat):
+    """For a person at a terminal: `21:39:15 192.0.2.1 200 GET /x`, with the bytes of the content."""
+
+    def begin_second(self, wall: float) -> None:
+        self._time = time.strftime("%H:%M:%S", time.localtime(wall))
+
+    def render_start(self, host: str | None) -> bytes:
+        return f"{self._time} {quote(host)} ".encode("ascii")
+
+    def render_request(self, head: RequestHead | None, status: int, length: int) -> bytes:
+        request = "-" if head is None else f"{head.method} {quote(head.target)}"
+        return f"{status} {request}{f' {length} B' if length >= 0 else ''}".encode("ascii")
+
+
 class JsonFormat:
     """One JSON object per line, in ASCII. Unknown values are null. Header values are ISO-8859-1, a character a byte."""
 
@@ -93,6 +107,7 @@ FORMATS: dict[str, type[CommonFormat | JsonFormat]] = {
     "common": CommonFormat,
     "combined": CombinedFormat,
     "json": JsonFormat,
+    "short": ShortFormat,
 }
 
 # The quote, the backslash, and everything but printable ASCII.

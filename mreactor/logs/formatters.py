@@ -8,6 +8,8 @@ import json
 import logging
 import time
 
+from .tracebacks import format_error
+
 _LABELS = {logging.ERROR: "ERROR", logging.WARNING: "WARN", logging.INFO: "INFO", logging.DEBUG: "DEBUG"}
 _COLOURS = {logging.ERROR: "\x1b[31m", logging.WARNING: "\x1b[33m"}
 _COLOUR_END = "\x1b[m"
@@ -35,7 +37,7 @@ class PlainFormatter(logging.Formatter):
             label = colour + label + _COLOUR_END
         thread, message = escape(str(record.threadName)), escape(render_message(record))
         lines = [f"{render_time(record)} {label} {thread} {message}"]
-        lines += map(escape, render_traceback(self, record).splitlines())
+        lines += map(escape, render_traceback(record).splitlines())
         return shorten(_INDENT.join(lines), LINE_CHARS_MAX)
 
 
@@ -50,7 +52,7 @@ class JsonFormatter(logging.Formatter):
             "thread": record.threadName,
             "message": render_message(record),
         }
-        if traceback := render_traceback(self, record):
+        if traceback := render_traceback(record):
             fields["exception"] = traceback
         return json.dumps(fields)
 
@@ -85,8 +87,8 @@ def render_message(record: logging.LogRecord) -> str:
     return shorten(message, MESSAGE_CHARS_MAX)
 
 
-def render_traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+def render_traceback(record: logging.LogRecord) -> str:
     """Return the traceback of a record, shortened; empty if it has none."""
-    if not record.exc_info or record.exc_info[0] is None:
+    if not record.exc_info or record.exc_info[1] is None:
         return ""
-    return shorten(formatter.formatException(record.exc_info), TRACEBACK_CHARS_MAX)
+    return shorten(format_error(record.exc_info[1]), TRACEBACK_CHARS_MAX)

@@ -3,6 +3,7 @@
 Pure functions of a `Snapshot`. Safe to call from any thread.
 """
 
+import dataclasses
 from typing import Any, Final
 
 from .counters import ERRORS, TIMEOUTS, Counters
@@ -81,6 +82,8 @@ def stats(snapshot: Snapshot) -> dict[str, Any]:
         "uptime": snapshot.uptime,
         "started": snapshot.started,
         "info": dict(snapshot.info),
+        "application": snapshot.application,
+        "host": snapshot.host,
         "report": list(snapshot.report),
         "ready": not snapshot.reasons,
         "reasons": list(snapshot.reasons),
@@ -92,7 +95,13 @@ def stats(snapshot: Snapshot) -> dict[str, Any]:
         "access_log_dropped": snapshot.lines_dropped,
         "log_dropped": snapshot.log_lines_dropped,
         "pool": _describe_pool(snapshot.pool),
-        "process": {"cpu_seconds": snapshot.cpu_seconds, "resident_bytes": snapshot.resident_bytes},
+        "process": {
+            "cpu_seconds": snapshot.cpu_seconds,
+            "resident_bytes": snapshot.resident_bytes,
+            "open_fds": snapshot.open_fds,
+            "max_fds": snapshot.fds_max,
+        },
+        "routes": [dataclasses.asdict(one) for one in snapshot.routes],
         "total": _describe_counters(snapshot.total()),
         "reactors": [
             {"index": one.index, "state": one.state, "heartbeat_age": one.heartbeat_age}

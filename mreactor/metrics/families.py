@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .counters import ERRORS, TIMEOUTS, Counters
 from .histogram import BUCKETS, Histogram
-from .snapshot import PoolSnapshot, ReactorSnapshot, Snapshot
+from .snapshot import PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
 
 # Of four bounds to each doubling, one is shown, from 1 µs to 16.8 s. Counts are exact there, and a scrape stays small.
 BOUNDS_STEP = 4
@@ -75,6 +75,8 @@ SERVER_METRICS: tuple[Metric[Snapshot], ...] = (
     Metric("mreactor_pool_refused", COUNTER, attrgetter("pool.refused"), "Requests that found the queue full."),
     Metric("process_cpu_seconds", COUNTER, attrgetter("cpu_seconds"), "User and system CPU time used.", "seconds"),
     Metric("process_resident_memory_bytes", GAUGE, attrgetter("resident_bytes"), "Physical memory in use.", "bytes"),
+    Metric("process_open_fds", GAUGE, attrgetter("open_fds"), "Open file descriptors."),
+    Metric("process_max_fds", GAUGE, attrgetter("fds_max"), "Maximum number of open file descriptors."),
 )
 
 REACTOR_METRICS: tuple[Metric[ReactorSnapshot], ...] = (
@@ -105,6 +107,8 @@ def collect_families(snapshot: Snapshot) -> Iterator[Family]:
     counters = [(labels, one.counters) for labels, one in reactors]
     yield from _count_events(counters)
     yield from _collect_durations(counters)
+    if snapshot.routes:
+        yield from _collect_routes(snapshot.routes)
 
 
 def _count_events(counters: Sequence[tuple[Labels, Counters]]) -> Iterator[Family]:
@@ -138,6 +142,15 @@ def _collect_durations(counters: Sequence[tuple[Labels, Counters]]) -> Iterator[
     lag = [sample for labels, one in counters for sample in _count_buckets(labels, one.loop_lag)]
     text = "The longest round of the event loop in each quarter of a second."
     yield Family("mreactor_loop_lag_seconds", HISTOGRAM, text, lag, "seconds")
+
+
+def _collect_routes(routes: Sequence[RouteSnapshot]) -> Iterator[Family]:
+    """Yield the calls and the times of handlers. There are as many samples as the application has routes."""
+    labels = [(("method", one.method), ("route", one.pattern)) for one in routes]
+    calls = [Sample("_total", label, one.calls) for label, one in zip(labels, routes, strict=True)]
+    yield Family("mreactor_route_calls", COUNTER, "Calls of the handler of a route.", calls)
+    seconds = [Sample("_total", label, one.seconds) for label, one in zip(labels, routes, strict=True)]
+    yield Family("mreactor_route_seconds", COUNTER, "Time that these calls have taken together.", seconds, "seconds")
 
 
 def _collect_waits(pool: PoolSnapshot) -> Family:

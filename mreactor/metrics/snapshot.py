@@ -40,6 +40,16 @@ NO_POOL = PoolSnapshot(0, 0, 0, 0, 0, 0, (), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
+class RouteSnapshot:
+    """The calls of a route's handler so far, and the seconds that they have taken together."""
+
+    method: str
+    pattern: str
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A server at one moment.
 
@@ -57,6 +67,10 @@ class Snapshot:
         cpu_seconds: of the process.
         pool: the threads of blocking handlers.
         resident_bytes: of the process; None if it cannot be had.
+        open_fds, fds_max: descriptors of the process, and its limit; None if that cannot be had.
+        pool: the threads for blocking handlers.
+        application, host: the names of the application and of the machine.
+        routes: the times of the routes, if they are measured.
     """
 
     time: float
@@ -76,6 +90,11 @@ class Snapshot:
     reactors: tuple[ReactorSnapshot, ...]
     gil_cause: str = ""
     pool: PoolSnapshot = NO_POOL
+    open_fds: int | None = None
+    fds_max: int | None = None
+    application: str = ""
+    host: str = ""
+    routes: tuple[RouteSnapshot, ...] = ()
 
     def total(self) -> Counters:
         """Return the sum over all reactors. It is exact: each number has one writer."""

@@ -7,14 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..addresses import TrustedProxies
 from ..admin import AdminListener, ServerStatus, Watchdog
-from ..app import App
+from ..app import App, Route, RouteTimes
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, ConfigError
-from ..http1 import ReactorContext, has_context_variables, render_overload, render_plain_refusal
+from ..http1 import ReactorContext, encode_overload, has_context_variables, render_plain_refusal
 from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
@@ -52,6 +52,8 @@ START_SECONDS_MAX = 30.0
 ABORT_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 JOIN_SECONDS = 0.05
+# Between two lines about what a drain waits for. A usual drain takes less.
+DRAIN_REPORT_SECONDS = 2.0
 # Of the drain after a restart: by then idle connections are closed, and their clients have a moment to notice.
 IDLE_END_SECONDS = 3.0
 # To a client of TLS that finds no room: a fatal alert, internal_error (RFC 8446 section 6).
@@ -82,6 +84,9 @@ class Server:
         self._gil_is_known = False
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
+        self._routes: tuple[Route, ...] = ()
+        # The application's hooks for its end are still to be called.
+        self._has_started_app = False
         self._listeners: list[Listener] = []
         self._addresses: tuple[tuple[str, int], ...] = ()
         # What `run` changes, which owns the process.
@@ -89,6 +94,15 @@ class Server:
         self._notifier = Notifier("")
         self._restart = Restart(self._startup, self._notifier, config.restart_seconds)
         self._isolates = False
+
+    def __enter__(self) -> Self:
+        """Start; see `start`."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop; see `stop`."""
+        self.stop()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -124,9 +138,12 @@ class Server:
         """Listen and serve. Return when every thread runs.
 
         Raises:
-            StartError: the server cannot listen on the address or cannot start a thread, or must not run with a GIL.
+            StartError: the server cannot listen on the address, cannot start a thread, was started before, or must not
+                run with a GIL.
             ConfigError: this machine does not support a setting: io_uring, a certificate, or the access log's file.
         """
+        if self._status.report:
+            raise StartError("this server was started before; make a new Server to start again")
         suppress_failures()
         watch_gil()
         if self.config.require_free_threading and (cause := gil_cause()):
@@ -138,6 +155,12 @@ class Server:
         self._addresses = tuple(listener.address for listener in self._listeners)
         self._status.backend, self._status.address = backend.description, self._addresses[0]
         try:
+            self._app.start()
+            self._has_started_app = True
+            self._routes = self._app.routes
+            if self.config.route_metrics:
+                self._status.route_times = times = RouteTimes()
+                self._routes = times.wrap(self._routes)
             with sigpipe_blocked():
                 self._start_threads(backend)
         except BaseException:
@@ -147,6 +170,7 @@ class Server:
         report = render_report(self.config, backend.description, self._urls(), self.admin_address)
         self._status.report = [*report, *interpreter_warnings()]
         self._status.acceptor, self._status.access_log = self._acceptor, self._access_log
+        self._status.pool, self._status.application = self._pool, self._app.name
         # See docs/decisions/011.
         gc.collect()
         gc.freeze()
@@ -172,6 +196,9 @@ class Server:
         for part in (self._pool, self._access_log, self._admin):
             if part is not None:
                 part.close()
+        if self._has_started_app:
+            self._has_started_app = False
+            self._app.stop()
 
     def run(self, announce: Callable[[str, int], None] | None = None) -> int:
         """Start, log the report, serve until a signal, drain. Main thread only.
@@ -222,7 +249,7 @@ class Server:
         else:
             self._restart.cancel()
             seconds = self.config.limits.drain_seconds
-            log.info("%s: draining for up to %g s", signal.Signals(number).name, seconds)
+            log.info("%s: draining for up to %g s; a second signal ends it", signal.Signals(number).name, seconds)
             self._notifier.stopping("draining")
             self.stop()
         log.info("stopped")
@@ -252,7 +279,6 @@ class Server:
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max)
         self._status.pool = self._pool
         self._app.address = self.address
-        self._app.freeze()
         self._isolates = has_context_variables()
         forked_children.end_at_return()
         log.debug("type cache collisions: %s", before_threads())
@@ -274,7 +300,7 @@ class Server:
             fds_max=fds_max,
             connection_limit=ConnectionLimit(per_address, proxies) if per_address else None,
             # A client of TLS could not read the response in plain text.
-            refusals=Refusals(OVERLOAD_ALERT if self.config.tls_cert else render_overload()),
+            refusals=Refusals(OVERLOAD_ALERT if self.config.tls_cert else encode_overload(self._app.errors)),
             is_plain=plain_matcher(self._listeners) if self._serves_plain else None,
             preface=self._make_preface if self.config.proxy_protocol else None,
             limits=self.config.limits,
@@ -307,7 +333,15 @@ class Server:
         if config.trusted_proxies and config.forwarded_fields != "off":
             forwarding = Forwarding(TrustedProxies(config.trusted_proxies), config.forwarded_fields)
         context = ReactorContext(
-            limits, self._app.routes, buffer, config.reactors, second_offset, forwarding, isolates=self._isolates
+            limits,
+            self._routes,
+            buffer,
+            config.reactors,
+            second_offset,
+            forwarding,
+            isolates=self._isolates,
+            errors=self._app.errors,
+            debug=config.debug,
         )
         if self._certificates is None:
             return context
@@ -444,7 +478,11 @@ class Server:
         return self._drain_deadline
 
     def _wait_for_drain(self, deadline: float) -> None:
-        while time.monotonic() < deadline:
+        report_due = time.monotonic() + DRAIN_REPORT_SECONDS
+        while (now := time.monotonic()) < deadline:
+            if now >= report_due:
+                report_due = now + DRAIN_REPORT_SECONDS
+                log.info("waiting for %s to finish, for up to %.0f s more", self._count_open(), deadline - now)
             alive = [reactor for reactor in self._reactors if reactor.is_alive()]
             if not alive:
                 return
@@ -452,3 +490,7 @@ class Server:
                 log.warning("second signal: closing all connections")
                 return
             alive[0].join(JOIN_SECONDS)
+
+    def _count_open(self) -> str:
+        """Return the number of connections that the reactors still have, in words."""
+        return count(sum(reactor.context.counters.open for reactor in self._reactors), "connection")

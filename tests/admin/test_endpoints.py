@@ -232,3 +232,52 @@ def test_a_server_with_a_dead_reactor_is_not_ready() -> None:
         assert (response.status, text) == (503, "reactor-1 has ended\n")
         assert [each["state"] for each in stats(server)["reactors"]] == ["running", "dead"]
         assert 'mreactor_reactor_up{reactor="1"} 0\n' in ask(server, "/metrics")[1]
+
+
+def test_readiness_takes_the_pool_into_account_where_asked() -> None:
+    app = App("shop")
+    gate, entered = threading.Event(), threading.Semaphore(0)
+
+    @app.get("/wait", blocking=True)
+    def wait(request: Request) -> str:
+        entered.release()
+        gate.wait(SECONDS_MAX)
+        return "waited"
+
+    with serving(app, limits=Limits(blocking_threads=1)) as server, ExitStack() as stack:
+        try:
+            clients = [stack.enter_context(connect(server)) for _ in range(2)]
+            for client in clients:
+                client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert entered.acquire(timeout=SECONDS_MAX)
+            wait_for(lambda: ask(server, "/readyz?pool=0.1")[0].status == 503)
+            assert ask(server, "/readyz?pool=0")[1].startswith("1 requests wait for a blocking thread, one for ")
+            assert ask(server, "/readyz")[0].status == 200
+            assert ask(server, f"/readyz?pool={2 * SECONDS_MAX}")[0].status == 200
+            assert ask(server, "/readyz?pool=x")[0].status == 400
+            shown = stats(server)
+            assert (shown["blocking"]["busy"], shown["blocking"]["waiting"]) == (1, 1)
+            assert shown["application"] == "shop"
+            assert 0 < shown["process"]["open_fds"] < shown["process"]["max_fds"]
+        finally:
+            gate.set()
+        wait_for(lambda: ask(server, "/readyz?pool=0")[0].status == 200)
+        wait_for(lambda: "mreactor_blocking_begun_total 2\n" in ask(server, "/metrics")[1])
+
+
+def test_times_of_routes_where_asked() -> None:
+    app = App()
+    app.get("/hello/{name}")(lambda request, name: name)
+    with serving(app, route_metrics=True) as server:
+        for number in range(4):
+            with connect(server) as client:
+                client.sendall(b"GET /hello/%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
+                assert client.recv(1000).endswith(b"\r\n\r\n%d" % number)
+        line = 'mreactor_route_calls_total{method="GET",route="/hello/{name}"} 4\n'
+        wait_for(lambda: line in ask(server, "/metrics")[1])
+        assert 'mreactor_route_seconds_total{method="GET",route="/hello/{name}"} ' in ask(server, "/metrics")[1]
+        (route,) = stats(server)["routes"]
+        assert (route["pattern"], route["calls"]) == ("/hello/{name}", 4)
+        assert 0 < route["seconds"] < SECONDS_MAX
+    with serving(app) as server:
+        assert "mreactor_route" not in ask(server, "/metrics")[1]

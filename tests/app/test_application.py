@@ -70,7 +70,7 @@ def test_a_mount_is_local_and_handles_get() -> None:
     app.mount("/files", make, blocking=True, constant=True)
     (route,) = app.routes
     assert (route.method, route.pattern, route.mount) == ("GET", "/files", True)
-    assert route.endpoint.handler is make
+    assert route.endpoint.handler() is plain
     assert route.endpoint.local
     assert route.endpoint.blocking
     assert route.endpoint.constant

@@ -130,7 +130,7 @@ def test_form(content_type: bytes) -> None:
     assert request.form is request.form
 
 
-@pytest.mark.parametrize("content_type", [None, b"", b"text/plain", b"multipart/form-data; boundary=x", FORM + b"x"])
+@pytest.mark.parametrize("content_type", [None, b"", b"text/plain", b"multipart/mixed; boundary=x", FORM + b"x"])
 def test_a_body_of_another_type_is_no_form(content_type: bytes | None) -> None:
     assert status_of(post(b"a=b", content_type), "form") == 415
 
@@ -253,6 +253,24 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
 )
 def test_content_type(declared: bytes, expected: str) -> None:
     assert post(b"", declared).content_type == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("query", "The field 'x' is missing."),
+        ("form", "The field 'x' is missing."),
+        ("cookies", "The cookie 'x' is missing."),
+    ],
+)
+def test_a_missing_field_is_a_key_error_and_a_400(name: str, text: str) -> None:
+    parameters = getattr(post(b"a=1"), name)
+    with pytest.raises(KeyError) as caught:
+        parameters["x"]
+    assert isinstance(caught.value, HTTPError)
+    assert (caught.value.status, caught.value.reason) == (400, text)
+    assert parameters.get("x") is None
+    assert "x" not in parameters
 
 
 # --- Conditions. ---

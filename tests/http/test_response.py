@@ -102,7 +102,7 @@ def test_a_file_stays_a_file() -> None:
 
 @pytest.mark.parametrize("content", [5, 2.5, True, object(), len])
 def test_other_content_is_refused(content: Any) -> None:
-    with pytest.raises(TypeError, match=f"{type(content).__name__}; it returns str, bytes, a dict or list"):
+    with pytest.raises(TypeError, match=f"{type(content).__name__}; it returns str, bytes, a dict, list or dataclass"):
         Response(content)
 
 

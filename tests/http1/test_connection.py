@@ -177,8 +177,8 @@ def test_random_requests_in_random_pieces(warm: ReactorContext) -> None:
         (post("/echo", b"hello", "Content-Type: a/b"), "a/b", b"hello"),
         (post_chunked("/echo", CHUNKS, "Content-Type: a/b"), "a/b", b"hello world"),
         (get("/file"), "text/x-python", Path(FILE).read_bytes()),
-        (get("/stream/3"), "application/octet-stream", b"part 0;part 2;"),
-        (get("/slow/stream/3"), "application/octet-stream", b"part 0;part 2;"),
+        (get("/stream/3"), "text/plain; charset=utf-8", b"part 0;part 2;"),
+        (get("/slow/stream/3"), "text/plain; charset=utf-8", b"part 0;part 2;"),
         (post("/slow", b"hello"), "application/octet-stream", b"hello"),
     ],
 )

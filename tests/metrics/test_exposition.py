@@ -13,7 +13,7 @@ from mreactor.metrics.counters import ERRORS, TIMEOUTS, Counters
 from mreactor.metrics.exposition import OPENMETRICS, PROMETHEUS, choose_format, render_text, stats
 from mreactor.metrics.families import BOUNDS_STEP, collect_families
 from mreactor.metrics.histogram import BUCKETS
-from mreactor.metrics.snapshot import PoolSnapshot, ReactorSnapshot, Snapshot
+from mreactor.metrics.snapshot import PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FORMATS = (PROMETHEUS, OPENMETRICS)
@@ -63,6 +63,9 @@ def snapshot(*made: Counters, reasons: tuple[str, ...] = ()) -> Snapshot:
         log_lines_dropped=7,
         cpu_seconds=1.5,
         resident_bytes=4096,
+        open_fds=12,
+        fds_max=1024,
+        routes=(RouteSnapshot("GET", "/a/{b}", 3, 0.5),),
         reactors=tuple(ReactorSnapshot(i, states[i % 4], 0.125, one) for i, one in enumerate(made)),
         pool=POOL,
     )

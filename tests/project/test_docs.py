@@ -87,18 +87,16 @@ def guide_sections() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("title", "text"), [pytest.param(*one, id=one[0]) for one in guide_sections()])
 def test_the_guide_s_samples_answer_as_shown(title: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # samples name the directory static
-    consoles = blocks(text, "console")
-    talks = [dialogue for console in consoles for dialogue in dialogues(console)]
-    names: dict[str, object] = {}
-    for sample in blocks(text, "python"):
-        names = run_sample(sample, title)
-    app = names["app"]
-    assert isinstance(app, App)
-    if not talks:
-        return
-    with serving(app) as port:
-        for command, shown in talks:
-            check_dialogue(port, command, shown)
+    app: object = None
+    for language, block in ((match[1], match[2]) for match in BLOCK.finditer(text)):
+        if language == "python":
+            app = run_sample(block, title)["app"]
+            assert isinstance(app, App)
+        elif language == "console":
+            assert isinstance(app, App), "a sample comes before what it responds"
+            with serving(app) as port:
+                for command, shown in dialogues(block):
+                    check_dialogue(port, command, shown)
 
 
 def test_the_guide_has_samples_with_and_without_dialogues() -> None:

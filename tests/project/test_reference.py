@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 import mreactor
-from mreactor import HTTPError, Request, Server
-from mreactor.app import StaticFiles, StaticOptions, check_root
+from mreactor import HTTPError, Request, Response, Server, StaticFiles
+from mreactor.app import StaticOptions, check_root
+from mreactor.http import UploadedFile
+from mreactor.testing import Client, ClientResponse, StreamedResponse, make_request
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "reference.md").read_text()
@@ -29,14 +31,29 @@ def return_type(member: property | cached_property[Any]) -> Any:
 NAMES: dict[str, Any] = {name: getattr(mreactor, name) for name in mreactor.__all__} | {
     "Headers": return_type(Request.headers),
     "Parameters": return_type(vars(Request)["query"]),
-    "StaticFiles": StaticFiles,
+    "ResponseHeaders": return_type(Response.headers),
+    "Files": return_type(vars(Request)["files"]),
+    "UploadedFile": UploadedFile,
+    "Client": Client,
+    "ClientResponse": ClientResponse,
+    "StreamedResponse": StreamedResponse,
     "StaticOptions": StaticOptions,
     "check_root": check_root,
+    "make_request": make_request,
 }
 CLASSES = {name: value for name, value in NAMES.items() if isinstance(value, type)}
 
 # Attributes that an instance has beside its properties, as `__init__` sets them.
-ATTRIBUTES = {Request: {"head", "body", "peer"}, HTTPError: {"status", "reason", "headers"}, Server: {"config"}}
+ATTRIBUTES: dict[type, set[str]] = {
+    mreactor.App: {"name"},
+    Request: {"head", "body", "peer"},
+    HTTPError: {"status", "reason", "headers"},
+    Server: {"config"},
+    StaticFiles: {"prefix"},
+    UploadedFile: {"filename", "content_type", "size", "file"},
+    ClientResponse: {"status", "headers", "body"},
+    StreamedResponse: {"status", "headers", "parts"},
+}
 
 
 # --- Reading the page. ---
@@ -84,7 +101,9 @@ def methods() -> dict[str, Any]:
 
 def bare(annotation: Any) -> str:
     """Return a type as people write it, without the modules it comes from."""
-    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])", "", inspect.formatannotation(annotation))
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", text).replace("datetime.datetime", "datetime")
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])", "", text)
 
 
 def render(name: str, value: Any) -> str:
@@ -165,7 +184,11 @@ def test_the_attributes_exist() -> None:
     request = Request(head, b"", ("127.0.0.1", 1))
     error = HTTPError(404)
     server = Server(mreactor.Config(), mreactor.App())
-    for instance in (request, error, server):
+    files = StaticFiles(ROOT / "static")
+    upload = make_request("POST", files={"a": ("b", b"c")}).files["a"]
+    response = Client(mreactor.App()).get("/")
+    streamed = StreamedResponse(200, response.headers, iter(()))
+    for instance in (mreactor.App(), request, error, server, files, upload, response, streamed):
         for name in ATTRIBUTES[type(instance)]:
             assert hasattr(instance, name)
 

@@ -161,7 +161,9 @@ def test_run_serves_until_a_signal(extra: tuple[int, ...], code: int, caplog: py
     assert announced == [server.address]
     messages = caplog.messages
     assert f"listening on http://127.0.0.1:{server.address[1]}" in messages
-    assert messages[messages.index("SIGHUP: no access log to reopen") + 1] == ("SIGTERM: draining for up to 60 s")
+    assert messages[messages.index("SIGHUP: no access log to reopen") + 1] == (
+        "SIGTERM: draining for up to 60 s; a second signal ends it"
+    )
     assert messages[-1] == "stopped"
 
 

@@ -3,15 +3,19 @@
 import contextlib
 import email.message
 import http.client
+import mimetypes
 import shlex
+from pathlib import Path
 
 SECONDS = 60.0
+BOUNDARY = "boundary"
+END = f"--{BOUNDARY}--\r\n".encode("ascii")
 
 
 class Curl:
     """A curl command, with the options that the documents use."""
 
-    TAKE_VALUE = frozenset({"-X", "-d", "-H", "-A"})
+    TAKE_VALUE = frozenset({"-X", "-d", "-H", "-A", "-F"})
 
     def __init__(self, command: str) -> None:
         self.headers: dict[str, str] = {"Host": "127.0.0.1:8080", "Accept": "*/*"}
@@ -38,6 +42,10 @@ class Curl:
                 self.body = value.encode()
                 self.method = self.method or "POST"
                 self.headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+            case "-F":
+                self.body = self.body.removesuffix(END) + encode_part(value) + END
+                self.method = self.method or "POST"
+                self.headers["Content-Type"] = f"multipart/form-data; boundary={BOUNDARY}"
             case "-s" | "--path-as-is":
                 pass
             case _:
@@ -55,6 +63,19 @@ class Curl:
             link.endheaders(self.body)
             response = link.getresponse()
             return response.status, response.reason, response.headers, response.read()
+
+
+def encode_part(text: str) -> bytes:
+    """Encode a part of a form: `name=value`, or `name=@path` with `;type=` and `;filename=`."""
+    name, _, value = text.partition("=")
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'
+    if not value.startswith("@"):
+        return f"{head}\r\n\r\n{value}\r\n".encode()
+    path, *more = value[1:].split(";")
+    options = dict(one.split("=") for one in more)
+    kind = options.get("type") or mimetypes.guess_type(path)[0]
+    head += f'; filename="{options.get("filename", Path(path).name)}"\r\nContent-Type: {kind}'
+    return f"{head}\r\n\r\n".encode() + Path(path).read_bytes() + b"\r\n"
 
 
 def dialogues(console: str) -> list[tuple[str, list[str]]]:

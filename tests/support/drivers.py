@@ -297,9 +297,10 @@ class MemoryDriver(Driver):
     def __init__(self, app: App, limits: Limits, **settings: Any) -> None:
         config = Config(limits=limits, **settings)
         certificates = Certificates(config) if config.tls_cert else None
+        app.freeze()
 
         def make_context() -> Context:
-            context = ReactorContext(limits, app.routes)
+            context = ReactorContext(limits, app.routes, errors=app.errors)
             return TlsContext(context, certificates, limits, render_plain_refusal) if certificates else context
 
         self.reactor = MemoryReactor(make_context, limits=limits)

@@ -1,7 +1,10 @@
 """The command line as users type it: wrong usage, failed starts, help, applications, environment."""
 
 import dataclasses
+import os
+import pty
 import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 
 from mreactor import __version__
 from mreactor.config import Config, Limits, option
-from tests.support.drivers import missing
+from tests.support.drivers import PATIENCE_SECONDS, SocketClient, missing
 from tests.support.processes import LIMITED, ROOT, ServerProcess, ask, environment, run, start
 from tests.support.vectors import get
 
@@ -46,8 +49,34 @@ def test_wrong_usage(arguments: list[str], words: list[str]) -> None:
     assert_fails(run(*arguments), 2, *words)
 
 
-def test_a_missing_static_folder_is_wrong_usage(tmp_path: Path) -> None:
-    assert_fails(run(cwd=tmp_path), 2, "static")
+def test_without_a_static_folder_the_demo_serves_that_of_the_package(tmp_path: Path) -> None:
+    with start(tmp_path, cwd=tmp_path) as server:
+        assert "Hello from" in ask(server, get("/hello.html"))[2]
+
+
+def test_an_application_that_fails_is_shown_by_its_own_frames(tmp_path: Path) -> None:
+    (tmp_path / "fails.py").write_text("def prepare():\n    1 / 0\n\n\nprepare()\n")
+    ended = run("fails.py", cwd=tmp_path)
+    assert ended.returncode == 1
+    files = [line for line in ended.stderr.splitlines() if line.startswith("  File")]
+    assert [line.rpartition("line ")[2] for line in files] == ["5, in <module>", "2, in prepare"]
+    assert ended.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_an_application_may_be_a_file(shop: Path) -> None:
+    with start(shop, "shop.py", cwd=shop) as server:
+        assert ask(server, get("/"))[2] == "the shop"
+
+
+@pytest.mark.parametrize(("arguments", "error"), [(["-m"], "SystemExit"), (["x"], "ImportError")])
+def test_an_older_python_is_told_which_one_is_needed(arguments: list[str], error: str) -> None:
+    code = (
+        f"import sys; sys.version_info = (3, 11, 2); sys.argv = {arguments!r}\n"
+        "try:\n    import mreactor\nexcept BaseException as error:\n    print(type(error).__name__, error)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.startswith(f"{error} mreactor needs Python 3.13 or later")
+    assert told.endswith("this is Python 3.11.2\n")
 
 
 def test_a_port_that_is_taken(demo: ServerProcess) -> None:
@@ -182,3 +211,41 @@ def test_the_access_log_of_choice(variable: str, arguments: tuple[str, ...], lin
 @pytest.mark.parametrize("variable", ["WORKER_BACKEND", "HTTP_SERVER_LOG"])
 def test_an_invalid_variable(variable: str) -> None:
     assert_fails(run(**{variable: "nonsense"}), 2, variable, "nonsense")
+
+
+# A terminal.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shows"), [((), True), (("--access-log", "off"), False), (("--access-log", "common"), False)]
+)
+def test_at_a_terminal_request_lines_are_shown_unless_others_are_chosen(
+    arguments: tuple[str, ...], shows: bool, tmp_path: Path
+) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "mreactor", "--port", "0", "--threads", "1", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(NO_COLOR="1"), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
+        seen = read_until(ours, rb"listening on http://127.0.0.1:([0-9]+)")
+        found = re.search(rb"listening on http://127.0.0.1:([0-9]+)", seen)
+        assert found is not None
+        with SocketClient(("127.0.0.1", int(found[1]))) as client:
+            client.ask(get("/hello/x"))
+        process.terminate()
+        seen += read_until(ours, rb"stopped")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    line = re.search(rb"\d\d:\d\d:\d\d 127\.0\.0\.1 200 GET /hello/x 9 B\r\n", seen)
+    assert (line is not None) == shows, seen
+
+
+def read_until(fd: int, pattern: bytes) -> bytes:
+    seen = b""
+    while not re.search(pattern, seen):
+        ready, _, _ = select.select([fd], [], [], PATIENCE_SECONDS)
+        assert ready, seen
+        seen += os.read(fd, 65536)
+    return seen
