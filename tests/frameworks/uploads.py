@@ -1,8 +1,8 @@
 """Slow uploads beside a normal client: `python -m tests.frameworks.uploads --clients 2000 --seconds 30`.
 
 Each slow client sends a body of 1 MB in half to all of the time. A normal client asks again and again meanwhile. It
-prints the normal client's latencies and the memory that bodies took. Exit code 1: a body came to nothing, or the normal client's
-p99 was 100 ms or more.
+prints the normal client's latencies and the memory that bodies took. Exit code 1: a body came to nothing, or the
+normal client's p99 was 100 ms or more.
 """
 
 import argparse

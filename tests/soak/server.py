@@ -53,6 +53,10 @@ class Server:
         resident = int((folder / "statm").read_text().split()[1]) * PAGE_BYTES
         return Sight(resident, len(os.listdir(folder / "fd")), len(os.listdir(folder / "task")))
 
+    def children(self) -> int:
+        """How many processes it has started that have not ended."""
+        return sum(len(path.read_text().split()) for path in Path("/proc", str(self.pid), "task").glob("*/children"))
+
     def terminate(self) -> None:
         """SIGTERM: it drains."""
         self._process.send_signal(signal.SIGTERM)

@@ -106,6 +106,7 @@ def test_wrong_responses_and_growth_are_faults() -> None:
     start = Sight(40_000_000, 9, 4)
     assert not Outcome(start=start, warm=start, end=start).faults()
     assert Outcome(wrong=["one"], start=start, warm=start, end=start).faults()
+    assert Outcome(start=start, warm=start, end=start, children=1).faults()
     for end in (Sight(60_000_000, 9, 4), Sight(40_000_000, 10, 4), Sight(40_000_000, 9, 400)):
         assert Outcome(start=start, warm=start, end=end).faults()
 

@@ -47,7 +47,9 @@ class Outcome:
 
     Attributes:
         done: whole and right responses, by what was asked for.
-        wrong: responses that are not what they have to be, or have not come. The first of them.
+        left: requests whose client has left before their response.
+        wrong: responses that are not what they have to be, or have not come.
+        children: processes that are left of those that the application has forked.
     """
 
     done: Counter[str] = field(default_factory=Counter)
@@ -57,11 +59,14 @@ class Outcome:
     warm: Sight | None = None
     end: Sight | None = None
     complaints: list[str] = field(default_factory=list)
+    children: int = 0
 
     def faults(self) -> list[str]:
         """What is not as it must be, for people."""
         found = [f"a response is wrong: {text}" for text in self.wrong[:10]]
         found += [f"the log complains: {line}" for line in self.complaints[:10]]
+        if self.children:
+            found.append(f"{self.children} children are left")
         if not (self.start and self.warm and self.end):
             return [*found, "the server was not looked at"]
         if self.end.resident > self.warm.resident * GROWTH_MAX:
@@ -94,8 +99,10 @@ def harass(server: Server, seconds: float, clients: int, forks_a_second: float, 
     for thread in threads:
         thread.join(2 * PATIENCE_SECONDS)
     limit = time.monotonic() + SETTLE_SECONDS
-    while server.look().descriptors > outcome.start.descriptors and time.monotonic() < limit:
+    start = outcome.start
+    while (server.look().descriptors > start.descriptors or server.children()) and time.monotonic() < limit:
         time.sleep(0.1)
+    outcome.children = server.children()
     outcome.end, outcome.complaints = server.look(), server.complaints()
     outcome.warm = outcome.warm or outcome.end
     return outcome

@@ -50,11 +50,18 @@ def tell(*more: str) -> Response:
     return Response("".join((user.get(), "\n", *more)), headers={"X-Token": user.get()})
 
 
+def child_leaves() -> bool:
+    return os.getpid() % 2 == 0
+
+
 def fork() -> None:
     """Leave a child that holds copies of all descriptors for a while."""
     child = os.fork()
     if child == 0:
         time.sleep(CHILD_SECONDS)
+        # Some come back to the server's code, as if by mistake.
+        if child_leaves():
+            raise SystemExit(0)
         os._exit(0)
     threading.Thread(target=os.waitpid, args=(child, 0), daemon=True).start()
 

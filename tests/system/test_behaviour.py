@@ -1,5 +1,6 @@
 """What clients see, on every backend alike: one suite, run in memory, over epoll and over io_uring."""
 
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "big.bin").write_bytes(pattern(BIG_BYTES))
     (folder / "sub").mkdir()
     (folder / "sub" / "index.html").write_text("<p>index")
+    for path in folder.rglob("*"):
+        # Not of this second: Last-Modified is never later than Date.
+        os.utime(path, (1_700_000_000, 1_700_000_000))
     return folder
 
 

@@ -10,7 +10,8 @@ from mreactor.app.application import App
 from mreactor.config import Limits
 from mreactor.http.request import Request
 from mreactor.http1 import state_machine
-from mreactor.net import Command
+from mreactor.net import Command, EpollReactor
+from mreactor.net.reactor.client import EpollClient
 from tests.soak.drain import OPTIONS, drain
 from tests.soak.server import serving
 from tests.support.drivers import SOCKET_KINDS, TLS_SOCKET_KINDS, SocketDriver, missing, open_driver
@@ -72,3 +73,24 @@ def test_a_request_that_arrives_while_the_reactor_is_busy_is_not_lost(
         idle.send(get("/"))
         gates["second"][1].set()
         assert idle.receive().text == "here"
+
+
+def test_a_client_that_is_given_up_twice_in_a_round_is_closed_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So it is with a slow client that is given up in the round in which the drain begins."""
+    real = EpollReactor._discard
+
+    def discard(reactor: EpollReactor, client: EpollClient) -> None:
+        real(reactor, client)
+        reactor._closing.append(client)
+
+    monkeypatch.setattr(EpollReactor, "_discard", discard)
+    app = App()
+    app.get("/")(lambda request: "here")
+    with open_driver("epoll", app, Limits(), threads=1) as driver:
+        for _ in range(3):
+            with driver.connect() as client:
+                assert client.ask(get("/", "Connection: close")).text == "here"
+                assert client.receive_rest() == b""
+    assert "failed" not in caplog.text
