@@ -112,11 +112,14 @@ def _recognize(found: Any, target: str, interface: str, *, inline: bool) -> App:
     """Return the App that serves an object, or say what the object is instead."""
     if isinstance(found, type) and issubclass(found, App):
         raise ConfigError(f"{target!r} is the class, not an App; write {target}() or name an instance")
-    if interface != "wsgi" and inspect.isfunction(found) and _is_factory(found, None):
-        raise ConfigError(f"{target!r} is a function, not an App; write {target}() to serve what it returns")
     try:
         return adapt(found, interface, inline=inline)
     except LookupError as error:
+        if interface != "native" and _is_factory(found, None):
+            raise ConfigError(
+                f"{target!r} is a function, not an App; write {target}() to serve what it returns, or pass "
+                "--interface wsgi"
+            ) from None
         raise ConfigError(f"cannot serve {target!r}: {error}") from None
 
 

@@ -271,7 +271,7 @@ def test_applications_of_each_interface_are_recognised(here: Path, target: str) 
     ("target", "interface", "said"),
     [
         ("shop_a", "native", "it is not an App"),
-        ("shop_c:make", "auto", "write make() to call it, or pass --interface wsgi"),
+        ("shop_c:make", "auto", "write shop_c:make() to serve what it returns, or pass --interface wsgi"),
         ("shop_c:make", "wsgi", ""),
         ("shop_f:app", "native", ""),
         ("shop_f:app", "wsgi", "neither an App nor a WSGI application"),
