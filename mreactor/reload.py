@@ -37,7 +37,7 @@ def must_watch() -> bool:
 
 
 def supervise(arguments: Sequence[str], target: str) -> int:
-    """Serve, and serve again after each change, until a signal ends the process. Return the exit code.
+    """Serve, and serve again after each change, until a signal ends the process. Return the exit code, 0.
 
     Args:
         arguments: the command line.
@@ -66,7 +66,8 @@ def supervise(arguments: Sequence[str], target: str) -> int:
         if stop.number == signal.SIGINT:
             # The terminal has sent it to the serving process as well.
             child.wait()
-        return child.stop()
+        child.stop()
+    return 0
 
 
 def scan(roots: set[Path]) -> dict[str, tuple[int, int]]:
@@ -109,11 +110,11 @@ class _Child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
 
-    def stop(self, seconds: float = STOP_SECONDS) -> int:
-        """End it, in order if it can within so many seconds; return its exit code, 0 if it does not run."""
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """End it, in order if it can within so many seconds. Idempotent."""
         process, self._process = self._process, None
         if process is None:
-            return 0
+            return
         for patience in (seconds, STOP_SECONDS):
             process.terminate()
             try:
@@ -124,8 +125,7 @@ class _Child:
                 continue
         else:
             process.kill()
-        code = process.wait()
-        return 128 - code if code < 0 else code
+            process.wait()
 
 
 class _Stop:

@@ -251,18 +251,18 @@ def test_readiness_takes_the_pool_into_account_where_asked() -> None:
                 client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert entered.acquire(timeout=SECONDS_MAX)
             wait_for(lambda: ask(server, "/readyz?pool=0.1")[0].status == 503)
-            assert ask(server, "/readyz?pool=0")[1].startswith("1 requests wait for a blocking thread, one for ")
+            assert ask(server, "/readyz?pool=0")[1].startswith("a request has waited for a blocking thread for ")
             assert ask(server, "/readyz")[0].status == 200
             assert ask(server, f"/readyz?pool={2 * SECONDS_MAX}")[0].status == 200
             assert ask(server, "/readyz?pool=x")[0].status == 400
             shown = stats(server)
-            assert (shown["blocking"]["busy"], shown["blocking"]["waiting"]) == (1, 1)
+            assert (shown["pool"]["busy"], shown["pool"]["queued"]) == (1, 1)
             assert shown["application"] == "shop"
             assert 0 < shown["process"]["open_fds"] < shown["process"]["max_fds"]
         finally:
             gate.set()
         wait_for(lambda: ask(server, "/readyz?pool=0")[0].status == 200)
-        wait_for(lambda: "mreactor_blocking_begun_total 2\n" in ask(server, "/metrics")[1])
+        wait_for(lambda: "mreactor_pool_wait_seconds_count 2\n" in ask(server, "/metrics")[1])
 
 
 def test_times_of_routes_where_asked() -> None:
