@@ -4,6 +4,7 @@ Any thread may use them. They read a directory and the metadata of each entry, s
 """
 
 import base64
+import functools
 import hashlib
 import os
 import re
@@ -21,8 +22,6 @@ from .document_root import NAME, OpenFile
 
 # More entries are counted and left out. A page of this many has 1.3 MB and takes a thread 0.15 s.
 ENTRIES_MAX = 5000
-
-PAGE = Template(files(__package__).joinpath("listing.html").read_text(encoding="utf-8"))
 
 COLUMNS = (("name", "Name"), ("size", "Size"), ("time", "Modified"))
 
@@ -69,7 +68,7 @@ def respond_with_listing(head: RequestHead, directory: OpenFile, leads_inside: C
     fields = [("Vary", "Accept"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-cache")]
     if choose_type(head.headers.get("accept", ""), ("text/html", JSON)) == JSON:
         return Response(_describe(head, entries, listing.left_out), headers=fields)
-    fields.append(("Content-Security-Policy", POLICY))
+    fields.append(("Content-Security-Policy", load_page()[1]))
     return Response(_render(head, entries, listing.left_out, key, descends=descends), headers=fields, content_type=HTML)
 
 
@@ -150,7 +149,7 @@ def _render(head: RequestHead, entries: list[Entry], left_out: int, key: str, *,
         rows.insert(0, f'<tr><td>{_icon("d")}<a href="../">..</a><td><td>')
     total = sum(entry.size for entry in entries)
     summary = f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}, {_format_size(total)}"
-    return PAGE.substitute(
+    return load_page()[0].substitute(
         path=escape(head.path),
         crumbs=_render_crumbs(head.raw_path),
         heads="".join(_render_head(column, title, key, descends=descends) for column, title in COLUMNS),
@@ -214,12 +213,12 @@ def _format_time(seconds: int) -> str:
     return f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}Z"
 
 
-def _make_policy() -> str:
-    """Return a Content-Security-Policy that allows the page's own style and nothing else."""
-    style = re.search(r"<style>(.*?)</style>", PAGE.template, re.DOTALL)
+@functools.cache
+def load_page() -> tuple[Template, str]:
+    """Return the page, and a Content-Security-Policy that allows its own style and nothing else. Read once."""
+    text = files(__package__).joinpath("listing.html").read_text(encoding="utf-8")
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
     assert style is not None, "the page has a style"
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode("ascii")
-    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-
-
-POLICY = _make_policy()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    return Template(text), policy

@@ -5,6 +5,7 @@ docs/decisions/055.
 import json
 import math
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
@@ -35,6 +36,8 @@ _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _PAIRED_SURROGATES = re.compile(rb"(?:[^\\]++|\\(?!u[dD][89a-fA-F])[\s\S]|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*+")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
+
+_local = threading.local()
 
 # The application's own functions. They are set before a server starts, and only read from then on.
 _encode: Callable[[Any], bytes | str] | None = None
@@ -143,12 +146,21 @@ def decode_json(body: bytes) -> Any:
         return _decode(body)
     text = body.decode()
     _check_size(body)
-    value = json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_float)
+    value = _thread_decoder()(text)
     if _ESCAPED_SURROGATE.search(body):
         paired = _PAIRED_SURROGATES.match(body)
         if paired is not None and paired.end() < len(body):
             raise ValueError("a surrogate is not half of a pair")
     return value
+
+
+def _thread_decoder() -> Callable[[str], Any]:
+    """Return this thread's decoder. `json.loads` would make one for each text, which takes a quarter of its time."""
+    decode: Callable[[str], Any] | None = getattr(_local, "decode", None)
+    if decode is None:
+        decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_parse_float).decode
+        _local.decode = decode
+    return decode
 
 
 def _check_size(body: bytes) -> None:
