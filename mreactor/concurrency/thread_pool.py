@@ -21,13 +21,15 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
-from ..runtime import hot
+from ..runtime import every_tick, hot
 from .job import Job
 
 log = logging.getLogger("mreactor")
 
 # A thread that has had no job for so long looks after what other threads have left it to free, and then sleeps.
 IDLE_SECONDS = 0.5
+# After so many jobs a thread returns empty pages of memory, as reactors do in each tick: docs/decisions/007.
+TICK_JOBS = 512
 # Waiting times are counted by the number of binary digits of their microseconds.
 WAIT_BUCKETS: Final = 32
 
@@ -91,6 +93,7 @@ class Worker(threading.Thread):
         self.waited = 0.0
         self._pool = pool
         self._running: QueuedJob | None = None
+        self._begun = 0
 
     def run(self) -> None:
         """Run jobs until the pool ends the thread."""
@@ -133,11 +136,15 @@ class Worker(threading.Thread):
 
     def _sleep(self) -> QueuedJob | bool | None:
         """Wait for a message. The interpreter frees what others have left at the start of this function."""
+        every_tick()
         return self.inbox.get()
 
     def _begin(self, queued: QueuedJob | None) -> QueuedJob | None:
         self._running = queued
         if queued is not None:
+            self._begun += 1
+            if self._begun % TICK_JOBS == 0:
+                every_tick()
             self.has_next = False
             job = queued.job
             job.worker = self

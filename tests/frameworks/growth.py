@@ -14,7 +14,7 @@ from collections import Counter
 from mreactor.app.application import App
 from mreactor.config import Limits
 from mreactor.http1 import ReactorContext
-from mreactor.runtime import before_threads
+from mreactor.runtime import before_threads, every_tick
 from tests.frameworks.shop import app as shop
 
 SETTLED = 50_000
@@ -64,7 +64,9 @@ def main() -> int:
                 connection.data_sent(len(output))
             else:
                 break
-        if number % 1000 == 0:
+        if number % 500 == 0:
+            # As the threads of the pool do.
+            every_tick()
             context.begin_second(context.now)
         if number == SETTLED:
             gc.collect()
