@@ -54,6 +54,16 @@ type Content = (
 )  # fmt: skip
 
 
+# Names that a handler may set, as they are usually written. They need no further check.
+_KNOWN_NAMES = frozenset(
+    {"Access-Control-Allow-Credentials", "Access-Control-Allow-Headers", "Access-Control-Allow-Methods"}
+    | {"Access-Control-Allow-Origin", "Allow", "Cache-Control", "Content-Disposition", "Content-Encoding"}
+    | {"Content-Language", "Content-Security-Policy", "ETag", "Expires", "Last-Modified", "Link", "Location"}
+    | {"Referrer-Policy", "Retry-After", "Set-Cookie", "Strict-Transport-Security", "Vary", "WWW-Authenticate"}
+    | {"X-Content-Type-Options", "X-Frame-Options", "X-Request-Id"}
+)
+
+
 @hot("__init__")
 class Response:
     """A response: a status, header fields and content.
@@ -283,8 +293,11 @@ def check_fields(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> Fiel
         ValueError: a name that is no token, a value with control characters or beyond ISO-8859-1, or a framing field.
         TypeError: a name or value that is no `str`.
     """
-    fields = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+    fields = tuple(headers.items() if type(headers) is dict or isinstance(headers, Mapping) else headers)
     for name, value in fields:
+        # The short way of nearly all fields.
+        if type(name) is type(value) is str and name in _KNOWN_NAMES and value.isascii() and value.isprintable():
+            continue
         if not isinstance(name, str):
             raise TypeError(f"the name of a header field must be a str, not {_name_type(name)}: {name!r}")
         if not isinstance(value, str):
@@ -314,7 +327,7 @@ def _check_content_type(content_type: str, fields: Fields) -> None:
 
 
 def _has_content_type(fields: Fields) -> bool:
-    return any(name.lower() == "content-type" for name, _ in fields)
+    return any(name not in _KNOWN_NAMES and name.lower() == "content-type" for name, _ in fields)
 
 
 def respond(result: Any, handler: Handler | None = None) -> Response:

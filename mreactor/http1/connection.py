@@ -9,13 +9,13 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import TEXT, HTTPError, MustWait, Request, Response, respond
+from ..http import TEXT, HTTPError, MustWait, Request, Response, has_body, respond
 from ..protocol import FileBody, Peer, memory_of
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
 from .dispatch import RequestBody, call_handler, job_response, make_job
 from .encoded_response import LOGGED_AT_ONCE_MAX, encode_response
-from .encoder import CONTINUE
+from .encoder import CONTINUE, encode_fields
 from .error_pages import encode_refusal, failure_page, log_stream_failure
 from .head_parser import END_OF_HEAD
 from .request_reader import CUT_OFF, RequestReader, borrow
@@ -431,19 +431,23 @@ class Connection(StateMachine):
 
     def _encode(self, request: RoutedRequest, response: Response, blocking_stream: Stream | None = None) -> bytes:
         context = self._context
-        # The commonest response, at half the cost of the general way.
-        _, content_type, _, _, content = response.parts
+        # The commonest responses, at half the cost of the general way.
+        body, content_type, status, _, content = response.parts
         access = context.access
         if (
-            content is not None
-            and request.fast_encodable
+            request.fast_encodable
             and self._keep_alive
-            and (access is None or len(content) <= LOGGED_AT_ONCE_MAX)
+            and type(body) is bytes
+            and (access is None or len(body) <= LOGGED_AT_ONCE_MAX)
+            and (content is not None or (type(response) is Response and has_body(status)))
         ):
-            request.counter[0] += 1
+            counter = request.counter if status == 200 else context.counters.counter(request.head.method, status)
+            counter[0] += 1
             if access is not None:
-                access.log_request(self.peer, request.head, 200, len(content))
-            return context.head_cache[content_type][len(content)] + content
+                access.log_request(self.peer, request.head, status, len(body))
+            if content is not None:
+                return context.head_cache[content_type][len(content)] + content
+            return context.encoder.encode_whole(status, body, encode_fields(response))
         self._request = request
         output, stream, self._keep_alive, self._cache_ticket, log_later = encode_response(
             context, self.peer, request, response, blocking_stream, keep_alive=self._keep_alive

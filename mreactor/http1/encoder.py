@@ -73,6 +73,16 @@ class Encoder:
             encoded += body
         return encoded
 
+    def encode_whole(self, status: int, body: bytes, fields: bytes) -> bytes:
+        """Encode a response with content to a request of HTTP/1.1 on a connection that persists.
+
+        Args:
+            fields: the response's own fields, from `encode_fields`.
+        """
+        return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
+            self._status_lines.get(status) or status_line(status), self.common_fields, fields, len(body), body,
+        )  # fmt: skip
+
     def encode_raw(self, response: RawResponse, head: RequestHead, *, keep_alive: bool) -> bytes:
         """Encode a response that has its own status line and fields; of a file or a stream only the head."""
         body, _, status, _, _ = response.parts
