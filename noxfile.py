@@ -134,6 +134,17 @@ TESTED = [nox.param(FREE_THREADED, id="3.13t")] + [
 PAGE = "tests/system/test_page.py"
 # Tests of documents, scripts and benchmarks. They cover no line of the package that other tests miss.
 SURROUNDINGS = "tests/project"
+# They take minutes, and run no line of the package that other tests do not run.
+FROM_OUTSIDE = [
+    "tests/equivalence",
+    "tests/fuzz",
+    "tests/system/faults",
+    "tests/system/field",
+    *(
+        f"tests/system/test_{name}.py"
+        for name in ("browser_files", "cold_files", "deploy", "forks", "nginx_ranges", "slow_links", "slow_readers")
+    ),
+]
 # Tests without sockets, processes and waiting, and the behaviour suite, of which only the in-memory driver runs.
 QUICK = [
     *(f"tests/{folder}" for folder in ("http", "http1", "app", "concurrency", "logs", "metrics", "net")),
@@ -187,7 +198,7 @@ def quick(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The whole suite except for the live page, on each interpreter found."""
     install(session, "test")
-    session.run("python", "-m", "pytest", f"--ignore={PAGE}", *session.posargs)
+    session.run("python", "-m", "pytest", f"--ignore={PAGE}", "--durations=30", *session.posargs)
 
 
 @nox.session(python=MEASURER.path if MEASURER else FREE_THREADED, tags=["measure"])
@@ -198,7 +209,7 @@ def coverage(session: nox.Session) -> None:
     install(session, "coverage")
     session.run("coverage", "erase")
     try:
-        ignored = [f"--ignore={path}" for path in (PAGE, SURROUNDINGS)]
+        ignored = [f"--ignore={path}" for path in (PAGE, SURROUNDINGS, *FROM_OUTSIDE)]
         session.run("coverage", "run", "-m", "pytest", *ignored, *session.posargs)
     finally:
         # Report also after a failed test.
