@@ -53,10 +53,10 @@ def gil_cause() -> str:
         return "the GIL is on: reactors do not run in parallel; use a free-threaded build such as python3.13t"
     with _lock:
         modules = _modules[:1]
+    if not modules and getattr(sys.flags, "gil", None) == 1:
+        return "the GIL is on: reactors do not run in parallel; start without PYTHON_GIL=1 and -X gil=1"
     if modules:
         who = f"the extension module {modules[0]}{_distribution_of(modules[0])} has switched it on"
-    elif getattr(sys.flags, "gil", None) == 1:
-        who = "PYTHON_GIL or -X gil has switched it on"
     else:
         who = "an extension module has switched it on"
     return f"the GIL is on: {who}, so threads do not run in parallel; use a version that supports free threading"
