@@ -4,7 +4,6 @@ import binascii
 import io
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import IO, Any
 
 from ..protocol import SecurePeer
@@ -14,6 +13,7 @@ from .cookies import parse_cookies
 from .dates import format_date
 from .headers import Headers
 from .json_content import decode_json
+from .lazy import Lazy
 from .request_head import RequestHead
 from .response import Response
 from .spooled_body import SpooledBody
@@ -86,15 +86,18 @@ class Request:
 
     may_wait: bool = False
 
-    # cached_property needs __dict__, which does not exist before its first use.
-    __slots__ = ("__dict__", "body", "head", "peer")
+    # Applications may set attributes of their own: `__dict__` does not exist before that.
+    __slots__ = (
+        "__dict__", "_kept_cookies", "_kept_files", "_kept_form", "_kept_multipart", "_kept_query", "_kept_stream",
+        "body", "head", "peer",
+    )  # fmt: skip
 
     def __init__(self, head: RequestHead, body: bytes, peer: tuple[Any, ...]) -> None:
         self.head = head
         self.body = body
         self.peer = peer
 
-    @cached_property
+    @Lazy
     def stream(self) -> IO[bytes]:
         """The body as a binary file, at its beginning. A large body is read from disk, piece by piece."""
         return io.BytesIO(self.body)
@@ -134,7 +137,7 @@ class Request:
         """The client's verified certificate, as `ssl.SSLSocket.getpeercert` gives it; None if there is none."""
         return self.peer.certificate if isinstance(self.peer, SecurePeer) else None
 
-    @cached_property
+    @Lazy
     def query(self) -> Parameters:
         """The decoded query parameters.
 
@@ -143,7 +146,7 @@ class Request:
         """
         return _parameters(self.head.query_string.encode("latin-1"))
 
-    @cached_property
+    @Lazy
     def form(self) -> Parameters:
         """The fields of a form: `application/x-www-form-urlencoded`, or `multipart/form-data` without its files.
 
@@ -221,12 +224,12 @@ class Request:
             return f"{self.scheme}://{self.host}{self.target}"
         return self.target
 
-    @cached_property
+    @Lazy
     def cookies(self) -> Parameters:
         """The cookies by name. Of a repeated name the first counts, which is that of the longest path."""
         return Parameters(parse_cookies(self.headers.get("cookie", "")), "cookie")
 
-    @cached_property
+    @Lazy
     def files(self) -> Files:
         """The files of a `multipart/form-data` body. Large ones lie on disk and vanish with the request.
 
@@ -236,7 +239,7 @@ class Request:
         """
         return Files(self._multipart.files)
 
-    @cached_property
+    @Lazy
     def _multipart(self) -> Form:
         return read_form(self.stream, self.headers.get("content-type", ""))
 
@@ -244,15 +247,17 @@ class Request:
 class SpooledRequest(Request):
     """A request with a body that lies in a temporary file. `body` reads it into memory, on first use."""
 
+    __slots__ = ("_kept_body", "_spooled")
+
     def __init__(self, head: RequestHead, body: SpooledBody, peer: tuple[Any, ...]) -> None:
         self._spooled = body
         # Made in the thread that will free it. Another one, if it sleeps, would keep the file until it wakes.
-        self.stream = body.open()
+        self._kept_stream = body.open()
         self.head = head
         self.peer = peer
 
-    @cached_property
-    def body(self) -> bytes:  # type: ignore[override]
+    @Lazy
+    def body(self) -> bytes:
         """The body in full."""
         return self._spooled.read()
 

@@ -5,7 +5,6 @@ import dataclasses
 import inspect
 import re
 import types
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ import mreactor
 from mreactor import HTTPError, Request, Response, Server, StaticFiles
 from mreactor.app import StaticOptions, check_root
 from mreactor.http import UploadedFile
+from mreactor.http.lazy import Lazy
 from mreactor.testing import Client, ClientResponse, StreamedResponse, make_request
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "reference.md").read_text()
 
 
-def return_type(member: property | cached_property[Any]) -> Any:
+def return_type(member: property | Lazy[Any]) -> Any:
     function = member.fget if isinstance(member, property) else member.func
     assert function is not None
     return inspect.signature(function).return_annotation
@@ -85,7 +85,7 @@ def table(name: str) -> dict[str, str]:
 
 def members(cls: type) -> dict[str, Any]:
     """Return the public methods and properties that a class itself defines."""
-    kinds = (types.FunctionType, property, cached_property)
+    kinds = (types.FunctionType, property, Lazy)
     return {name: value for name, value in vars(cls).items() if name[0] != "_" and isinstance(value, kinds)}
 
 
