@@ -11,7 +11,7 @@
 
 `scripts/python3.13t` finds or builds the free-threaded interpreter. The tests also run on other supported interpreters
 if the machine has them. pyproject.toml lists the versions of the tools under `dependency-groups`. scripts/test runs the
-tags of the default sessions side by side: `measure`, `suite` and `checks`.
+tags of the default sessions side by side: `measure`, `suite`, `system` and `checks`.
 """
 
 import os
@@ -40,7 +40,7 @@ nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tidy", "tests", "coverage", "observability", "build"]
+nox.options.sessions = ["lint", "types", "tidy", "tests", "system", "coverage", "observability", "build"]
 
 
 # --- The interpreters of this machine. ---
@@ -132,6 +132,7 @@ TESTED = [nox.param(FREE_THREADED, id="3.13t")] + [
 
 # Tests of the live page need a browser and take a minute. The session `observability` runs them.
 PAGE = "tests/system/test_page.py"
+SYSTEM = "tests/system"
 # Tests of documents, scripts and benchmarks. They cover no line of the package that other tests miss.
 SURROUNDINGS = "tests/project"
 # They take minutes, and run no line of the package that other tests do not run.
@@ -142,7 +143,19 @@ FROM_OUTSIDE = [
     "tests/system/field",
     *(
         f"tests/system/test_{name}.py"
-        for name in ("browser_files", "cold_files", "deploy", "forks", "nginx_ranges", "slow_links", "slow_readers")
+        for name in (
+            "browser_files",
+            "cold_files",
+            "deploy",
+            "forks",
+            "limits",
+            "nginx_ranges",
+            "process",
+            "restart",
+            "slow_clients",
+            "slow_links",
+            "slow_readers",
+        )
     ),
 ]
 # Tests without sockets, processes and waiting, and the behaviour suite, of which only the in-memory driver runs.
@@ -196,9 +209,17 @@ def quick(session: nox.Session) -> None:
 @nox.session(tags=["suite"])
 @nox.parametrize("python", TESTED)
 def tests(session: nox.Session) -> None:
-    """The whole suite except for the live page, on each interpreter found."""
+    """The whole suite except for servers seen from outside, on each interpreter found."""
     install(session, "test")
-    session.run("python", "-m", "pytest", f"--ignore={PAGE}", "--durations=30", *session.posargs)
+    session.run("python", "-m", "pytest", f"--ignore={SYSTEM}", *session.posargs)
+
+
+@nox.session(tags=["system"])
+@nox.parametrize("python", TESTED)
+def system(session: nox.Session) -> None:
+    """Servers seen from outside, except for the live page, on each interpreter found. It mostly waits."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", SYSTEM, f"--ignore={PAGE}", "--durations=30", *session.posargs)
 
 
 @nox.session(python=MEASURER.path if MEASURER else FREE_THREADED, tags=["measure"])

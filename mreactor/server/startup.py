@@ -57,6 +57,14 @@ class Startup:
 
 
 @cache
+def _current_folder() -> str:
+    """Return the current directory; the root if it is gone, as nothing can be found there any more."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
 def take_startup() -> Startup:
     """Read what the process was started with; remove it from the environment. The first call counts."""
     startup = read_startup(os.environ)
@@ -67,7 +75,7 @@ def take_startup() -> Startup:
 
 def read_startup(environment: Mapping[str, str]) -> Startup:
     """Interpret the variables of a process."""
-    startup = Startup(folder=os.getcwd(), environment=dict(environment))
+    startup = Startup(folder=_current_folder(), environment=dict(environment))
     # They name a process, or hold descriptors of this one. Systemd's others are for the next process as well.
     for name in (HANDOVER, *LISTEN, "WATCHDOG_PID"):
         startup.environment.pop(name, None)

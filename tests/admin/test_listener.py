@@ -111,7 +111,8 @@ def test_the_report_names_the_address_and_the_process_is_ready() -> None:
         host, port = line.strip().rpartition("//")[2].split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=SECONDS_MAX)
         connection.request("GET", "/readyz")
-        assert connection.getresponse().read() == b"ready\n"
+        # With a GIL it says so, too.
+        assert connection.getresponse().read().startswith(b"ready\n")
         connection.close()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
