@@ -11,7 +11,7 @@ from .status import HTTPError, MissingField
 READ_BYTES: Final = 256 * 1024
 
 
-class _Spool(tempfile.SpooledTemporaryFile[bytes]):
+class Spool(tempfile.SpooledTemporaryFile[bytes]):
     """A file that ends with its request: nobody has to close it, so it does not warn if nobody has."""
 
     def __del__(self) -> None:
@@ -146,7 +146,7 @@ class _Collector:
         self._name, self._text, self._upload = head.name, [], None
         self._text_bytes += len(head.name)
         if head.filename is not None:
-            file = _Spool(self._limits.memory_bytes_max)
+            file = Spool(self._limits.memory_bytes_max)
             self._upload = UploadedFile(head.filename, head.content_type, file)  # type: ignore[arg-type]
             self._form.files.append((head.name, self._upload))
 

@@ -191,8 +191,8 @@ def test_a_form_that_is_refused_leaves_no_file_open(monkeypatch: pytest.MonkeyPa
     opened: list[Any] = []
     from mreactor.http import uploads
 
-    make = uploads.tempfile.SpooledTemporaryFile
-    monkeypatch.setattr(uploads.tempfile, "SpooledTemporaryFile", lambda *a: opened.append(make(*a)) or opened[-1])
+    make = uploads.Spool
+    monkeypatch.setattr(uploads, "Spool", lambda *a: opened.append(make(*a)) or opened[-1])
     body = b'--B\r\nContent-Disposition: form-data; name="a"; filename="f"\r\n\r\n' + bytes(MIB)
     with pytest.raises(HTTPError):
         read_form(io.BytesIO(body), "multipart/form-data; boundary=B")
