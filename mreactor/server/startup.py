@@ -56,7 +56,6 @@ class Startup:
             os.close(fd)
 
 
-@cache
 def _current_folder() -> str:
     """Return the current directory; the root if it is gone, as nothing can be found there any more."""
     try:
@@ -65,6 +64,7 @@ def _current_folder() -> str:
         return "/"
 
 
+@cache
 def take_startup() -> Startup:
     """Read what the process was started with; remove it from the environment. The first call counts."""
     startup = read_startup(os.environ)
