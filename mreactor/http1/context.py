@@ -178,7 +178,9 @@ class ReactorContext:
         isolated = self._isolated.get(endpoint)
         if isolated is None:
             handler = isolate(endpoint.handler, self._handler_context)
-            isolated = self._isolated[endpoint] = dataclasses.replace(endpoint, handler=handler)
+            isolated = dataclasses.replace(endpoint, handler=handler)
+            # Paths without parameters share a match, so its endpoint may come back isolated.
+            self._isolated[endpoint] = self._isolated[isolated] = isolated
         return isolated
 
     def stream_context(self) -> Context:

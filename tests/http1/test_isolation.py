@@ -119,3 +119,13 @@ def test_variables_of_modules_are_found(monkeypatch: pytest.MonkeyPatch) -> None
     assert not has_context_variables()
     sys.modules[__name__].user = user  # type: ignore[attr-defined]
     assert has_context_variables()
+
+
+def test_a_handler_is_isolated_once_however_many_queries_lead_to_it() -> None:
+    """Each call within a call would take a frame, and after a thousand queries there would be no frame left."""
+    context = ReactorContext(LIMITS, make_app().routes, isolates=True)
+    handlers = set()
+    for number in range(50):
+        line = context.parser.parse(get(f"/who?{number}")).line
+        handlers.add(context.match(line).endpoint.handler)
+    assert len(handlers) == 1
