@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from inspect import get_annotations, unwrap
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any, get_args, get_origin
 
 from .pause import Pause
@@ -45,7 +45,11 @@ def describe_handler(handler: Handler) -> str:
     if not isinstance(inner, FunctionType):
         # A decorator has wrapped an object.
         return describe_handler(inner)
-    code = inner.__code__
+    return describe_code(inner.__code__)
+
+
+def describe_code(code: CodeType) -> str:
+    """Return the name, the file and the line of a function's code."""
     return f"{code.co_qualname} ({code.co_filename}, line {code.co_firstlineno})"
 
 

@@ -18,7 +18,7 @@ class RequestLine:
 
     Attributes:
         authority: the host of a target in absolute form; else empty.
-        is_repeated: a request before this one had it, and a response that may be cached.
+        is_repeated: a request before this one had it, and did not take the shortest way.
         keeps_framing: HTTP/1.1 and not HEAD, so a response on a persistent connection has content and no Connection
             field.
         match: where the line leads, for its owner to keep; None before.

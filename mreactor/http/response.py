@@ -13,7 +13,7 @@ from ..protocol import FileBody
 from ..runtime import hot
 from .cookies import SameSite, render_cookie
 from .grammar import TOKEN
-from .handler import Handler, describe_handler, yields_text
+from .handler import Handler, describe_code, describe_handler, yields_text
 from .json_content import encode_json
 from .pause import Pause
 from .response_headers import Fields, ResponseHeaders
@@ -107,7 +107,7 @@ class Response:
         if content_type not in _USUAL and not (content_type.isascii() and content_type.isprintable()):
             _check_content_type(content_type, ())
         self.parts: Parts
-        if type(content) is bytes and status == 200 and not headers:
+        if type(content) is bytes and status == 200 and not headers and content_length is None:
             self.parts = (content, content_type or BINARY, 200, (), content)
             return
         if content_length is not None:
@@ -366,7 +366,7 @@ def encode_part(part: Any, parts: Iterator[Any]) -> bytes:
         return bytes(memoryview(part))
     except TypeError:
         code = getattr(parts, "gi_code", None)
-    source = repr(parts) if code is None else f"{code.co_qualname} ({code.co_filename}, line {code.co_firstlineno})"
+    source = repr(parts) if code is None else describe_code(code)
     raise TypeError(f"a part of a stream must be a str or bytes, not {_name_type(part)}; it comes from {source}")
 
 

@@ -1,7 +1,7 @@
 """The records of the response cache.
 
-`CachedResponse`, `CachedRoute` and `RepeatedLogEntry` are exact tuples, because each request unpacks one. They are made
-only here. The other records are read once a second or less often.
+`CachedResponse`, `CachedRoute` and `RepeatedLogEntry` are exact tuples, because each request unpacks one. The other
+records are read once a second or less often.
 """
 
 from typing import Any, NamedTuple

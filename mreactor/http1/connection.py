@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import TEXT, HTTPError, MustWait, Request, Response, has_body, respond
+from ..http import TEXT, HTTPError, MustWait, Request, Response, has_body, make_response, respond
 from ..protocol import FileBody, Peer, memory_of
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
@@ -124,7 +124,10 @@ class Connection(StateMachine):
             else:
                 content, content_type = result.encode(), TEXT
         except MustWait:
-            self._run_in_pool(RoutedRequest(head, match, counter), body)
+            try:
+                self._run_in_pool(RoutedRequest(head, match, counter), body)
+            except HTTPError as error:
+                return self._refuse(error)
             return None
         except BaseException as error:
             routed = RoutedRequest(head, match, counter)
@@ -132,7 +135,7 @@ class Connection(StateMachine):
         if access is not None:
             if len(content) > LOGGED_AT_ONCE_MAX:
                 routed = RoutedRequest(head, match, counter)
-                return self._end_turn(self._encode(routed, respond(result, handler)), b"")
+                return self._end_turn(self._encode(routed, make_response(content, content_type, 200, ())), b"")
             access.log_request(self.peer, head, 200, len(content))
         counter[0] += 1
         self.deadline = self._context.idle_deadline
@@ -173,7 +176,7 @@ class Connection(StateMachine):
             if self._context.draining and not self._buffer:
                 self._keep_alive = False
             self._begin_sending(writer)
-            response = job_response(self._context, request, job)
+            response = job_response(self._context, job)
             writer.add(self._encode(request, response, job.stream if isinstance(job.stream, Stream) else None))
         self._advance()
 
@@ -241,13 +244,11 @@ class Connection(StateMachine):
 
     def _receive_whole(self, data: bytes) -> bytes | None:
         """Take the shortest way for one whole request whose handler responds at once. Returns as `receive_data`."""
-        context, end = self._context, len(data)
-        if not data.endswith(END_OF_HEAD):
-            end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-            if end < len(END_OF_HEAD):
-                return self._take_turn(data)
+        context, end = self._context, data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        if end < len(END_OF_HEAD) or context.draining:
+            return self._take_turn(data)
         head = context.parser.parse_plain(data[:end])
-        if head is None or context.draining:
+        if head is None:
             return self._take_turn(data)
         line, fields = head.line, head.fields
         is_repeated = line.match is not None and fields.is_repeated
@@ -261,10 +262,11 @@ class Connection(StateMachine):
         if line.route is not None and framing.is_simple:
             length = framing.content_length
             if end + length == len(data) and (not length or length <= context.limits.body_bytes_max):
+                route: CachedRoute = (*line.route, head)
                 if is_repeated:
-                    context.cache.store_route(data, RoutedRequest(head, line.match, line.counter))
+                    context.cache.store_route(data, route)
                 fields.is_repeated = True
-                return self.call_cached_route((*line.route, head), data[end:])
+                return self.call_cached_route(route, data[end:])
         request = RoutedRequest(head, line.match, line.counter)
         if request.match.endpoint.blocking and end == len(data) and framing.is_simple and not framing.has_body:
             return self._respond(request, b"")

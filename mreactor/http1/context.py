@@ -90,9 +90,9 @@ class ReactorContext:
         self.head_cache = HeadCache()
         self._forwarding = forwarding
         if forwarding is None:
-            self.cache = ResponseCache(self.counters, self.head_cache, access)
+            self.cache = ResponseCache(self.counters)
         else:
-            self.cache = cache = ForwardingCache(self.counters, self.head_cache, access)
+            self.cache = cache = ForwardingCache(self.counters)
             cache.forwarding = forwarding
         self.fast_path = protocol.FastPath(
             self.cache.responses.get, self.cache.routes.get, self.cache.body_routes.get,
@@ -167,8 +167,7 @@ class ReactorContext:
         if self._isolates and not match.endpoint.blocking and match.refusal is None:
             match.endpoint = self._isolate(match.endpoint)
         line.match = match
-        key = (line.method, 200)
-        line.counter = counter = self.counters.requests.get(key) or self.counters.counter(*key)
+        line.counter = counter = self.counters.counter(line.method, 200)
         is_immediate = match.endpoint.is_immediate and line.keeps_framing
         line.route = make_line_route(match, counter, self.head_cache, self.access) if is_immediate else None
         return match

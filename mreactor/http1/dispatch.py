@@ -90,12 +90,12 @@ def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body
     return HandlerJob(request, argument, size, context.now)
 
 
-def job_response(context: "ReactorContext", request: RoutedRequest, job: Job) -> Response:
+def job_response(context: "ReactorContext", job: Job) -> Response:
     """Return the response of a handler that ran in another thread."""
     # The error's traceback leads back to the job. That cycle would keep the request alive.
     error, job.error = job.error, None
     if error is not None:
-        argument = job.request if isinstance(job, HandlerJob) else Request(request.head, b"", ())
-        return failure_page(context, argument, error)
+        assert isinstance(job, HandlerJob), "the parts of a stream do not come here"
+        return failure_page(context, job.request, error)
     response: Response = job.result
     return response

@@ -27,7 +27,8 @@ class EncodedResponse(NamedTuple):
         stream: the content that follows, if it is not; its owner closes it.
         keep_alive: the connection persists after it.
         cache_ticket: set if the response cache may keep it.
-        log_later: what the access log says once the response is sent; None if it is logged by now, or never.
+        log_later: what the access log says once the response is sent, with the bytes of content that are in the
+            output; None if it is logged by now, or never.
     """
 
     output: bytes
@@ -54,7 +55,8 @@ def encode_response(
     # Read once. The handler may still change the response from another thread, and Content-Length must match the bytes
     # sent.
     body, _, status, _, _ = response.parts
-    if type(body) is FileBody and status == 200:
+    # The fields of a raw response are rendered: its application has judged conditions and ranges.
+    if type(body) is FileBody and status == 200 and type(response) is not RawResponse:
         response = _conclude(context, peer, request.head, response)
         body, _, status, _, _ = response.parts
     head, match = request.head, request.match
@@ -66,17 +68,20 @@ def encode_response(
         stream = blocking_stream
     elif not isinstance(body, bytes):
         # The parts see what the handler has set, and share it with no other response.
-        variables = response.context or context.stream_context()
+        # An empty context is false.
+        variables = context.stream_context() if response.context is None else response.context
         blocking = match.endpoint.blocking
         stream = Stream(body, is_11=is_11, context=variables, blocking=blocking, length=response.length)
     if not head.keep_alive or (isinstance(stream, Stream) and stream.ends_with_connection):
         keep_alive = False
     if type(response) is RawResponse:
         output = context.encoder.encode_raw(response, head, keep_alive=keep_alive)
+        head_bytes = len(output)
         if response.first_part and isinstance(stream, Stream):
             output += stream.encode(response.first_part)
     else:
         output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
+        head_bytes = len(output)
     may_be_cached = match.endpoint.constant and stream is None and status in (200, 206, 304)
     content_length = len(body) if isinstance(body, bytes | FileBody) else -1
     if head.method == "HEAD" or not has_body(status):
@@ -91,6 +96,9 @@ def encode_response(
     counter = context.counters.counter(head.method, status)
     counter[0] += 1
     entry = None if context.access is None else LogEntry(head, status, content_length)
+    if entry is not None and stream is not None:
+        # What follows is counted when it is sent.
+        entry = entry._replace(content_length=len(output) - head_bytes)
     is_long = stream is not None or content_length > LOGGED_AT_ONCE_MAX
     if context.access is not None and not is_long:
         context.access.log_request(peer, head, status, content_length)

@@ -26,7 +26,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 _SERVER = b"Server: mreactor\r\n"
 
 
-@hot("encode_parts", "encode_raw")
+@hot("encode_parts", "encode_raw", "encode_whole")
 class Encoder:
     """Renders one reactor's responses, with the date of the present second.
 

@@ -4,10 +4,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..app import ErrorResponder, HandlerFailure
-from ..http import HTTPError, Request, RequestHead, Response, render_error, render_traceback, unread_head
+from ..http import HTTPError, Request, RequestHead, Response, has_body, render_error, render_traceback, unread_head
 from ..logs import format_error
 from ..protocol import Peer
 from .encoder import Encoder, render_overload
+from .response_stream import discard
 
 if TYPE_CHECKING:
     from .context import ReactorContext
@@ -49,6 +50,8 @@ def _fail(
     """Count and log a failure. Return the application's response, the built-in page, or for debugging the traceback."""
     _log_failure(context, request.head, error, "handler")
     if context.debug:
+        if response is not None:
+            discard(response.body)
         return render_traceback(format_error(error), request.headers.get("accept", ""))
     return response or _render(request, HTTPError(500, FAILED))
 
@@ -78,6 +81,7 @@ def refusal_page(context: "ReactorContext", peer: Peer, head: RequestHead | None
             response = failure.response
         if isinstance(response.body, bytes):
             return response
+        discard(response.body)
         log.error("the error handler of %s returned a stream, which a refusal cannot send", error.status)
     return _render(request, error)
 
@@ -96,6 +100,7 @@ def encode_overload(errors: ErrorResponder | None) -> bytes:
         log.error("the error handler of 503 failed", exc_info=failure.__cause__)
         return render_overload()
     if not isinstance(response.body, bytes):
+        discard(response.body)
         return render_overload()
     return Encoder().encode(response, None, keep_alive=False)
 
@@ -103,9 +108,10 @@ def encode_overload(errors: ErrorResponder | None) -> bytes:
 def encode_refusal(context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError) -> bytes:
     """Encode and log the response to a message whose end is unknown. It has a head if the fault lies behind that."""
     response = refusal_page(context, peer, head, error)
-    size = len(response.body) if isinstance(response.body, bytes) else -1
-    if head is not None and head.method == "HEAD":
-        size = 0
+    has_content = has_body(response.status) and (head is None or head.method != "HEAD")
+    body = response.body
+    assert isinstance(body, bytes), "refusal_page returns no other"
+    size = len(body) if has_content else 0
     context.counters.counter("-", response.status)[0] += 1
     if context.access is not None:
         context.access.log_request(peer, head, response.status, size)

@@ -5,19 +5,11 @@ for a second at most, because then the Date changes. The cache is bounded, so ho
 docs/decisions/013, 014 and 015.
 """
 
-from ..logs import AccessBuffer
+from typing import Any
+
 from ..metrics import Counters
 from ..runtime import hot
-from .cache_entries import (
-    LOOP_HITS,
-    CachedResponse,
-    CachedRoute,
-    CacheTicket,
-    HitRecord,
-    make_cached_response,
-    make_line_route,
-)
-from .head_cache import HeadCache
+from .cache_entries import LOOP_HITS, CachedResponse, CachedRoute, CacheTicket, HitRecord, make_cached_response
 from .head_parser import END_OF_HEAD
 from .routed_request import RoutedRequest
 
@@ -45,12 +37,12 @@ class ResponseCache:
     """
 
     __slots__ = (
-        "_access", "_bytes", "_counters", "_heads", "_hits", "_route_key_bytes", "body_routes", "closing_responses",
-        "is_closed", "responses", "routes",
+        "_bytes", "_counters", "_hits", "_route_key_bytes", "body_routes", "closing_responses", "is_closed",
+        "responses", "routes",
     )  # fmt: skip
 
-    def __init__(self, counters: Counters, heads: HeadCache, access: AccessBuffer | None = None) -> None:
-        self._counters, self._heads, self._access = counters, heads, access
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self._hits: list[HitRecord] = []
         self._bytes = self._route_key_bytes = 0
         self.responses: dict[bytes, CachedResponse] = {}
@@ -83,24 +75,21 @@ class ResponseCache:
         self._hits.append(HitRecord(cached[2], count, ticket.counter, len(key), len(response)))
         self._bytes += size
 
-    def store_route(self, data: bytes, request: RoutedRequest) -> None:
-        """Remember the route of a `fast_encodable` request for the rest of the second, if there is room.
+    def store_route(self, data: bytes, route: CachedRoute) -> None:
+        """Remember a route for the rest of the second, if there is room.
 
         Args:
-            data: the bytes received: this request, and nothing else.
+            data: the bytes received: one request, and nothing else. It is not chunked and expects no 100 Continue.
         """
-        head = request.head
-        if self.is_closed or head.chunked or head.expects_continue:
-            return
+        head = route[-1]
         key = data[: len(data) - head.content_length]
-        if len(key) > KEY_BYTES_MAX or self._route_key_bytes + len(key) > ROUTE_KEY_BYTES_MAX:
+        table: dict[bytes, Any] = self.body_routes if head.has_body else self.routes
+        is_full = len(table) >= ENTRIES_MAX or self._route_key_bytes + len(key) > ROUTE_KEY_BYTES_MAX
+        is_unfit = len(key) > KEY_BYTES_MAX or (head.has_body and key <= BODY_METHODS_AFTER)
+        if self.is_closed or is_full or is_unfit:
             return
         self._route_key_bytes += len(key)
-        route = (*make_line_route(request.match, request.counter, self._heads, self._access), head)
-        if not head.has_body and len(self.routes) < ENTRIES_MAX:
-            self.routes[key] = route
-        elif head.has_body and key > BODY_METHODS_AFTER and len(self.body_routes) < ENTRIES_MAX:
-            self.body_routes[key] = (route, len(data))
+        table[key] = (route, len(data)) if head.has_body else route
 
     def find_body_route(self, data: bytes) -> tuple[CachedRoute, bytes] | None:
         """Find the route of a complete request by its head; returns it with the body. `data > BODY_METHODS_AFTER`."""

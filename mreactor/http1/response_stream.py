@@ -121,3 +121,9 @@ def close_stream(stream: Closable) -> None:
         stream.close()
     except BaseException:  # also sys.exit() in an application: it must not end the round
         log.exception("a stream failed when it was closed")
+
+
+def discard(body: Any) -> None:
+    """Close content that is not sent, if it can be closed: a file or a stream."""
+    if hasattr(body, "close"):
+        close_stream(body)

@@ -20,7 +20,8 @@ class ResponseWriter:
         resets: the connection must end by a reset: what is sent looks whole and is not, or the peer sends on and on.
         late_bytes, linger_ends: bytes discarded while lingering, and the monotonic seconds at which that ends.
         has_failed: the stream has raised, so the response is not whole.
-        unlogged: what the access log says of the response once it is sent or cut off; None for nothing.
+        unlogged: what the access log says of the response once it is sent or cut off, with the bytes of content that
+            come with the head; None for nothing.
         ends_with_connection: the response has neither length nor chunks, so a peer takes any end for the whole.
     """
 
@@ -53,9 +54,8 @@ class ResponseWriter:
         """Put bytes behind those that wait."""
         self.output = bytes(self.output) + output if self.output else output
         if self.unlogged is not None and self._content_begins < 0:
-            # The head, with the content if that is in memory.
-            content_length = self.unlogged.content_length if self.stream is None else 0
-            self._content_begins = self._sent + len(self.output) - content_length
+            # The head, with the content as far as it is in memory.
+            self._content_begins = self._sent + len(self.output) - self.unlogged.content_length
 
     @property
     def content_sent(self) -> int:

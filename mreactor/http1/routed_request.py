@@ -8,7 +8,7 @@ from ..runtime import hot
 
 @hot("__init__")
 class RoutedRequest:
-    """What the connection knows of a request before its body. Equal heads may share one instance; nothing changes it.
+    """What the connection knows of a request before its body. Nothing changes it.
 
     Attributes:
         head: the request's head.

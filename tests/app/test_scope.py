@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from mreactor import App, ConfigError, HTTPError, Request, Response, RouteError, StaticFiles
-from mreactor.http1 import encode_overload, render_overload
+from mreactor.config import Limits
+from mreactor.http1 import ReactorContext, encode_overload, render_overload
 from mreactor.testing import Client, ClientResponse
+from tests.support.vectors import Talk, get
 
 
 def failing(request: Request) -> Any:
@@ -328,6 +330,36 @@ def test_an_error_handler_that_fails_for_a_refusal_is_logged(app: App, caplog: p
     assert "lost" in caplog.text
     assert Client(app).send_bytes(b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n").startswith(b"HTTP/1.1 501 ")
     assert "returned a stream" in caplog.text
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_a_refusal_cannot_send_is_closed(debug: bool) -> None:
+    """Else each malformed message would leave a file open."""
+    closed: list[str] = []
+    held: list[Iterator[str]] = []
+
+    def parts(name: str) -> Iterator[str]:
+        try:
+            yield name
+        finally:
+            closed.append(name)
+
+    def begun(request: Request, error: BaseException) -> Iterator[str]:
+        made = parts(str(request.method))
+        next(made)
+        held.append(made)
+        return made
+
+    app = App()
+    app.error(501)(begun)
+    app.error(500)(begun)
+    app.get("/fails")(failing)
+    Client(app).send_bytes(b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert len(closed) == 1
+    assert encode_overload(app.errors)
+    context = ReactorContext(Limits(), app.routes, errors=app.errors, debug=debug)
+    Talk(context, [get("/fails")])
+    assert len(closed) == 2
 
 
 # --- Included applications. ---

@@ -7,16 +7,19 @@ import pytest
 
 from mreactor import App, Pause
 from mreactor.concurrency.job import Job
+from mreactor.http.handler import MustWait
 from mreactor.http.request import Request
 from mreactor.http.status import HTTPError
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
+from mreactor.http1.encoded_response import LOGGED_AT_ONCE_MAX
 from mreactor.http1.states import CLOSED, IDLE, LINGERING, READY, SENDING, WAITING
 from mreactor.protocol import FileBody
 from tests.http1.steps import PEER, clear_up, connect, is_open, serve, start_job, take_all
+from tests.logs.access_lines import MemoryWriter, a_buffer
 from tests.support.memory import MemoryReactor
 from tests.support.responses import read_responses
-from tests.support.vectors import LIMITS, Calls, get, make_context
+from tests.support.vectors import LIMITS, Calls, Talk, get, make_context
 
 # ThreadPool.
 
@@ -213,3 +216,32 @@ def test_a_stream_that_pauses_waits_until_its_deadline(blocking: bool) -> None:
     assert closed == [True]
     assert reactor.context.counters.timeouts == {}
     reactor.close()
+
+
+def test_a_handler_that_must_wait_is_refused_where_the_buffers_are_full() -> None:
+    """A 503 as for any other job, not the end of the connection without a word."""
+
+    def handler(request: Request) -> str:
+        raise MustWait
+
+    context = serve(handler)
+    context.counters.buffered = 1 << 40
+    raw = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
+    (response,) = Talk(context, [raw]).responses()
+    assert (response.status, response.says_close) == (503, True)
+
+
+def test_content_is_encoded_once_however_long_it_is() -> None:
+    """Another thread may change the value between two encodings."""
+    made: list[list[str]] = []
+
+    class Counted(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            made.append(self)
+            return list.__iter__(self)
+
+    app = App()
+    app.get("/")(lambda request: Counted(["x" * (LOGGED_AT_ONCE_MAX + 1)]))
+    buffer = a_buffer(MemoryWriter(), "common")
+    Talk(ReactorContext(LIMITS, app.routes, buffer), [get("/")])
+    assert len(made) == 1

@@ -33,7 +33,7 @@ def remember(context: ReactorContext) -> None:
     """Let a context cache a response and a route."""
     request = context.route(head())
     context.cache.store_response(b"a", b"response", request, 1, CacheTicket([0], None))
-    context.cache.store_route(b"b", request)
+    context.cache.store_route(b"b", (*request.head.line.route, request.head))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from mreactor.app.router import Endpoint, Match
 from mreactor.config import Limits
-from mreactor.http1.cache_entries import LOOP_HITS, OTHER_HITS, CacheTicket, LogEntry
+from mreactor.http1.cache_entries import LOOP_HITS, OTHER_HITS, CachedRoute, CacheTicket, LogEntry, make_line_route
 from mreactor.http1.head_cache import HeadCache
 from mreactor.http1.head_parser import Parser
 from mreactor.http1.response_cache import (
@@ -21,10 +21,9 @@ from mreactor.metrics.counters import Counters
 from tests.support.vectors import REPEATED, Talk, get, make_context, post
 
 
-def routed(*, body: bool = False, framing: str = "", positional_param: object = None) -> RoutedRequest:
-    """A request whose route is known, with a body of 5 bytes or of another framing if asked for."""
-    framing = framing or ("Content-Length: 5" if body else "")
-    fields = f"{framing}\r\n" if framing else ""
+def routed(*, body: bool = False, positional_param: object = None) -> RoutedRequest:
+    """A request whose route is known, with a body of 5 bytes if asked for."""
+    fields = "Content-Length: 5\r\n" if body else ""
     head = Parser(Limits()).parse(f"POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode())
     endpoint = Endpoint(lambda request: "")
     by_position = Match(endpoint, {}, positional_param, "name")
@@ -41,8 +40,12 @@ def store(cache: ResponseCache, key: bytes, response: bytes = b"response", count
     return counter
 
 
-def store_route(cache: ResponseCache, key: bytes) -> None:
-    cache.store_route(key, routed())
+def route_of(request: RoutedRequest) -> CachedRoute:
+    return (*make_line_route(request.match, request.counter, HEADS, None), request.head)
+
+
+def store_route(cache: ResponseCache, key: bytes, request: RoutedRequest | None = None) -> None:
+    cache.store_route(key, route_of(request or routed()))
 
 
 def hit(cache: ResponseCache, key: bytes, times: int, place: int) -> None:
@@ -57,7 +60,7 @@ def counters() -> Counters:
 
 @pytest.fixture
 def cache(counters: Counters) -> ResponseCache:
-    return ResponseCache(counters, HEADS)
+    return ResponseCache(counters)
 
 
 # --- What is kept. ---
@@ -82,7 +85,7 @@ def test_a_response_is_stored_with_its_log_entry(cache: ResponseCache) -> None:
 
 def test_the_route_of_a_computed_response_is_stored(cache: ResponseCache) -> None:
     request = routed()
-    cache.store_route(b"key", request)
+    store_route(cache, b"key", request)
     match, head, counter = request.match, request.head, request.counter
     assert cache.routes == {b"key": (match.handler, None, {"name": "x"}, counter, HEADS, None, match, head)}
     assert type(cache.routes[b"key"]) is tuple
@@ -91,7 +94,7 @@ def test_the_route_of_a_computed_response_is_stored(cache: ResponseCache) -> Non
 
 @pytest.mark.parametrize("argument", ["x", 0, 0.0])
 def test_a_positional_parameter_is_not_passed_by_name(cache: ResponseCache, argument: object) -> None:
-    cache.store_route(b"key", routed(positional_param=argument))
+    store_route(cache, b"key", routed(positional_param=argument))
     assert cache.routes[b"key"][1:3] == (argument, {})
 
 
@@ -117,16 +120,37 @@ def test_other_routes_are_not_stored(data: bytes) -> None:
     assert not context.cache.responses
 
 
-@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 5\r\nExpect: 100-continue"])
-def test_the_route_of_a_body_that_needs_decoding_is_not_stored(cache: ResponseCache, framing: str) -> None:
-    cache.store_route(b"key and body", routed(framing=framing))
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"],
+        [b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n", b"x"],
+        [b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nx"],
+    ],
+    ids=["chunked", "expected", "expected, but there"],
+)
+def test_the_route_of_a_body_that_needs_decoding_is_not_stored(pieces: list[bytes]) -> None:
+    context = make_context()
+    for _ in range(REPEATED + 1):
+        assert Talk(context, pieces).responses()[-1].body == b"x"
+    assert not context.cache.routes
+    assert not context.cache.body_routes
+
+
+def test_a_route_that_is_not_stored_uses_up_no_room(cache: ResponseCache) -> None:
+    """Bodies of DELETE are not looked for, so their heads are not kept."""
+    key = b"DELETE /" + b"a" * (KEY_BYTES_MAX - 8)
+    for number in range(2 * ROUTE_KEY_BYTES_MAX // KEY_BYTES_MAX):
+        store_route(cache, b"%b%d" % (key[:-4], number) + b"12345", routed(body=True))
     assert not cache.body_routes
+    store_route(cache, b"k")
+    assert cache.routes
 
 
 def test_the_route_of_a_request_with_a_body_is_stored_by_its_head(cache: ResponseCache) -> None:
     known = b"POST / HTTP/1.1\r\n\r\n"
     request = routed(body=True)
-    cache.store_route(known + b"12345", request)
+    store_route(cache, known + b"12345", request)
     assert not cache.routes
     found = cache.find_body_route(known + b"abcde")
     assert found is not None
@@ -146,7 +170,7 @@ def test_routes_with_a_body_are_stored_for_the_methods_that_have_one(
 ) -> None:
     """The others do not search for one: see `BODY_METHODS_AFTER`."""
     known = method.encode() + b" / HTTP/1.1\r\n\r\n"
-    cache.store_route(known + b"12345", routed(body=True))
+    store_route(cache, known + b"12345", routed(body=True))
     assert bool(cache.body_routes) == (known > BODY_METHODS_AFTER) == is_kept
 
 
@@ -202,10 +226,10 @@ def test_routes_are_bounded_in_number_and_size(cache: ResponseCache) -> None:
 
 def test_body_routes_are_bounded_in_number_and_size(cache: ResponseCache) -> None:
     request = routed(body=True)
-    cache.store_route(b"k" * (KEY_BYTES_MAX + 1) + b"12345", request)
+    store_route(cache, b"k" * (KEY_BYTES_MAX + 1) + b"12345", request)
     assert not cache.body_routes
     for number in range(ENTRIES_MAX + 10):
-        cache.store_route(b"POST %d12345" % number, request)
+        store_route(cache, b"POST %d12345" % number, request)
     assert len(cache.body_routes) == ENTRIES_MAX
 
 
@@ -215,11 +239,11 @@ def test_all_routes_are_bounded_in_bytes_together(cache: ResponseCache) -> None:
     for number in range(ROUTE_KEY_BYTES_MAX // KEY_BYTES_MAX):
         half = key[: KEY_BYTES_MAX // 2 - 4] + b"%04d" % number
         store_route(cache, half)
-        cache.store_route(half + b"12345", request)
+        store_route(cache, half + b"12345", request)
     held = len(cache.routes) + len(cache.body_routes)
     assert held == ROUTE_KEY_BYTES_MAX // (KEY_BYTES_MAX // 2)
     store_route(cache, b"k")
-    cache.store_route(b"P12345", request)
+    store_route(cache, b"P12345", request)
     assert len(cache.routes) + len(cache.body_routes) == held
     cache.begin_second()
     store_route(cache, b"k")

@@ -135,7 +135,8 @@ def test_a_wrong_redirection_is_refused(location: str, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "length", "error"), [("x", 1, TypeError), ([1], 1, TypeError), (iter("x"), -1, ValueError)]
+    ("content", "length", "error"),
+    [("x", 1, TypeError), (b"x", 9, TypeError), ([1], 1, TypeError), (iter("x"), -1, ValueError)],
 )
 def test_a_wrong_length_is_refused(content: Any, length: int, error: type[Exception]) -> None:
     with pytest.raises(error):
