@@ -125,7 +125,8 @@ def ordinary(oldest: tuple[int, int]) -> Interpreter | None:
 
 CHECKER = ordinary((3, 10))
 MEASURER = ordinary((3, 13))
-# The session `coverage` runs the suite on its interpreter, so `tests` leaves that one out.
+# The sessions `tests` and `system` leave out the interpreter of `coverage`. The suites in FROM_OUTSIDE and SURROUNDINGS
+# do not run on it.
 TESTED = [nox.param(FREE_THREADED, id="3.13t")] + [
     nox.param(FOUND[label].path, id=label) for label in OTHERS if label in FOUND and FOUND[label] != MEASURER
 ]

@@ -168,7 +168,7 @@ def test_encode_plain(benchmark: Any, context: ReactorContext) -> None:
 
 
 def test_encode(benchmark: Any, context: ReactorContext) -> None:
-    """The general way, with two fields; `Response` is made anew each time, as handlers do."""
+    """The general way, with two fields; `Response` is made again each time, as handlers do."""
     head = context.parser.parse(get(b"/"))
 
     def encode() -> bytes:
@@ -200,7 +200,7 @@ def test_receive_computed(benchmark: Any, connection: Connection) -> None:
 
 
 def test_receive_computed_another_each_time(benchmark: Any, context: ReactorContext, connection: Connection) -> None:
-    """`/hello/{name}`, another name each time: parsed and routed anew, over a known header block."""
+    """`/hello/{name}`, another name each time: parsed and routed again, over a known header block."""
     names = cycle(get(b"/hello/%d" % number, BROWSER) for number in range(DIFFERENT))
 
     def forget() -> tuple[tuple[bytes], dict[str, Any]]:

@@ -6,7 +6,7 @@
    is its kind's template with fresh digits in its slots. The digits follow from START and the number of the request by
    a function that gives distinct numbers distinct digits. Each response is compared with what its kind expects: the
    status, and the whole body if the kind has one. Each connection sends its next request when it has its response. It
-   leaves and comes anew if its request or the response says `Connection: close`.
+   leaves and connects again if its request or the response says `Connection: close`.
 
    SIGINT ends it early. The result is one line of JSON behind MREACTOR-BENCH, with the fields that wrk's script writes.
    The first wrong response is described on the error stream. */

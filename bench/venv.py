@@ -54,7 +54,7 @@ def record() -> Path:
 
 
 def install() -> dict[str, str]:
-    """Make the environment anew and return the versions that it holds; Missing says which step failed."""
+    """Make the environment again and return the versions that it holds; Missing says which step failed."""
     interpreter = ordinary_python()
     say(f"making {home()} with {interpreter}")
     step([interpreter, "-m", "venv", "--clear", os.fspath(home())])

@@ -19,7 +19,7 @@ PATH_BYTES_MAX = 107
 
 # Addresses of one reactor whose answer is remembered.
 MEMO_MAX = 1024
-# In place of a network: whoever may connect to the server's unix sockets.
+# In place of a network: all processes that may connect to the server's unix sockets.
 UNIX = "unix"
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -84,7 +84,8 @@ class Limits:
     )
     unsent_bytes_max: int = setting(
         2**30,
-        "maximum memory for the responses of slow clients; the one that stands still longest is reset if exceeded",
+        "maximum memory for the responses of slow clients; if exceeded, the client without progress for the longest "
+        "time is reset",
         minimum=1024,
     )
     body_memory_bytes_max: int = setting(
@@ -138,7 +139,7 @@ class Config:
     )
     reuse_port: bool = setting(False, "let other processes listen on the same TCP ports (SO_REUSEPORT)")
     drain_delay_seconds: float = setting(
-        0.0, "time to go on accepting after SIGTERM while readiness fails, so that balancers notice", minimum=0
+        0.0, "time to keep accepting after SIGTERM while readiness fails, so that balancers notice", minimum=0
     )
     # Balancers and proxies.
     trusted_proxies: tuple[str, ...] = setting(

@@ -332,7 +332,7 @@ def _has_expired(max_age: str, expires: str) -> bool:
 def _encode_content(
     body: bytes | str, json_value: Any, form: Pairs | None, files: Mapping[str, Upload] | None
 ) -> tuple[bytes, str]:
-    """Return the content and its media type; empty if the request's own fields shall name it."""
+    """Return the content and its media type; empty if the caller's fields set it."""
     if sum((bool(body), json_value is not None, form is not None or files is not None)) > 1:
         raise ValueError("a request has one content: body, json, or form and files")
     fields = list(form.items() if isinstance(form, Mapping) else form or ())

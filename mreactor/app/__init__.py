@@ -4,7 +4,7 @@ from ..http import Handler
 from .application import App
 from .directories import mount_directories
 from .document_root import check_root
-from .recognition import adapt, find
+from .recognition import adapt
 from .route_times import RouteTimes
 from .router import Endpoint, Match, Route, RouteError, Router, UnknownMethod
 from .scope import ErrorResponder, HandlerFailure
@@ -14,6 +14,6 @@ from .static_options import StaticOptions
 
 __all__ = [
     "App", "Endpoint", "ErrorResponder", "Handler", "HandlerFailure", "Match", "Route", "RouteError", "RouteTimes",
-    "Router", "StaticFiles", "StaticOptions", "UnknownMethod", "adapt", "check_root", "find", "mount_directories",
+    "Router", "StaticFiles", "StaticOptions", "UnknownMethod", "adapt", "check_root", "mount_directories",
     "send_file",
 ]  # fmt: skip

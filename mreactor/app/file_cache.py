@@ -82,7 +82,7 @@ class FileVersion:
         """Make a new response: the content or the part asked for, or 304. Detaches a file that it sends.
 
         Raises:
-            HTTPError: 412, the client asks for another version only; 416, for a part that there is not.
+            HTTPError: 412, the client asks for another version only; 416, for a range outside the file.
         """
         is_whole = asks_for_whole(head.headers)
         if not is_whole:

@@ -213,7 +213,7 @@ class StaticFiles:
     # Compressed copies.
 
     def _choose(self, request: Request, key: str, resource: Resource, known: Resource | None) -> Variant:
-        """Return the variant that the client likes best. Looks for compressed copies that nobody has asked for yet."""
+        """Return the variant that the client likes best. Looks for compressed copies on first demand."""
         field = request.head.headers.get("accept-encoding")
         if field is None or resource.siblings is None:
             return resource.plain

@@ -111,7 +111,7 @@ class Worker(threading.Thread):
             queued = self._give_back() or self._receive()
 
     def hand_over(self, result: Any) -> Job | None:
-        """Give the running job back with a first or further result while its call goes on. Called within that call.
+        """Give the running job back with a first or further result while its call still runs. Called within that call.
 
         Return when the stream's next job has come, which is the running one from now on: the part that follows, or the
         closing. Return None if the pool ends the thread.

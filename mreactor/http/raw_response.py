@@ -10,7 +10,7 @@ SERVER_AND_DATE = SERVER | DATE
 
 @hot("__init__")
 class RawResponse(Response):
-    """A response with a status line and fields that are ready to be sent. Whoever makes it has checked them.
+    """A response with a status line and fields that are ready to be sent. The caller has checked them.
 
     Args:
         start: the status line, with its CRLF.

@@ -80,7 +80,8 @@ class Request:
     Attributes:
         head: the parsed head, see `RequestHead`.
         body: the body in full, without transfer coding; empty bytes if there is none.
-        peer: the client's address, as the socket reports it.
+        peer: the client's address; host and port come first. Behind a proxy it is the proxy's, unless
+            `--trusted-proxies` names that.
         may_wait: the handler runs in the thread pool. Elsewhere it raises `MustWait` to be called again there.
     """
 
@@ -129,7 +130,7 @@ class Request:
 
     @property
     def scheme(self) -> str:
-        """`https` if the connection is encrypted, otherwise `http`."""
+        """`https` if the connection is encrypted, otherwise `http`. What a trusted proxy says counts instead."""
         return "https" if isinstance(self.peer, SecurePeer) else "http"
 
     @property

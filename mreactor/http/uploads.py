@@ -12,7 +12,7 @@ READ_BYTES: Final = 256 * 1024
 
 
 class Spool(tempfile.SpooledTemporaryFile[bytes]):
-    """A file that ends with its request: nobody has to close it, so it does not warn if nobody has."""
+    """A file that ends with its request: it need not be closed, and it does not warn if it was not."""
 
     def __del__(self) -> None:
         self.close()

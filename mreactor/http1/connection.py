@@ -518,7 +518,7 @@ class Connection(StateMachine):
             log(self.peer, entry.head, entry.status, writer.content_sent)
 
     def _discard_late(self, count: int) -> None:
-        """Go on lingering while the peer sends, within the bounds in time and bytes."""
+        """Keep lingering while the peer sends, within the bounds in time and bytes."""
         writer, limits = self._ensure_writer(), self._context.limits
         writer.late_bytes += count
         self.deadline = min(self._context.now + self._context.state_timeouts[LINGERING], writer.linger_ends)

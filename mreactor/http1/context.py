@@ -39,7 +39,7 @@ class ReactorContext:
         routes: the frozen routes of the application.
         access: the reactor's share of the access log; None if it is off.
         reactors: how many reactors share the limits of the whole server.
-        forwarding: whose fields about clients are believed; None for nobody's.
+        forwarding: which proxies' fields about clients are believed; None for no proxy.
         second_offset: when this reactor's seconds begin after the clock's, from 0 to 1. See docs/decisions/010.
         isolates: each call of a handler has a context of its own. If False, that begins when a handler has set a
             context variable. See docs/decisions/080.

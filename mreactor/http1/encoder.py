@@ -145,7 +145,7 @@ def encode_chunk(part: bytes) -> bytes:
 
 
 def render_overload() -> bytes:
-    """Render the response to a client that finds no room: 503, and the connection ends."""
+    """Render the response that a new client gets when the server is full: 503, and the connection ends."""
     return _render_last(503, b"This server has too many connections.\r\n", b"Retry-After: 1\r\n")
 
 

@@ -100,7 +100,7 @@ class PartJob(Job):
     __slots__ = ()
 
     def accept(self, result: Any) -> None:
-        """Take a part while the handler's call goes on."""
+        """Take a part while the handler's call runs."""
         stream = self.stream
         assert isinstance(stream, Stream), "the job computes a part of it"
         self.result = stream.encode(result)

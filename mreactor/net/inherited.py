@@ -27,7 +27,7 @@ class InheritedSockets:
 
     @property
     def descriptors(self) -> list[int]:
-        """The descriptors of those that nobody has taken."""
+        """The descriptors of the inherited sockets that are not in use."""
         return [fd for _, fd in self._waiting]
 
     def take(self, key: str) -> socket.socket | None:
@@ -55,7 +55,7 @@ class InheritedSockets:
         return self.take(f"fd:{fd}") or adopt(fd, f"fd:{fd}")
 
     def close(self) -> None:
-        """Close those that nobody has taken. Their addresses are not configured any more."""
+        """Close the sockets that are not in use. Their addresses are no longer configured."""
         for _, fd in self._waiting:
             os.close(fd)
         self._waiting.clear()

@@ -37,11 +37,11 @@ class Listener:
 
     Attributes:
         key: the same for the same address in this process and in the one that takes over from it.
-        is_foreign: systemd, or whoever opened the descriptor, keeps it open.
+        is_foreign: systemd, or the process that opened the descriptor, keeps it open.
         is_shared: the queue and the socket file are left to others. So it is with foreign sockets, and with those that
             another process of the same server serves as well.
         file: the socket file to remove in the end, as path, device and inode; None for none.
-        plain: no TLS here. So it is with unix sockets.
+        plain: no TLS here. Unix sockets never have TLS.
     """
 
     sock: socket.socket
@@ -154,7 +154,7 @@ def _open(bind: BindAddress, config: Config, inherited: InheritedSockets) -> lis
 
 
 def close_all(listeners: Iterable[Listener]) -> None:
-    """Close listeners that serve nobody."""
+    """Close listeners that are not used."""
     for listener in listeners:
         listener.close()
 

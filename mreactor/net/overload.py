@@ -39,7 +39,7 @@ class Refusals:
         """Send the response and shut the write side. The caller closes the socket; lingering uses a copy.
 
         Args:
-            lingers: False if descriptors are short.
+            lingers: False if descriptors have run out. The socket is then closed at once.
         """
         try:
             sock.recv(READ_BYTES)

@@ -42,7 +42,7 @@ def open_unix(
             os.chown(path, -1, group)
         if bind.mode is not None:
             os.chmod(path, bind.mode)
-        # Until now nobody can connect, so nobody connects with other permissions.
+        # No client can connect before this, so none connects with other permissions.
         if inherited is None:
             sock.listen(backlog)
         found = os.stat(path, follow_symlinks=False)
@@ -66,7 +66,7 @@ def _bind(sock: socket.socket, path: str) -> None:
 
 
 def _is_stale(path: str) -> bool:
-    """Tell whether a file is a socket on which nobody answers."""
+    """Tell whether a file is a socket on which no server answers."""
     if not stat.S_ISSOCK(os.stat(path, follow_symlinks=False).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

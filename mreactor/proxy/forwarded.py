@@ -27,7 +27,7 @@ _ELEMENT = re.compile(r"(?:[^,\"]|\"(?:[^\"\\]|\\.)*\")+")
 
 
 class Hop(NamedTuple):
-    """What one proxy says of whoever connected to it: an address, and a scheme; empty for unknown."""
+    """What one proxy says about the peer that connected to it: an address, and a scheme; empty for unknown."""
 
     node: str
     scheme: str

@@ -62,12 +62,12 @@ class Restart:
         log.info("SIGUSR2: starting process %d", self.successor.pid)
 
     def is_complete(self) -> bool:
-        """Return whether the new process serves. If it has failed, this one goes on."""
+        """Return whether the new process serves. If it has failed, this process keeps serving."""
         successor = self.successor
         if successor is None or not successor.has_answered():
             return False
         if successor.failure:
-            self._go_on(f"process {successor.pid} does not serve, this one goes on: {successor.failure}")
+            self._go_on(f"process {successor.pid} does not serve, so this one keeps serving: {successor.failure}")
         return self.successor is not None
 
     def cancel(self) -> None:

@@ -56,7 +56,7 @@ JOIN_SECONDS = 0.05
 DRAIN_REPORT_SECONDS = 2.0
 # Of the drain after a restart: by then idle connections are closed, and their clients have a moment to notice.
 IDLE_END_SECONDS = 3.0
-# To a client of TLS that finds no room: a fatal alert, internal_error (RFC 8446 section 6).
+# What a new client of TLS gets when the server is full: a fatal alert, internal_error (RFC 8446 section 6).
 OVERLOAD_ALERT = b"\x15\x03\x03\x00\x02\x02\x50"
 # The interpreter bounds the nesting of JSON by a number of levels, which fit into this stack and not into the smaller
 # ones that an unlimited or small RLIMIT_STACK and musl give to threads. The kernel commits the memory as it is used.
@@ -463,7 +463,7 @@ class Server:
             reactor.post(command)
 
     def _wait_for_balancers(self) -> None:
-        """Go on accepting while readiness fails, until balancers have noticed, or a second signal comes."""
+        """Keep accepting while readiness fails, for the drain delay or until a second signal."""
         end = time.monotonic() + self.config.drain_delay_seconds
         while time.monotonic() < end and not self._signals.second():
             time.sleep(JOIN_SECONDS)

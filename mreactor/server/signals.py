@@ -1,4 +1,7 @@
-"""The signals that control a server: SIGTERM and SIGINT end it, SIGHUP reopens the access log, SIGUSR2 restarts it."""
+"""The signals that control a server.
+
+SIGTERM and SIGINT end it. SIGHUP reopens the access log and reads the TLS certificates again. SIGUSR2 restarts it.
+"""
 
 import os
 import queue

@@ -90,7 +90,7 @@ class Channel:
         try:
             self._session.unwrap()
         except SSLError:
-            # It is written by now. The call goes on to read the peer's, which has not come or is not the next record.
+            # It is written by now. The call then reads the peer's, which has not come or is not the next record.
             pass
         return self._outgoing.read()
 

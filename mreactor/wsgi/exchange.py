@@ -23,7 +23,7 @@ _END: Final = object()
 
 
 class ClientGone(ConnectionError):
-    """Raised by `write` when nobody takes the response any more, so that the application ends."""
+    """Raised by `write` when the client has left, so that the application ends."""
 
 
 @hot("__init__", "run", "start_response", "_first_response", "_whole", "_response")
@@ -100,7 +100,7 @@ class Exchange:
         """Send bytes before the application returns. Waits until the client has taken them.
 
         Raises:
-            ClientGone: nobody takes them.
+            ClientGone: the client has left.
         """
         if self._app_is_called:
             raise AssertionError("write() was called by the iterable that the application returned")

@@ -1,4 +1,4 @@
-"""Times of handlers by route: counted for each call, whoever makes it and however it ends, and summed over reactors."""
+"""Times of handlers by route: counted for each call, by any caller and however it ends, and summed over reactors."""
 
 import threading
 from typing import Any

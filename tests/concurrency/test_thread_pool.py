@@ -370,7 +370,7 @@ def test_threads_of_waiting_streams_are_bounded(pool: Pool) -> None:
     waiting = Running(pool.gate())
     assert jobs.submit(waiting.job, waiting.done.set)
     assert not waiting.begun.is_set()
-    # The one that counts goes on and ends.
+    # The one that counts continues and ends.
     run_to_the_end(jobs, streams[2].part(begun[2]))
     until(lambda: begun[2].worker is not None and begun[2].worker.keeps_slot)
     assert not waiting.begun.is_set()

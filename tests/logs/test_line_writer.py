@@ -1,4 +1,4 @@
-"""The writer of log lines: nobody waits for the stream, lost lines are counted and told, the end has a bound."""
+"""The writer of log lines: no caller waits for the stream, lost lines are counted and told, the end has a bound."""
 
 import contextlib
 import fcntl

@@ -211,7 +211,7 @@ def test_a_descriptor() -> None:
         with listening(f"fd:{fd}") as (listener,):
             assert listener.address == given.getsockname()
             assert not os.get_inheritable(fd), "programs that the application starts have no use for it"
-        # Whoever has opened it goes on.
+        # The socket still serves the process that opened it.
         socket.create_connection(given.getsockname(), 60.0).close()
         given.accept()[0].close()
 

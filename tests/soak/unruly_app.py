@@ -40,7 +40,7 @@ DATABASE = make_database()
 
 
 def enter(token: str) -> None:
-    """Begin a request: nobody may be there before it."""
+    """Begin a request: no user may be set before it."""
     if user.get() != NOBODY:
         raise RuntimeError(f"the context of {user.get()} reaches {token}")
     user.set(token)

@@ -145,7 +145,7 @@ def cpu_ticks(pid: int) -> int:
 
 
 def test_socket_activation_and_a_restart(tmp_path: Path) -> None:
-    """The first connection starts the server. The socket goes on to the process that takes over."""
+    """The first connection starts the server. The process that takes over gets the socket."""
     path = tmp_path / "a.sock"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -238,7 +238,7 @@ def test_a_new_process_that_fails_changes_nothing(change: str, said: str, site: 
         before = count_descriptors(server.pid)
         (site / "site_app.py").write_text(change)
         server.send_signal(signal.SIGUSR2)
-        server.wait_until_said(rf"process [0-9]+ does not serve, this one goes on: .*{said}")
+        server.wait_until_said(rf"process [0-9]+ does not serve, so this one keeps serving: .*{said}")
         assert ask(server, get("/pid"))[2] == str(server.pid)
         wait_for(lambda: count_descriptors(server.pid) <= before, "the close of descriptors")
         # The next one gets its chance.

@@ -90,7 +90,7 @@ class Reader:
         return self.received + queued
 
     def is_held(self) -> bool:
-        """Whether the kernel holds anything on the server's side, whoever owns it."""
+        """Whether the kernel holds anything on the server's side, whichever process owns it."""
         server, client = f":{self._address[1]:04X}", f":{self.sock.getsockname()[1]:04X}"
         lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         return any(here.endswith(server) and there.endswith(client) for _, here, there, *_ in lines)
@@ -139,7 +139,7 @@ def test_a_steady_reader_with_a_small_window_is_served(kind: str) -> None:
     with serve(kind, Limits(write_stall_seconds=2.0, write_rate_min=500)) as driver:
         with Reader(driver, 8_000_000) as reader:
             while reader.seconds < 9:
-                assert reader.read(800), "the server goes on"
+                assert reader.read(800), "the server keeps sending"
                 time.sleep(0.1)
             assert reader.received > 40_000
             assert reader.is_held()

@@ -148,7 +148,7 @@ def ask(address: tuple[str, int], path: str) -> str:
 
 
 def test_a_full_queue_does_not_cut_streams(served: Served) -> None:
-    """What was admitted goes on; only new requests are refused."""
+    """What was admitted continues; only new requests are refused."""
 
     @served.app.get("/report", blocking=True)
     def report(request: Request) -> Iterator[str]:

@@ -40,7 +40,7 @@ def corpus(request: pytest.FixtureRequest) -> Iterator[Driver]:
 
 
 def check(driver: Driver, target: str, case: Case) -> None:
-    """Ask for a case and compare the response. Unless it is cut, the connection goes on."""
+    """Ask for a case and compare the response. Unless it is cut, the connection stays open."""
     with driver.connect() as client:
         client.send(get(target, method=case.method))
         if case.is_cut:

@@ -57,7 +57,7 @@ class Acceptor(threading.Thread, ABC):
 
     Args:
         listeners: bound and listening. The acceptor closes them in the end.
-        reactors: get the connections in turn, evened out; see `_choose_reactor`.
+        reactors: get the connections round-robin, balanced by their counts; see `_choose_reactor`.
         connections_max: connections open at once, over all reactors. Further ones are refused.
         fds_max: descriptors from this number on are refused as well, since the reactors' tables end there.
         refusals: refuses clients.

@@ -566,7 +566,10 @@ class Reactor[C: Client](threading.Thread, ABC):
         delivery.held = held
 
     def _give_up_slowest(self) -> bool:
-        """Reset the client that stands still longest of those that keep memory. Return False if it is the only one."""
+        """Of the clients that hold memory, reset the one without progress for the longest time.
+
+        Return False if there is only one.
+        """
         holders = [
             (one.delivery.progressed_at, -one.delivery.held, fd)
             for fd, one in self._watched.items()
@@ -603,8 +606,8 @@ class Reactor[C: Client](threading.Thread, ABC):
     def _is_owed(self, client: C) -> bool:
         """Return whether a closed client's socket must stay open for now, and schedule the next look at it then.
 
-        The kernel would go on for a slow peer as long as that takes a byte now and then, and nothing would count it.
-        At the end of the process it has to.
+        The kernel would keep sending to a slow peer as long as that takes a byte now and then, and nothing would count
+        it. At the end of the process it has to.
         """
         if client.delivery is None or client.resets or self._is_draining or self._is_stopped:
             return False

@@ -188,7 +188,7 @@ def test_limits_of_the_process(folder: Path, backend: str, limit: int, value: in
 
 
 def test_a_pool_that_can_start_no_thread(folder: Path, backend: str) -> None:
-    """The request gets a response, and the server goes on."""
+    """The request gets a response, and the server keeps serving."""
     code = (
         "import threading\nreal = threading.Thread.start\n"
         "def start(self):\n"
