@@ -18,6 +18,9 @@ from uuid import UUID
 from ..http import METHODS, Handler, HTTPError, Request, RequestLine, Response, underlying_function
 from ..runtime import hot
 
+# What a route matches: see `route_key`.
+type RouteKey = tuple[str, bool, str]
+
 # The method of a mount that takes every method.
 ANY_METHOD = "*"
 
@@ -304,6 +307,8 @@ def check_route(route: Route) -> None:
     if not route.pattern.startswith("/"):
         raise RouteError(f"the pattern {route.pattern!r} does not start with /")
     names = [name for name, _ in _parse_parameters(route.pattern)]
+    if names and route.mount:
+        raise RouteError(f"the path {route.pattern!r} of a mount has a parameter")
     if len(set(names)) != len(names):
         raise RouteError(f"the pattern {route.pattern!r} names a parameter twice")
     if route.endpoint.local:
@@ -336,15 +341,13 @@ def _is_async(handler: Handler) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-def is_same(one: Route, other: Route) -> bool:
-    """Whether two routes match exactly the same requests, so that one of them would never be reached."""
-    return (one.method, one.mount, _shape(one)) == (other.method, other.mount, _shape(other))
+def route_key(route: Route) -> RouteKey:
+    """Return what a route matches. Of two routes with the same key one would never be reached.
 
-
-def _shape(route: Route) -> str:
-    """The pattern without the names of its parameters, and for a mount without the final slash."""
+    It has the pattern without the names of its parameters, and for a mount without the final slash.
+    """
     shape = PARAMETER.sub(lambda match: "{:%s}" % (match[2] or "str"), route.pattern)
-    return shape.rstrip("/") if route.mount else shape
+    return route.method, route.mount, shape.rstrip("/") if route.mount else shape
 
 
 def _takes_by_position(handler: Handler, names: tuple[str, ...]) -> bool:
