@@ -191,12 +191,12 @@ class DocumentRoot:
     """Maps the paths of requests to files below a directory. Any thread may use it.
 
     Args:
-        root: the directory. Its real path is determined once, here.
+        root: the real path of the directory, from `check_root`.
         prefix: the path under which the directory is served.
     """
 
-    def __init__(self, root: str | os.PathLike[str], prefix: str) -> None:
-        self._base = os.fsencode(os.path.realpath(root)).rstrip(b"/") + b"/"
+    def __init__(self, root: str, prefix: str) -> None:
+        self._base = os.fsencode(root).rstrip(b"/") + b"/"
         self._prefix_segments = prefix.rstrip("/").count("/")
 
     def locate(self, raw_path: str) -> bytes:
