@@ -259,7 +259,7 @@ class Router:
         self._root = _Node()
         own: dict[Endpoint, Endpoint] = {}
         for route in routes:
-            endpoint = own.get(route.endpoint) or own.setdefault(route.endpoint, _localize(route))
+            endpoint = own.get(route.endpoint) or own.setdefault(route.endpoint, _localize(route.endpoint))
             # A mount handles its own path with and without a final slash.
             node = self._root.add(route.pattern.rstrip("/") if route.mount else route.pattern)
             names = tuple(name for name, _ in _parse_parameters(route.pattern))
@@ -364,14 +364,9 @@ def _takes_by_position(handler: Handler, names: tuple[str, ...]) -> bool:
     return positions[first : first + 1] == names
 
 
-def _localize(route: Route) -> Endpoint:
-    """Return the endpoint with this reactor's own handler."""
-    endpoint = route.endpoint
-    if not endpoint.local:
-        return endpoint
-    handler = endpoint.handler()
-    check_handler(handler, route.pattern, [])
-    return dataclasses.replace(endpoint, handler=handler, local=False)
+def _localize(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with this reactor's own handler. `App` has its factory check what it makes."""
+    return dataclasses.replace(endpoint, handler=endpoint.handler(), local=False) if endpoint.local else endpoint
 
 
 def _parse_parameters(pattern: str) -> list[tuple[str, Converter]]:
