@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from socket import SocketType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..addresses import TrustedProxies
@@ -296,17 +297,24 @@ class Server:
     def _reactor_options(self, fds_max: int) -> ReactorOptions:
         per_address = self.config.limits.connections_per_address_max
         proxies = TrustedProxies(self.config.trusted_proxies)
+        is_plain = plain_matcher(self._listeners) if self._serves_plain else None
         return ReactorOptions(
             fds_max=fds_max,
             connection_limit=ConnectionLimit(per_address, proxies) if per_address else None,
-            # A client of TLS could not read the response in plain text.
-            refusals=Refusals(OVERLOAD_ALERT if self.config.tls_cert else encode_overload(self._app.errors)),
-            is_plain=plain_matcher(self._listeners) if self._serves_plain else None,
+            refusals=self._make_refusals(is_plain),
+            is_plain=is_plain,
             preface=self._make_preface if self.config.proxy_protocol else None,
             limits=self.config.limits,
             reactors=self.config.reactors,
             batch_scheduling=self.config.reactors > usable_cpus(),
         )
+
+    def _make_refusals(self, is_plain: Callable[[SocketType], bool] | None) -> Refusals:
+        text = encode_overload(self._app.errors)
+        if not self.config.tls_cert:
+            return Refusals(text)
+        # A client of TLS could not read the response in plain text, and a client of a plain listener reads no alert.
+        return Refusals(OVERLOAD_ALERT, plain_response=text, is_plain=is_plain)
 
     def _start_reactors(self, backend: Backend, pool: ThreadPool, options: ReactorOptions) -> None:
         number = self.config.reactors
@@ -351,8 +359,8 @@ class Server:
 
     @property
     def _serves_plain(self) -> bool:
-        """Some of the listeners have no TLS, and others have. Unix sockets have none."""
-        return bool(self.config.tls_cert) and any(listener.plain or listener.is_unix for listener in self._listeners)
+        """Some of the listeners have no TLS, and others have."""
+        return bool(self.config.tls_cert) and any(listener.plain for listener in self._listeners)
 
     def _make_preface(self, context: Context) -> ProxyPreface:
         """Create what makes a reactor's connections under the PROXY protocol. Called in the reactor's thread."""
