@@ -1,6 +1,8 @@
 """The addresses that a server listens on, as users write them in `--bind`.
 
-HOST:PORT  [::1]:PORT  plain:HOST:PORT  unix:PATH[,mode=660][,group=NAME]  fd:N
+HOST:PORT  [::1]:PORT  unix:PATH[,mode=660][,group=NAME]  fd:N
+
+Each may have `plain:` before it: no TLS there. Unix sockets have none anyway.
 """
 
 import ipaddress
@@ -8,7 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-FORMS = "HOST:PORT, [::1]:PORT, unix:PATH or fd:NUMBER"
+FORMS = "HOST:PORT, [::1]:PORT, unix:PATH or fd:NUMBER, nor one of them behind plain:"
+PLAIN = "plain:"
 
 _TCP = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 # A path may hold commas: only a known setting ends it.
@@ -35,7 +38,7 @@ class BindAddress:
         path: of a unix socket; `@` begins an abstract name. Empty for the other kinds.
         mode, group: permission bits and group of the socket file; None and empty leave them to the system.
         fd: the descriptor of a listening socket; -1 for the other kinds.
-        plain: no TLS here, even if the other addresses have it.
+        plain: written so: no TLS here, even if the other addresses have it.
     """
 
     text: str
@@ -50,15 +53,16 @@ class BindAddress:
 
 def parse_address(text: str) -> BindAddress:
     """Parse an address of `--bind`. Raises ValueError with a text for the user."""
-    kind, colon, rest = text.partition(":")
+    is_plain = text.startswith(PLAIN)
+    form = text.removeprefix(PLAIN)
+    kind, colon, rest = form.partition(":")
     if colon and kind == "unix":
-        return _parse_unix(text, rest)
+        return _parse_unix(text, rest, is_plain=is_plain)
     if colon and kind == "fd":
         if not re.fullmatch("[0-9]{1,9}", rest, re.ASCII):
             raise ValueError(f"{text!r} has no descriptor's number, such as fd:3")
-        return BindAddress(text, fd=int(rest))
-    is_plain = bool(colon) and kind == "plain"
-    found = _TCP.fullmatch(rest if is_plain else text)
+        return BindAddress(text, fd=int(rest), plain=is_plain)
+    found = _TCP.fullmatch(form)
     if found is None or int(found["port"]) > 65535:
         raise ValueError(f"{text!r} is not {FORMS}")
     return BindAddress(text, host=found["v6"] or found["name"], port=int(found["port"]), plain=is_plain)
@@ -75,7 +79,7 @@ def show_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _parse_unix(text: str, rest: str) -> BindAddress:
+def _parse_unix(text: str, rest: str, *, is_plain: bool) -> BindAddress:
     found = _UNIX.fullmatch(rest)
     if found is None or "\0" in rest:
         raise ValueError(f"{text!r} has no path, such as unix:/run/app.sock")
@@ -88,7 +92,8 @@ def _parse_unix(text: str, rest: str) -> BindAddress:
         raise ValueError(f"{text!r}: the group has no name")
     if path.startswith("@") and (mode is not None or group is not None):
         raise ValueError(f"{text!r}: an abstract socket has neither mode nor group")
-    return BindAddress(text, path=path, mode=None if mode is None else int(mode, 8), group=group or "")
+    bits = None if mode is None else int(mode, 8)
+    return BindAddress(text, path=path, mode=bits, group=group or "", plain=is_plain)
 
 
 class TrustedProxies:

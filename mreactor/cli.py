@@ -76,7 +76,7 @@ def command() -> NoReturn:
     try:
         outcome = _serve(sys.argv[1:])
     except SystemExit as error:
-        # --help, --version, or a mount's factory.
+        # --help, --version, or the application's factory.
         outcome = Outcome(error.code if isinstance(error.code, int) else int(error.code is not None))
     except BaseException as error:
         take_startup().reply(failure=f"{type(error).__name__}: {error}")
@@ -99,11 +99,11 @@ def _serve(arguments: Sequence[str]) -> Outcome:
     try:
         config, target = parse(arguments, os.environ)
         config = _choose_access_log(config)
-        if config.access_log and ":" not in config.access_log and sys.stdout is None:
+        if config.logs_requests and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
         configure(config.log_level, config.log_format)
         if config.reload and must_watch():
-            return Outcome(supervise(arguments, target))
+            return Outcome(supervise(take_startup().command, target))
         if config.debug:
             log.warning("--debug: clients are shown the tracebacks of handlers")
         watch_gil()
@@ -130,8 +130,6 @@ def _serve(arguments: Sequence[str]) -> Outcome:
 
 def _choose_access_log(config: Config) -> Config:
     """Return the settings with the access log that is meant: at a terminal a short one, unless it is chosen or off."""
-    if config.access_log == "off":
-        return dataclasses.replace(config, access_log="")
     if config.access_log or not (_is_terminal(sys.stdout) and _is_terminal(sys.stderr)):
         return config
     return dataclasses.replace(config, access_log="short")
@@ -225,7 +223,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Create the parser, with one option for each setting."""
     parser = _Parser(
         prog="mreactor",
-        # The names of all thirty options would fill the first screen.
+        # The names of all options would fill the first screen.
         usage="%(prog)s [OPTIONS] [APP]",
         description="HTTP/1.1 server in pure Python for interpreters without the GIL.",
         epilog=EXAMPLES,

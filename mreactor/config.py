@@ -133,8 +133,8 @@ class Config:
     # Sockets and restarts.
     bind: tuple[str, ...] = setting(
         (),
-        "listen on HOST:PORT, [::1]:PORT, unix:PATH[,mode=660][,group=NAME] or fd:N instead of --host and --port;"
-        " may be repeated",
+        "listen on HOST:PORT, [::1]:PORT, unix:PATH[,mode=660][,group=NAME], fd:N, or without TLS plain:HOST:PORT,"
+        " instead of --host and --port; may be repeated",
         metavar="ADDRESS",
     )
     reuse_port: bool = setting(False, "let other processes listen on the same TCP ports (SO_REUSEPORT)")
@@ -218,6 +218,11 @@ class Config:
     def picks_port(self) -> bool:
         """The kernel chooses a port, so the user has to be told."""
         return any(not each.port for each in self.addresses if each.host) if self.bind else not self.port
+
+    @property
+    def logs_requests(self) -> bool:
+        """There is an access log."""
+        return self.access_log not in ("", "off")
 
     @property
     def reactors(self) -> int:

@@ -144,8 +144,7 @@ def _name_apps(owner: Any, wrong: str) -> str:
         names = list(vars(owner))
     except TypeError:
         return ""
-    apps = [name for name, value in vars(owner).items() if isinstance(value, App)]
-    if apps:
+    if apps := _apps(owner):
         return f"; its Apps: {', '.join(apps)}"
     return _suggest(wrong, names)
 

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,18 +35,17 @@ def must_watch() -> bool:
     return VARIABLE not in os.environ
 
 
-def supervise(arguments: Sequence[str], target: str) -> int:
+def supervise(command: Sequence[str], target: str) -> int:
     """Serve, and serve again after each change, until a signal ends the process. Return the exit code, 0.
 
     Args:
-        arguments: the command line.
+        command: the program and its arguments.
         target: the name of the application; if it is a file, its directory is watched as well.
     """
     roots = {Path.cwd()}
     name = target.partition(":")[0]
     if name.endswith(".py"):
         roots.add(Path(name).resolve().parent)
-    command = [sys.executable, "-m", "mreactor", *arguments]
     child = _Child(command)
     with _Stop() as stop:
         seen = scan(roots)
@@ -89,7 +87,7 @@ def scan(roots: set[Path]) -> dict[str, tuple[int, int]]:
 class _Child:
     """The serving process, one after another."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 

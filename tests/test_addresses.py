@@ -26,6 +26,12 @@ LONGEST = "/" + "p" * (PATH_BYTES_MAX - 1)
         (f"unix:{LONGEST}", BindAddress(f"unix:{LONGEST}", path=LONGEST)),
         ("fd:0", BindAddress("fd:0", fd=0)),
         ("fd:31", BindAddress("fd:31", fd=31)),
+        ("plain:fd:3", BindAddress("plain:fd:3", fd=3, plain=True)),
+        ("plain:unix:/a", BindAddress("plain:unix:/a", path="/a", plain=True)),
+        (
+            "plain:unix:/a,mode=660,group=www",
+            BindAddress("plain:unix:/a,mode=660,group=www", path="/a", mode=0o660, group="www", plain=True),
+        ),
     ],
 )
 def test_what_is_understood(text: str, address: BindAddress) -> None:
@@ -51,7 +57,9 @@ def test_what_is_understood(text: str, address: BindAddress) -> None:
         ("http://host:80", "is not HOST:PORT"),
         ("tcp:host:80", "is not HOST:PORT"),
         ("plain:80", "is not HOST:PORT"),
-        ("plain:unix:/a", "is not HOST:PORT"),
+        ("plain:", "is not HOST:PORT"),
+        ("plain:unix:", "has no path"),
+        ("plain:fd:x", "has no descriptor's number"),
         ("fd:", "has no descriptor's number"),
         ("fd:x", "has no descriptor's number"),
         ("fd:-1", "has no descriptor's number"),

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -428,3 +428,17 @@ def test_a_usage_error_that_cannot_be_printed_keeps_its_code(monkeypatch: pytest
     with full_stream() as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         assert main(["--port", "x"]) == 2
+
+
+def test_reloading_starts_the_whole_command_line_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the options of the interpreter, as a restart does."""
+    commands: list[Sequence[str]] = []
+
+    def supervise(command: Sequence[str], target: str) -> int:
+        commands.append(command)
+        return 0
+
+    monkeypatch.setattr("mreactor.cli.supervise", supervise)
+    monkeypatch.delenv("MREACTOR_RELOADED", raising=False)
+    assert main(["--reload", "shop.py"]) == 0
+    assert commands == [[sys.executable, *sys.orig_argv[1:]]]

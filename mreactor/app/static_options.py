@@ -9,7 +9,7 @@ from ..config import ConfigError
 from ..http import REASONS, check_fields
 
 _SUFFIX = re.compile(r"\.[^./\\\0]+")
-_MEDIA_TYPE = re.compile(r"[!-~]+/[!-~][ -~]*")
+_MEDIA_TYPE = re.compile(r"[!-.0-~]++/[!-~][ -~]*+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ class Listener:
         key: the same for the same address in this process and in the one that takes over from it.
         is_foreign: systemd, or the process that opened the descriptor, keeps it open.
         is_shared: the queue and the socket file are left to others. So it is with foreign sockets, and with those that
-            another process of the same server serves as well.
+            another process of the same server serves as well. It holds from the beginning: a start that fails closes
+            the listeners that it has, and must not end the service of others.
         file: the socket file to remove in the end, as path, device and inode; None for none.
         plain: no TLS here. Unix sockets never have TLS.
     """
@@ -50,6 +51,10 @@ class Listener:
     is_shared: bool = False
     file: tuple[str, int, int] | None = None
     plain: bool = False
+
+    def __post_init__(self) -> None:
+        self.is_shared = self.is_shared or self.is_foreign
+        self.plain = self.plain or self.is_unix
 
     @property
     def address(self) -> tuple[str, int]:
@@ -107,21 +112,20 @@ def open_listeners(config: Config, inherited: InheritedSockets | None = None) ->
         for bind in config.addresses:
             opened += _open(bind, config, inherited)
         if not opened:
-            opened += _open_default(config, inherited)
+            opened.append(_open_default(config, inherited))
         for listener in opened:
             _set_options(listener.sock)
-            listener.is_shared = listener.is_foreign or listener.key in inherited.taken
-            listener.plain = listener.plain or listener.is_unix
     except BaseException:
         close_all(opened)
         raise
     return opened
 
 
-def _open_default(config: Config, inherited: InheritedSockets) -> list[Listener]:
+def _open_default(config: Config, inherited: InheritedSockets) -> Listener:
     """Listen on `host` and `port`, on one address."""
     key = f"tcp:{config.host}:{config.port}"
-    return [Listener(inherited.take(key) or listen(config), key)]
+    before = inherited.take(key)
+    return Listener(before or listen(config), key, is_shared=before is not None)
 
 
 def _open(bind: BindAddress, config: Config, inherited: InheritedSockets) -> list[Listener]:
@@ -130,8 +134,9 @@ def _open(bind: BindAddress, config: Config, inherited: InheritedSockets) -> lis
         return [Listener(inherited.take_descriptor(bind.fd), f"fd:{bind.fd}", is_foreign=True, plain=bind.plain)]
     if bind.path:
         key = f"unix:{bind.path}" if bind.path.startswith("@") else f"unix:{os.path.abspath(bind.path)}"
-        sock, file = open_unix(bind, config.backlog, inherited.take(key))
-        return [Listener(sock, key, file=file)]
+        before = inherited.take(key)
+        sock, file = open_unix(bind, config.backlog, before)
+        return [Listener(sock, key, is_shared=sock is before, file=file)]
     opened: list[Listener] = []
     addresses = _resolve(bind.host, bind.port)
     is_dual = bind.host == "::" and not any(
@@ -141,15 +146,16 @@ def _open(bind: BindAddress, config: Config, inherited: InheritedSockets) -> lis
         key = f"tcp:{address[0]}:{bind.port}"
         # With port 0 the first address gets a free port, and the others the same one.
         port = opened[0].address[1] if opened else bind.port
+        before = inherited.take(key)
         try:
-            sock = inherited.take(key) or _listen_on(family, (address[0], port, *address[2:]), config, is_dual=is_dual)
+            sock = before or _listen_on(family, (address[0], port, *address[2:]), config, is_dual=is_dual)
         except OSError as error:
             is_last = index == len(addresses) and not opened
             if error.errno not in NOT_HERE or is_last:
                 close_all(opened)
                 raise StartError(f"cannot listen on {bind.text}: {error.strerror}") from None
             continue
-        opened.append(Listener(sock, key, plain=bind.plain))
+        opened.append(Listener(sock, key, is_shared=before is not None, plain=bind.plain))
     return opened
 
 
@@ -160,8 +166,12 @@ def close_all(listeners: Iterable[Listener]) -> None:
 
 
 def plain_matcher(listeners: Iterable[Listener]) -> Callable[[socket.SocketType], bool]:
-    """Return a function that tells whether a connection came by a plain listener. Unix sockets are plain."""
-    plain = {listener.address for listener in listeners if listener.plain and not listener.is_unix}
+    """Return a function that tells whether a connection came by a plain listener.
+
+    It takes a socket object that was made with the family AF_UNIX, whatever the descriptor's own is: `getsockname`
+    sizes its buffer by it, and the addresses of that family are the longest.
+    """
+    plain = {listener.address for listener in listeners if listener.plain}
     # The connection's own address is then one of the machine's.
     ports = {port for host, port in plain if host in ("0.0.0.0", "::")}
 
@@ -188,7 +198,6 @@ def listen(config: Config) -> socket.socket:
             if error.errno not in NOT_HERE or index == len(addresses):
                 raise StartError(f"cannot listen on {config.host} port {config.port}: {error.strerror}") from None
             continue
-        _set_options(sock)
         return sock
     raise AssertionError("a name has at least one address")
 

@@ -9,6 +9,7 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 from ..concurrency import Mailbox
 
@@ -26,10 +27,24 @@ class Refusals:
 
     Its thread starts with the first client that has to linger and ends with the last: a daemon, so that it keeps no
     process alive.
+
+    Args:
+        response: what a client gets.
+        plain_response: what it gets instead if `is_plain` says so of its socket.
+        is_plain: tells whether a socket's client came by a listener without TLS, where the others have it; None if
+            there is one kind of listeners only.
     """
 
-    def __init__(self, response: bytes) -> None:
+    def __init__(
+        self,
+        response: bytes,
+        *,
+        plain_response: bytes = b"",
+        is_plain: Callable[[socket.SocketType], bool] | None = None,
+    ) -> None:
         self._response = response
+        self._plain_response = plain_response
+        self._is_plain = is_plain
         self._lock = threading.Lock()
         # The lock guards both. The mailbox is the thread's, and there is one as long as the thread runs.
         self._mailbox: Mailbox[socket.socket] | None = None
@@ -39,6 +54,7 @@ class Refusals:
         """Send the response and shut the write side. The caller closes the socket; lingering uses a copy.
 
         Args:
+            sock: made with the family AF_UNIX, as `plain_matcher` needs it.
             lingers: False if descriptors have run out. The socket is then closed at once.
         """
         try:
@@ -46,7 +62,8 @@ class Refusals:
         except OSError:
             pass  # nothing has come yet, or the client is gone
         try:
-            sock.send(self._response)
+            is_plain = self._is_plain is not None and self._is_plain(sock)
+            sock.send(self._plain_response if is_plain else self._response)
             sock.shutdown(socket.SHUT_WR)
             if lingers:
                 self._linger(sock)

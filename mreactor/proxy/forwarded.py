@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..addresses import TrustedProxies
 from ..protocol import Peer, SecurePeer
+from .header import make_peer
 
 FIELDS = {"x-forwarded": ("x-forwarded-for", "x-forwarded-proto"), "forwarded": ("forwarded",)}
 # Proxies in a row.
@@ -21,9 +22,12 @@ _NODE = re.compile(
     r"\[(?P<v6>[0-9A-Fa-f:.]+)\](?P<p6>:[0-9]{1,5})?|(?P<v4>[0-9.]+)(?P<p4>:[0-9]{1,5})?|(?P<bare>[0-9A-Fa-f:.]+)"
 )
 # A pair of an element of Forwarded (RFC 7239 section 4).
-_PAIR = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([!#$%&'*+.^_`|~0-9A-Za-z:\[\]-]*))\s*")
-# The commas between elements, but for those in quoted strings.
-_ELEMENT = re.compile(r"(?:[^,\"]|\"(?:[^\"\\]|\\.)*\")+")
+_PAIR = re.compile(
+    r"[ \t]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)="
+    r"(?:\"((?:[^\"\\]|\\.)*+)\"|([!#$%&'*+.^_`|~0-9A-Za-z:\[\]-]*+))[ \t]*+"
+)
+# In a quoted string it stands for its last character.
+_ESCAPED = re.compile(r"\\(.)")
 
 
 class Hop(NamedTuple):
@@ -81,7 +85,7 @@ def parse_node(text: str) -> Peer | None:
     port = int((found["p6"] or found["p4"] or ":0")[1:])
     if port > 0xFFFF or (found["v6"] and address.version == 4):
         return None
-    return (str(address), port) if address.version == 4 else (str(address), port, 0, 0)
+    return make_peer(address, port)
 
 
 def _x_forwarded_hops(headers: Mapping[str, str]) -> Iterator[Hop]:
@@ -99,11 +103,31 @@ def _from_right(text: str) -> Iterator[str]:
 
 def _forwarded_hops(headers: Mapping[str, str]) -> Iterator[Hop]:
     """Yield the elements of Forwarded, the last one first. A malformed one ends them."""
-    for element in reversed(_ELEMENT.findall(headers.get("forwarded") or "")):
+    for element in _elements_from_right(headers.get("forwarded") or ""):
+        if not element.strip(" \t"):
+            # A list may have empty elements (RFC 9110 section 5.6.1).
+            continue
         pairs = _parse_pairs(element)
         if pairs is None:
             return
         yield Hop(pairs.get("for", ""), _scheme(pairs.get("proto", "")))
+
+
+def _elements_from_right(text: str) -> Iterator[str]:
+    """Yield what stands between the commas that are in no quoted string, the last one first.
+
+    A quote that a client leaves open changes no element of a proxy, since those stand on its right.
+    """
+    parts: list[str] = []
+    is_quoted = False
+    for part in reversed(text.split(",")):
+        parts.append(part)
+        is_quoted ^= _ESCAPED.sub("", part).count('"') % 2 == 1
+        if not is_quoted:
+            yield ",".join(reversed(parts))
+            parts.clear()
+    if parts:
+        yield ",".join(reversed(parts))
 
 
 def _parse_pairs(element: str) -> dict[str, str] | None:
@@ -114,7 +138,7 @@ def _parse_pairs(element: str) -> dict[str, str] | None:
         name = found[1].lower()
         if name in pairs:
             return None
-        pairs[name] = re.sub(r"\\(.)", r"\1", found[2]) if found[2] is not None else found[3]
+        pairs[name] = _ESCAPED.sub(r"\1", found[2]) if found[2] is not None else found[3]
         start = found.end() + 1
         if found.end() == len(element):
             return pairs

@@ -79,7 +79,7 @@ def _parse_1(received: bytes) -> tuple[ProxyHeader, int] | None:
     kind(destination)
     if max(map(int, ports)) > 0xFFFF:
         raise ValueError("a port above 65535")
-    return ProxyHeader(_make_peer(kind(source), int(ports[0]))), end
+    return ProxyHeader(make_peer(kind(source), int(ports[0]))), end
 
 
 def _parse_2(received: bytes) -> tuple[ProxyHeader, int] | None:
@@ -111,7 +111,7 @@ def _parse_addresses(family: int, rest: bytes) -> ProxyHeader:
         return ProxyHeader(("unix", 0), is_secure)
     half = (size - 4) // 2
     (port,) = struct.unpack_from("!H", rest, 2 * half)
-    return ProxyHeader(_make_peer(ipaddress.ip_address(rest[:half]), port), is_secure)
+    return ProxyHeader(make_peer(ipaddress.ip_address(rest[:half]), port), is_secure)
 
 
 def _is_secure(additions: bytes) -> bool:
@@ -131,6 +131,6 @@ def _is_secure(additions: bytes) -> bool:
     return is_secure
 
 
-def _make_peer(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> Peer:
+def make_peer(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> Peer:
     """Return an address as `getpeername` gives it."""
     return (str(address), port) if address.version == 4 else (str(address), port, 0, 0)

@@ -32,7 +32,7 @@ class ProxyPreface:
         return self._begin(peer, self.context.connect)
 
     def connect_plain(self, peer: Peer) -> Connection:
-        """Do the same for a client of the context's second kind; see `net.Connector`."""
+        """Make the connection of a new client of a listener without TLS, in a server with TLS."""
         return self._begin(peer, getattr(self.context, "connect_plain", self.context.connect))
 
     def _begin(self, peer: Peer, connect: Callable[[Peer], Connection]) -> Connection:

@@ -5,7 +5,6 @@ run without. That may happen within any request. The interpreter warns once, by 
 """
 
 import functools
-import importlib.metadata
 import re
 import sys
 import threading
@@ -65,6 +64,9 @@ def gil_cause() -> str:
 @functools.cache
 def _distribution_of(module: str) -> str:
     """Return the distribution that a module belongs to, in brackets; empty if that cannot be told."""
+    # Its import would make each start slower, also without such a module.
+    import importlib.metadata
+
     top = module.partition(".")[0]
     try:
         names = importlib.metadata.packages_distributions().get(top, [])

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from socket import SocketType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..addresses import TrustedProxies
@@ -81,7 +82,9 @@ class Server:
         self._admin: AdminListener | None = None
         self._certificates: Certificates | None = None
         self._status = ServerStatus(config, self._reactors, has_gil, gil_cause=gil_cause)
-        self._gil_is_known = False
+        # What the report says of the interpreter; and whether it, or a later line, says that the GIL is on.
+        self._warnings: list[str] = []
+        self._gil_is_reported = False
         self._signals = SignalQueue()
         self._drain_deadline = 0.0
         self._routes: tuple[Route, ...] = ()
@@ -168,7 +171,10 @@ class Server:
             close_all(self._listeners)
             raise
         report = render_report(self.config, backend.description, self._urls(), self.admin_address)
-        self._status.report = [*report, *interpreter_warnings()]
+        # In this order, so that a GIL that comes on meanwhile is reported twice, and not never.
+        self._gil_is_reported = has_gil()
+        self._warnings = interpreter_warnings()
+        self._status.report = [*report, *self._warnings]
         self._status.acceptor, self._status.access_log = self._acceptor, self._access_log
         self._status.application = self._app.name
         # See docs/decisions/011.
@@ -272,7 +278,7 @@ class Server:
         if self.config.admin:
             self._admin = AdminListener(self._status, fds_max)
             self._admin.start(self._startup.sockets)
-        if self.config.access_log:
+        if self.config.logs_requests:
             self._access_log = AccessLog(self.config.access_log)
             self._access_log.open()
             start_thread(self._access_log.start, "access-log")
@@ -296,17 +302,24 @@ class Server:
     def _reactor_options(self, fds_max: int) -> ReactorOptions:
         per_address = self.config.limits.connections_per_address_max
         proxies = TrustedProxies(self.config.trusted_proxies)
+        is_plain = plain_matcher(self._listeners) if self._serves_plain else None
         return ReactorOptions(
             fds_max=fds_max,
             connection_limit=ConnectionLimit(per_address, proxies) if per_address else None,
-            # A client of TLS could not read the response in plain text.
-            refusals=Refusals(OVERLOAD_ALERT if self.config.tls_cert else encode_overload(self._app.errors)),
-            is_plain=plain_matcher(self._listeners) if self._serves_plain else None,
+            refusals=self._make_refusals(is_plain),
+            is_plain=is_plain,
             preface=self._make_preface if self.config.proxy_protocol else None,
             limits=self.config.limits,
             reactors=self.config.reactors,
             batch_scheduling=self.config.reactors > usable_cpus(),
         )
+
+    def _make_refusals(self, is_plain: Callable[[SocketType], bool] | None) -> Refusals:
+        text = encode_overload(self._app.errors)
+        if not self.config.tls_cert:
+            return Refusals(text)
+        # A client of TLS could not read the response in plain text, and a client of a plain listener reads no alert.
+        return Refusals(OVERLOAD_ALERT, plain_response=text, is_plain=is_plain)
 
     def _start_reactors(self, backend: Backend, pool: ThreadPool, options: ReactorOptions) -> None:
         number = self.config.reactors
@@ -351,8 +364,8 @@ class Server:
 
     @property
     def _serves_plain(self) -> bool:
-        """Some of the listeners have no TLS, and others have. Unix sockets have none."""
-        return bool(self.config.tls_cert) and any(listener.plain or listener.is_unix for listener in self._listeners)
+        """Some of the listeners have no TLS, and others have."""
+        return bool(self.config.tls_cert) and any(listener.plain for listener in self._listeners)
 
     def _make_preface(self, context: Context) -> ProxyPreface:
         """Create what makes a reactor's connections under the PROXY protocol. Called in the reactor's thread."""
@@ -362,12 +375,10 @@ class Server:
     # Service.
 
     def _log_report(self) -> None:
-        warnings, cause = interpreter_warnings(), gil_cause()
+        # An interpreter that has always a GIL is a choice; one that has lost its freedom is a fault.
+        level = logging.ERROR if self._gil_is_reported and IS_FREE_THREADED else logging.WARNING
         for line in self._status.report:
-            # An interpreter that has always a GIL is a choice; one that has lost its freedom is a fault.
-            level = logging.ERROR if line == cause and IS_FREE_THREADED else logging.WARNING
-            log.log(level if line in warnings else logging.INFO, "%s", line)
-        self._gil_is_known = bool(cause)
+            log.log(level if line in self._warnings else logging.INFO, "%s", line)
 
     def _take_over(self) -> None:
         """Tell the process before this one, and systemd, that this one serves."""
@@ -407,8 +418,8 @@ class Server:
                 return signal.SIGUSR2
 
     def _check(self, watchdog: Watchdog) -> None:
-        if not self._gil_is_known and (cause := gil_cause()):
-            self._gil_is_known = True
+        if not self._gil_is_reported and (cause := gil_cause()):
+            self._gil_is_reported = True
             log.error("%s", cause)
         try:
             unhealthy = watchdog.check(time.monotonic())

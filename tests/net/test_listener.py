@@ -6,14 +6,15 @@ import socket
 import pytest
 
 from mreactor import Config, StartError
-from mreactor.net import listen, raise_fd_limit, start_thread
+from mreactor.net import listen, open_listeners, raise_fd_limit, start_thread
 from mreactor.net.listener import FD_TABLE_ENTRIES_MIN, RESERVED_FDS, UNSENT_BYTES_IN_KERNEL
 
 UNLIMITED = resource.RLIM_INFINITY
 
 
 def test_accepted_sockets_leave_little_unsent_in_the_kernel_and_may_be_slow() -> None:
-    with listen(Config(port=0)) as listener:
+    (opened,) = open_listeners(Config(port=0))
+    with opened.sock as listener:
         host, port = listener.getsockname()
         assert (host, listener.family) == ("127.0.0.1", socket.AF_INET)
         assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)

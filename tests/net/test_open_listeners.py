@@ -264,10 +264,73 @@ def test_sockets_of_the_process_before_are_taken_by_their_addresses(tmp_path: Pa
         socket.create_connection(before[0].address, 60.0).close()
 
 
+@contextmanager
+def taken_port() -> Iterator[str]:
+    """An address of --bind at which a start fails."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def accepts(sock: socket.socket) -> bool:
+    """Whether a listening socket still has clients."""
+    with socket.socket(sock.family) as client:
+        client.settimeout(60.0)
+        try:
+            client.connect(sock.getsockname())
+        except OSError:
+            return False
+    sock.accept()[0].close()
+    return True
+
+
+@pytest.mark.parametrize("kind", ["fd", "systemd", "tcp", "unix"])
+def test_a_start_that_fails_leaves_the_sockets_of_others_alone(kind: str, tmp_path: Path) -> None:
+    """They are shared with the one that has opened them: to shut them down would end its service."""
+    path = str(tmp_path / "a.sock")
+    if kind == "unix":
+        given = socket.create_server(path, family=socket.AF_UNIX)
+    else:
+        given = socket.create_server(("127.0.0.1", 0))
+    fd = os.dup(given.fileno())
+    bind, key = {
+        "fd": (f"fd:{fd}", ""),
+        "systemd": ("", "systemd:web"),
+        "tcp": ("127.0.0.1:0", "tcp:127.0.0.1:0"),
+        "unix": (f"unix:{path}", f"unix:{path}"),
+    }[kind]
+    with given, taken_port() as taken:
+        inherited = InheritedSockets([(key, fd)] if key else [])
+        assert "already in use" in complaint(*filter(None, (bind, taken)), inherited=inherited)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+        assert accepts(given)
+        assert kind != "unix" or os.path.exists(path)
+
+
+def test_a_further_address_that_fails_leaves_an_inherited_one_of_the_same_name_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as given:
+        port = given.getsockname()[1]
+        resolve_to(("127.0.0.2", port), ("127.0.0.1", port), monkeypatch=monkeypatch)
+        inherited = InheritedSockets([(f"tcp:127.0.0.2:{port}", os.dup(given.fileno()))])
+        with socket.create_server(("127.0.0.1", port)):
+            assert "already in use" in complaint(f"a-name:{port}", inherited=inherited)
+        assert accepts(given)
+
+
+def test_of_two_sockets_with_the_same_key_only_the_inherited_one_is_shared() -> None:
+    with listening("127.0.0.1:0") as (before,):
+        inherited = InheritedSockets([(before.key, os.dup(before.sock.fileno()))])
+        with listening("127.0.0.1:0", "127.0.0.1:0", inherited=inherited) as after:
+            assert [one.is_shared for one in after] == [True, False]
+
+
 def test_a_unix_socket_whose_file_is_gone_is_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
     with listening(f"unix:{path}") as (before,):
         path.unlink()
         inherited = InheritedSockets([(before.key, os.dup(before.sock.fileno()))])
-        with listening(f"unix:{path}", inherited=inherited):
+        with listening(f"unix:{path}", inherited=inherited) as (after,):
             assert answers(str(path))
+            assert not after.is_shared

@@ -1,5 +1,7 @@
 """Forwarded fields: tables of good, bad and forged ones; and the networks of trusted proxies."""
 
+import time
+
 import pytest
 
 from mreactor.addresses import MEMO_MAX, TrustedProxies
@@ -84,6 +86,15 @@ def test_x_forwarded_proto(value: str, is_secure: bool) -> None:
         ("for=198.51.100.1;proto=https, for=192.0.2.1", ("192.0.2.1", 0), False),
         ("for=10.0.0.9, for=192.0.2.1, for=10.0.0.2", ("192.0.2.1", 0), False),
         ('for="x, for=198.51.100.1", for=192.0.2.1', ("192.0.2.1", 0), False),
+        # What a client leaves open does not reach into the element of the proxy.
+        ('for="x, for=192.0.2.1', ("192.0.2.1", 0), False),
+        ('for="x, for="192.0.2.1:80";proto=https', ("192.0.2.1", 80), True),
+        ('for=198.51.100.1, x=", for="[2001:db8::1]"', ("2001:db8::1", 0, 0, 0), False),
+        # Commas and quotes in quoted strings.
+        ('for=198.51.100.1, host="a\\",b,\\\\";for=192.0.2.1', ("192.0.2.1", 0), False),
+        ('for=192.0.2.1;host=",,a,", for=10.0.0.2;host="\\,"', ("192.0.2.1", 0), False),
+        # Empty elements.
+        (", for=192.0.2.1, ,for=10.0.0.2,", ("192.0.2.1", 0), False),
         # Hidden or malformed.
         ("for=unknown", PROXY, False),
         ("for=_hidden, for=10.0.0.2", ("10.0.0.2", 0), False),
@@ -100,6 +111,30 @@ def test_x_forwarded_proto(value: str, is_secure: bool) -> None:
 def test_forwarded(value: str, client: Peer, is_secure: bool) -> None:
     found = find("forwarded", forwarded=value)
     assert (found, isinstance(found, SecurePeer)) == (client, is_secure)
+
+
+HOSTILE_BYTES = 60_000
+# Quadratic time takes many seconds.
+HOSTILE_SECONDS_MAX = 1.0
+HOSTILE_UNITS = [
+    '"', '\\"', '"\\', "\\", '","', '\\",', ",", ";", "=", "a=;", 'a="";', " ", "\t,", "for=", "[", "1", ":", "[:",
+    "a", "\xa0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", HOSTILE_UNITS)
+@pytest.mark.parametrize("kind", ["forwarded", "x-forwarded"])
+def test_a_hostile_field_costs_little(kind: str, unit: str) -> None:
+    """A proxy appends its own element to whatever a client has sent, and that to each request."""
+    hostile = unit * (HOSTILE_BYTES // len(unit))
+    name, own = ("forwarded", "for=192.0.2.1") if kind == "forwarded" else ("x_forwarded_for", "192.0.2.1")
+    begun = time.thread_time()
+    for value in (hostile, f"x{hostile}", f'"{hostile}', f"for={hostile}"):
+        find(kind, **{name: value})
+        # The proxy's own element counts all the same.
+        assert find(kind, **{name: f"{value}, {own}"}) == ("192.0.2.1", 0)
+        find(kind, **{name: f"for=10.0.0.2;by={value}, for=10.0.0.2"})
+    assert time.thread_time() - begun < HOSTILE_SECONDS_MAX
 
 
 def test_only_the_chosen_fields_count() -> None:

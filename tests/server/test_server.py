@@ -145,6 +145,14 @@ def test_an_access_log_that_cannot_be_opened_ends_the_start(tmp_path: Path) -> N
         make_server(access_log=f"common:{tmp_path}").start()
 
 
+@pytest.mark.parametrize("setting", ["", "off"])
+def test_an_access_log_that_is_off_is_none(setting: str) -> None:
+    with make_server(access_log=setting) as server:
+        assert not server.config.logs_requests
+        assert status(server) == 200
+        assert "access-log" not in [thread.name for thread in threading.enumerate()]
+
+
 @pytest.mark.parametrize(("extra", "code"), [((), 0), ((signal.SIGINT,), 128 + signal.SIGINT)])
 def test_run_serves_until_a_signal(extra: tuple[int, ...], code: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "mreactor")
@@ -165,6 +173,29 @@ def test_run_serves_until_a_signal(extra: tuple[int, ...], code: int, caplog: py
         "SIGTERM: draining for up to 60 s; a second signal ends it"
     )
     assert messages[-1] == "stopped"
+
+
+def test_a_gil_that_comes_on_is_reported_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the start and its report too."""
+    causes: list[str] = []
+    monkeypatch.setattr(server_module, "has_gil", lambda: bool(causes))
+    monkeypatch.setattr(server_module, "gil_cause", lambda: "".join(causes))
+    monkeypatch.setattr(server_module, "interpreter_warnings", lambda: list(causes))
+    monkeypatch.setattr(server_module, "WATCH_SECONDS", 0.01)
+    checks: list[float] = []
+
+    def check(watchdog: object, now: float) -> list[str]:
+        checks.append(now)
+        if len(checks) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    monkeypatch.setattr(server_module.Watchdog, "check", check)
+    server = make_server()
+    assert server.run(lambda host, port: causes.append("the GIL is on: a test")) == 0
+    assert caplog.messages.count("the GIL is on: a test") == 1
 
 
 def test_a_failing_watchdog_does_not_end_the_server(

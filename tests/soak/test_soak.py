@@ -1,13 +1,16 @@
 """The soaks in small, against both backends; and the soaks themselves: do they notice what is wrong?"""
 
 import dataclasses
+import os
 import socket
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from tests.soak import load as load_module
+from tests.soak import unruly_app
 from tests.soak.kinds import KINDS
 from tests.soak.load import Unexpected, learn
 from tests.soak.server import Server, Sight, serving
@@ -100,6 +103,21 @@ def test_a_response_of_another_client_or_a_cut_one_is_noticed(what: str, respons
         theirs.shutdown(socket.SHUT_WR)
         with pytest.raises(Wrong):
             check(what, "c1r1", Received(ours))
+
+
+def test_only_a_child_that_hangs_in_the_fork_is_killed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(unruly_app, "FORK_SECONDS_MAX", 0.2)
+    for says, seconds, is_killed in ((b"", "60", True), (b".", "0.5", False)):
+        said, end = os.pipe()
+        os.write(end, says)
+        child = subprocess.Popen(["sleep", seconds])
+        unruly_app.wait_for_child(child.pid, said)
+        os.close(end)
+        # It has been waited for.
+        assert child.wait() == 0
+        assert (f"the child {child.pid} hangs" in capfd.readouterr().err) is is_killed
 
 
 def test_wrong_responses_and_growth_are_faults() -> None:

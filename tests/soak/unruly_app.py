@@ -4,19 +4,25 @@ Each response carries the token of its request, so that one that reaches a wrong
 """
 
 import os
+import select
+import signal
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from queue import SimpleQueue
 
 from mreactor import App, HTTPError, Request, Response
 
 ROWS = 40
 LARGE = 300_000
 CHILD_SECONDS = 1.5
+# A child that the interpreter lets out of the fork has said so by then.
+FORK_SECONDS_MAX = 10.0
 NOBODY = "nobody"
 FAILURE = "as it shall be"
 
@@ -54,16 +60,47 @@ def child_leaves() -> bool:
     return os.getpid() % 2 == 0
 
 
+# Children, each with the descriptor on which it says that it runs.
+children: SimpleQueue[tuple[int, int]] = SimpleQueue()
+
+
+@app.on_start
+def begin_waiting() -> None:
+    """Start one thread, and not one for each child: the end of a thread beside a fork makes a hang more likely."""
+    threading.Thread(target=wait_for_children, daemon=True).start()
+
+
+def wait_for_children() -> None:
+    while True:
+        wait_for_child(*children.get())
+
+
+def wait_for_child(child: int, said: int) -> None:
+    """Wait for the end of a child, and kill it if it hangs in the fork: docs/decisions/081.
+
+    The interpreter then waits for a lock of a thread that does not exist there, before any code of the child runs. A
+    child that hangs later is left to be counted.
+    """
+    if not select.select([said], [], [], FORK_SECONDS_MAX)[0]:
+        sys.stderr.write(f"the child {child} hangs in the fork\n")
+        os.kill(child, signal.SIGKILL)
+    os.close(said)
+    os.waitpid(child, 0)
+
+
 def fork() -> None:
     """Leave a child that holds copies of all descriptors for a while."""
+    said, says = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(says, b".")
         time.sleep(CHILD_SECONDS)
         # Some come back to the server's code, as if by mistake.
         if child_leaves():
             raise SystemExit(0)
         os._exit(0)
-    threading.Thread(target=os.waitpid, args=(child, 0), daemon=True).start()
+    os.close(says)
+    children.put((child, said))
 
 
 @app.get("/plain/{token}")

@@ -45,8 +45,8 @@ def curl(url: str, *options: str) -> str:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, said: str = "listening on", **more: object) -> Iterator[int]:
-    """Run a server by some command until it has said that it serves; end it in the end. Gives its process."""
+def running(command: Sequence[str], log: Path, said: str = "INFO .* listening on", **more: object) -> Iterator[int]:
+    """Run a server by some command until its log has said that it serves; end it in the end. Gives its process."""
     with log.open("wb") as err:
         process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=err, stdout=err, **more)  # type: ignore[call-overload]
     try:
@@ -74,7 +74,7 @@ def test_several_addresses_of_all_kinds(backend: str, tmp_path: Path) -> None:
     bind = ("--bind", "127.0.0.1:0", "--bind", "127.0.0.2:0", "--bind", f"unix:{path},mode=600")
     options = ("--threads", "2", "--backend", backend, "--access-log", f"common:{log}")
     with start(tmp_path, *bind, *options) as server:
-        server.wait_until_said(f"listening on unix:{path}")
+        server.wait_until_said(f"INFO .* listening on unix:{path}")
         ports = re.findall(r"listening on http://(127\.0\.0\.[12]:[0-9]+)", server.stdout)
         assert len(ports) == 2
         for _ in range(3):
@@ -99,7 +99,7 @@ def test_several_addresses_of_all_kinds(backend: str, tmp_path: Path) -> None:
 
 def test_socat_and_curl_over_an_abstract_socket(tmp_path: Path) -> None:
     name = f"mreactor-{os.getpid()}"
-    with running(mreactor("--bind", f"unix:@{name}"), tmp_path / "log", f"listening on unix:@{name}"):
+    with running(mreactor("--bind", f"unix:@{name}"), tmp_path / "log", f"INFO .* listening on unix:@{name}"):
         assert curl("http://localhost/", "--abstract-unix-socket", name) == GREETING
         command = [tool("socat"), "-t", "60", "-", f"ABSTRACT-CONNECT:{name}"]
         request = get("/", "Connection: close")
@@ -188,7 +188,7 @@ def test_tls_on_tcp_and_plain_elsewhere_also_after_a_restart(backend: str, tmp_p
     bind = ("--bind", "127.0.0.1:0", "--bind", "plain:127.0.0.1:0", "--bind", f"unix:{path}")
     options = (*server_pair().options, "--threads", "1", "--backend", backend, "--admin", "127.0.0.1:0")
     log = tmp_path / "log"
-    with running(mreactor(*bind, *options), log, f"listening on unix:{path}") as pid:
+    with running(mreactor(*bind, *options), log, f"INFO .* listening on unix:{path}") as pid:
         (secure,) = re.findall(r"INFO .* listening on (https://127\.0\.0\.1:[0-9]+)", log.read_text())
         (plain,) = re.findall(r"INFO .* listening on (http://127\.0\.0\.1:[0-9]+)", log.read_text())
         assert f"listening on {secure}\n" in log.read_text(), "the port is told on standard output"
@@ -211,6 +211,20 @@ def test_tls_on_tcp_and_plain_elsewhere_also_after_a_restart(backend: str, tmp_p
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.02)
     assert not path.exists()
+
+
+def test_a_descriptor_without_tls_beside_others_with_it(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    with socket.create_server(("127.0.0.1", 0)) as plain, socket.create_server(("127.0.0.1", 0)) as secure:
+        fds = plain.fileno(), secure.fileno()
+        bind = ("--bind", f"plain:fd:{fds[0]}", "--bind", f"fd:{fds[1]}", "--bind", f"plain:unix:{path}")
+        options = (*bind, *server_pair().options, "--backend", backend)
+        with running(mreactor(*options), tmp_path / "log", f"INFO .* listening on unix:{path}", pass_fds=fds):
+            ports = plain.getsockname()[1], secure.getsockname()[1]
+            assert curl(f"http://127.0.0.1:{ports[0]}/") == GREETING
+            assert curl(f"https://127.0.0.1:{ports[1]}/", "--cacert", str(authority().certificate)) == GREETING
+            assert curl("http://localhost/", "--unix-socket", str(path)) == GREETING
+            assert f"listening on http://127.0.0.1:{ports[0]}" in (tmp_path / "log").read_text()
 
 
 def test_tls_behind_the_proxy_protocol(backend: str, tmp_path: Path) -> None:

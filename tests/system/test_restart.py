@@ -275,6 +275,18 @@ def test_the_new_process_has_the_present_settings(site: Path) -> None:
         assert not (site / "a.sock").exists()
 
 
+def test_a_new_process_that_cannot_listen_leaves_the_sockets_alone(site: Path) -> None:
+    settings = 'app = "site_app:app"\nthreads = 1\nbind = ["127.0.0.1:0"{more}]\n'
+    (site / "server.toml").write_text(settings.format(more=""))
+    with socket.create_server(("127.0.0.1", 0)) as taken, start(site, "--config", "server.toml", cwd=site) as server:
+        (site / "server.toml").write_text(settings.format(more=f', "127.0.0.1:{taken.getsockname()[1]}"'))
+        server.send_signal(signal.SIGUSR2)
+        server.wait_until_said("this one keeps serving: .*Address already in use")
+        for _ in range(3):
+            assert ask(server, get("/pid"))[2] == str(server.pid)
+        assert server.stop() == 0
+
+
 def test_an_end_meanwhile_ends_both(site: Path) -> None:
     with start(site, "--threads", "1", "site_app:app", cwd=site) as server:
         (site / "site_app.py").write_text("import time; time.sleep(60)")

@@ -229,8 +229,8 @@ class Acceptor(threading.Thread, ABC):
     def _refuse(self, fd: int, *, lingers: bool = True) -> None:
         self.refused += 1
         self._log_throttled("refusing connections: the limit of %d open connections is reached", self._connections_max)
-        # No call here depends on the address family.
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd) as sock:
+        # The refusal asks for the address: see `plain_matcher`.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd) as sock:
             sock.setblocking(False)
             self._refusals.refuse(sock, lingers=lingers)
 

@@ -4,7 +4,7 @@ A reactor is a thread that owns everything it touches on a request: context, cli
 inside the thread (docs/decisions/001). Other threads give it connections (`add_connection`) and messages (`post`).
 
 A backend subclasses `Reactor` and provides `_open`, `_wait`, `_handle_events`, `_process_client`, `_discard`,
-`_close_discarded` and `_close`.
+`_close_discarded`, `_look_once` and `_close`.
 """
 
 import errno
@@ -216,7 +216,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         self.context.counters.accepted += 1
         sock: socket.SocketType | None = None
         try:
-            # `getpeername` sizes its buffer by this family, the one with the longest addresses. It fits all.
+            # `getpeername` and `getsockname` size their buffers by this family, the one with the longest addresses.
             sock = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, fd)
             client = self._make_client(sock)
         except Exception as error:
@@ -320,10 +320,15 @@ class Reactor[C: Client](threading.Thread, ABC):
         client.replace_connection(successor)
         if self._closes_idle:
             successor.drain()
-        if (rest := connection.take_rest()) and (response := successor.receive_data(rest)) is not None:
-            self.context.slow_path_responses += 1
-            successor.queue_remainder(response, 0)
+        if rest := connection.take_rest():
+            self._queue_response(client, successor.receive_data(rest))
         self._process_client(client)
+
+    def _queue_response(self, client: C, response: bytes | None) -> None:
+        """Queue what `receive_data` has returned: a whole response, if any."""
+        if response is not None:
+            self.context.slow_path_responses += 1
+            client.connection.queue_remainder(response, 0)
 
     def _submit_jobs(self) -> None:
         """Give the round's jobs to the pool, all at once."""

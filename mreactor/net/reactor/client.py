@@ -154,8 +154,8 @@ class Client:
 
     def _borrow_socket(self) -> socket.SocketType:
         """Wrap the descriptor for one call. The caller detaches it: otherwise its end closes the descriptor."""
-        # No call here depends on the address family.
-        return socket.SocketType(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, self.fd)
+        # A refusal asks for the address: see `plain_matcher`. No other call depends on the family.
+        return socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, self.fd)
 
 
 @hot("__init__")

@@ -178,10 +178,7 @@ class EpollReactor(Reactor[EpollClient]):
         except BlockingIOError:
             return True
         self.context.counters.bytes_in += len(data)
-        response = client.connection.receive_data(data)
-        if response is not None:
-            self.context.slow_path_responses += 1
-            client.connection.queue_remainder(response, 0)
+        self._queue_response(client, client.connection.receive_data(data))
         return not data or (len(data) < READ_BYTES and not client.drain_reads)
 
     def _flush(self, client: EpollClient, output: bytes | memoryview | FileBody) -> bool:

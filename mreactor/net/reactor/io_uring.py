@@ -324,11 +324,6 @@ class UringReactor(Reactor[UringClient]):
         self._queue_response(client, response)
         self._process_client(client)
 
-    def _queue_response(self, client: UringClient, response: bytes | None) -> None:
-        if response is not None:
-            self.context.slow_path_responses += 1
-            client.connection.queue_remainder(response, 0)
-
     def _start_send(self, client: UringClient, output: bytes | memoryview | FileBody) -> None:
         """Queue a send. A file goes by the system call, and only its waiting goes through the ring."""
         if isinstance(output, FileBody):
