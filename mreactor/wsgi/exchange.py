@@ -137,6 +137,10 @@ class Exchange:
             return part
         raise StopIteration
 
+    def unread(self, part: bytes) -> None:
+        """Take the first part back, which is then the next one."""
+        self._ready = part + self._ready
+
     def close(self) -> None:
         """Close what the application has returned, once."""
         self._is_over = True
