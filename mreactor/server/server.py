@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..addresses import TrustedProxies
 from ..admin import AdminListener, ServerStatus, Watchdog
-from ..app import App, Route, RouteTimes
+from ..app import App, Route, RouteTimes, adapt
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, ConfigError
 from ..http1 import ReactorContext, Redirector, encode_overload, has_context_variables, render_plain_refusal
@@ -35,6 +35,7 @@ from ..net import (
 from ..protocol import Context
 from ..proxy import Forwarding, ProxyPreface
 from ..runtime import IS_FREE_THREADED, before_threads, gil_cause, has_gil, usable_cpus, watch_gil
+from ..wsgi import Application
 from . import forked_children
 from .notify import Notifier
 from .privileges import remove_pid_file, write_pid_file
@@ -68,12 +69,18 @@ class Server:
 
     Args:
         config: all settings.
-        app: the application. `start` freezes its routes.
+        app: the application, an `App`, whose routes `start` freezes, or a WSGI application.
+
+    Raises:
+        TypeError: `app` is something else.
     """
 
-    def __init__(self, config: Config, app: App) -> None:
+    def __init__(self, config: Config, app: App | Application) -> None:
         self.config = config
-        self._app = app
+        try:
+            self._app = app if isinstance(app, App) else adapt(app, config.interface, inline=config.wsgi_inline)
+        except LookupError as error:
+            raise TypeError(f"cannot serve {app!r:.80}: {error}") from None
         self._reactors: list[Reactor[Any]] = []
         self._acceptor: Acceptor | None = None
         self._pool: ThreadPool | None = None
