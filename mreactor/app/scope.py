@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..http import Body, Handler, HTTPError, MustWait, RawResponse, Request, Response, render_error, respond
+from ..wsgi import WSGIHandler
 
 log = logging.getLogger("mreactor")
 
@@ -62,6 +63,10 @@ class Scope:
             return handler
 
         before, after, finish = self.before, self.after, self._finish
+        finishes_itself = isinstance(handler, WSGIHandler)
+        if after and isinstance(handler, WSGIHandler):
+            # Its response may begin before it returns.
+            handler.finish = finish
 
         def call(request: Request, **params: Any) -> Any:
             try:
@@ -72,6 +77,8 @@ class Scope:
                         break
                 else:
                     result = handler(request, **params)
+                    if finishes_itself:
+                        return result
                 if not after:
                     return result
                 response = respond(result, handler)

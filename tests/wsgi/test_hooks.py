@@ -8,6 +8,7 @@ import pytest
 from mreactor import App, HTTPError, Request, Response
 from mreactor.http1 import ReactorContext
 from mreactor.testing import Client, ClientResponse
+from tests.support.drivers import SOCKET_KINDS, missing, open_driver
 from tests.support.memory import Session
 from tests.support.vectors import LIMITS, get
 from tests.support.wsgi_applications import Application, Closing, Environ
@@ -222,6 +223,43 @@ def test_hooks_of_an_application_that_includes_it(app: App) -> None:
     outer.include("/in", inner)
     assert Client(outer).get("/in/").headers["x-marked"] == "yes"
     assert order == ["inner None", "outer yes"]
+
+
+def writing(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    write = start_response("200 Fine", FIELDS)
+    write(b"con")
+    write(b"te")
+    return [b"nt"]
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_a_response_that_write_begins(kind: str) -> None:
+    if reason := missing(kind):
+        pytest.skip(reason)
+    app, calls = App(), list[int]()
+
+    @app.after
+    def protect(request: Request, response: Response) -> Response | None:
+        calls.append(response.status)
+        _mark(request, response)
+        if response.status == 200 and request.path == "/fails":
+            raise KeyError("of the hook")
+        return Response("instead") if request.path == "/replaced" and response.status == 200 else None
+
+    app.mount_wsgi("/", writing)
+    with open_driver(kind, app, LIMITS) as driver, driver.connect() as client:
+        for _ in range(2):
+            response = client.ask(get("/"))
+            assert (response.status, response.text, response.headers["x-marked"]) == (200, "content", "yes")
+        assert calls == [200, 200]
+        head = client.ask(get("/", method="HEAD"), "HEAD")
+        assert (head.body, head.headers["x-marked"]) == (b"", "yes")
+        # Its content is on its way in pieces, and another one cannot take its place.
+        for path in ("/replaced", "/fails"):
+            calls.clear()
+            response = client.ask(get(path))
+            assert (response.status, response.headers["x-marked"], calls) == (500, "yes", [200, 500])
+            assert client.ask(get("/")).text == "content"
 
 
 def test_copies_can_be_changed_apart(app: App) -> None:
