@@ -178,6 +178,12 @@ class Config:
     tls_ciphers: str = setting(
         "", "ciphers of TLS 1.2 as an OpenSSL cipher list; without it ECDHE with AES-GCM or ChaCha20", metavar="LIST"
     )
+    tls_redirect: bool = setting(
+        False, "redirect requests of plain:HOST:PORT addresses to HTTPS, but for /.well-known/acme-challenge/"
+    )
+    tls_redirect_port: int = setting(
+        0, "port of HTTPS as clients see it; 0 for that of the first address with TLS", minimum=0, maximum=65535
+    )
     require_free_threading: bool = setting(False, "refuse to start while the GIL is on; later be not ready")
     wsgi_inline: bool = setting(False, "call the WSGI application in the reactors' threads; it must never wait")
     interface: str = setting("auto", "what APP is; auto recognises it", choices=INTERFACES)
@@ -245,10 +251,11 @@ def validate(settings: Any) -> None:
 def _validate_tls(config: Config) -> None:
     if config.tls_key and len(config.tls_key) != len(config.tls_cert):
         raise ConfigError("--tls-key: there must be one for each --tls-cert, in the same order, or none")
-    needed = {"tls_password_file": config.tls_password_file, "tls_client_ca": config.tls_client_ca}
-    for name, value in needed.items():
-        if value and not config.tls_cert:
+    for name in ("tls_password_file", "tls_client_ca", "tls_redirect"):
+        if getattr(config, name) and not config.tls_cert:
             raise ConfigError(f"{option(name)}: it needs --tls-cert")
+    if config.tls_redirect and not any(each.plain for each in config.addresses):
+        raise ConfigError("--tls-redirect: it needs an address to redirect, such as --bind plain:0.0.0.0:80")
 
 
 def option(name: str) -> str:

@@ -19,11 +19,12 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, NamedTuple, Self, cast
 from urllib.parse import urlencode
 
-from .app import App
+from .app import App, adapt
 from .config import Limits
 from .http import Headers, Request
 from .http1 import Connection, Parser, ReactorContext
 from .protocol import CLOSED, LINGERING, READY, FileBody
+from .wsgi import Application
 
 PEER = ("127.0.0.1", 50000)
 
@@ -72,16 +73,27 @@ class Client:
     As a context manager it calls the application's hooks for start and stop as a server does.
 
     Args:
-        app: the application. Its routes are frozen.
+        app: the application, an `App`, whose routes are frozen, or a WSGI application.
         limits: the limits on clients.
         host: the Host field of the requests.
         peer: the address that handlers see.
+
+    Raises:
+        TypeError: `app` is something else.
     """
 
     def __init__(
-        self, app: App, *, limits: Limits | None = None, host: str = "testserver", peer: tuple[str, int] = PEER
+        self,
+        app: App | Application,
+        *,
+        limits: Limits | None = None,
+        host: str = "testserver",
+        peer: tuple[str, int] = PEER,
     ) -> None:
-        self._app = app
+        try:
+            self._app = app = adapt(app, "auto")
+        except LookupError as error:
+            raise TypeError(f"cannot test {app!r:.80}: {error}") from None
         self._host = host
         self._peer = peer
         self._context = ReactorContext(limits or Limits(), app.freeze(), errors=app.errors)

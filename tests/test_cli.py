@@ -48,6 +48,7 @@ LISTS = [spec for spec in SETTINGS if spec.type == tuple[str, ...]]
 NEEDED = {
     "tls_password_file": ["--tls-cert=/x.pem"], "tls_client_ca": ["--tls-cert=/x.pem"],
     "proxy_protocol": ["--trusted-proxies=unix"],
+    "tls_redirect": ["--tls-cert=/x.pem", "--bind=plain:127.0.0.1:80"],
 }  # fmt: skip
 
 

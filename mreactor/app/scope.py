@@ -5,11 +5,15 @@ function around each handler when the routes are frozen, so nothing is looked up
 """
 
 import functools
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..http import FAILED, Handler, HTTPError, MustWait, Request, Response, render_error, respond
+from ..http import FAILED, Body, Handler, HTTPError, MustWait, RawResponse, Request, Response, render_error, respond
+from ..wsgi import WSGIHandler
+
+log = logging.getLogger("mreactor")
 
 type BeforeHook = Callable[[Request], Any]
 type AfterHook = Callable[[Request, Response], Any]
@@ -57,6 +61,10 @@ class Scope:
             return handler
 
         before, after, finish = self.before, self.after, self._finish
+        finishes_itself = isinstance(handler, WSGIHandler)
+        if after and isinstance(handler, WSGIHandler):
+            # Its response may begin before it returns.
+            handler.finish = finish
 
         def call(request: Request, **params: Any) -> Any:
             try:
@@ -67,6 +75,8 @@ class Scope:
                         break
                 else:
                     result = handler(request, **params)
+                    if finishes_itself:
+                        return result
                 if not after:
                     return result
                 response = respond(result, handler)
@@ -103,10 +113,20 @@ class Scope:
 
     def _finish(self, request: Request, response: Response) -> Response:
         """Call the hooks after a response, which may change it or make another one."""
-        for hook in self.after:
-            result = hook(request, response)
-            if result is not None:
-                response = respond(result, hook)
+        if type(response) is RawResponse:
+            response.unpack()
+        body = response.parts[0]
+        try:
+            for hook in self.after:
+                result = hook(request, response)
+                if result is not None:
+                    response = respond(result, hook)
+        except BaseException:
+            _discard(body)
+            raise
+        # A stream may be one of the parts of another one.
+        if response.parts[0] is not body and isinstance(response.parts[0], bytes):
+            _discard(body)
         return response
 
     def recover(self, request: Request, error: BaseException) -> Response:
@@ -168,6 +188,16 @@ class ErrorResponder:
 def is_below(path: str, prefix: str) -> bool:
     """Whether a path is the prefix or lies below it."""
     return path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/" or not prefix)
+
+
+def _discard(body: Body) -> None:
+    """Close content that is not sent: a file, or a stream."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        try:
+            close()
+        except BaseException:
+            log.exception("a stream failed when it was closed")
 
 
 def _by_rank(errors: tuple[tuple[ErrorKind, ErrorHandler], ...]) -> Iterator[tuple[ErrorKind, ErrorHandler]]:

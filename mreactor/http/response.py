@@ -17,6 +17,7 @@ from .handler import Handler, describe_code, describe_handler, yields_text
 from .json_content import encode_json
 from .pause import Pause
 from .response_headers import Fields, ResponseHeaders
+from .status import has_body
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -412,3 +413,13 @@ def _advise(content: Any) -> str:
 def _name_type(value: Any) -> str:
     name = type(value).__name__
     return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
+
+
+def encode_fields(response: Response) -> bytes:
+    """Encode the fields of a response that depend on neither connection nor time, each with its CRLF."""
+    # Joined, not formatted: a subclass of str could format as something that was not checked.
+    _, content_type, status, fields, _ = response.parts
+    lines = [name + ": " + value + "\r\n" for name, value in fields]
+    if content_type and has_body(status):
+        lines.append("Content-Type: " + content_type + "\r\n")
+    return "".join(lines).encode("latin-1")

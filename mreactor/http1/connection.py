@@ -9,13 +9,13 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import TEXT, HTTPError, MustWait, Request, Response, has_body, make_response, respond
+from ..http import TEXT, HTTPError, MustWait, Request, Response, encode_fields, has_body, make_response, respond
 from ..protocol import FileBody, Peer, memory_of
 from ..runtime import hot
 from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
 from .dispatch import RequestBody, call_handler, job_response, make_job
 from .encoded_response import LOGGED_AT_ONCE_MAX, encode_response
-from .encoder import CONTINUE, encode_fields
+from .encoder import CONTINUE
 from .error_pages import encode_refusal, failure_page, log_stream_failure
 from .head_parser import END_OF_HEAD
 from .request_reader import CUT_OFF, RequestReader, borrow

@@ -1,12 +1,10 @@
 """A response on its way from the handler to the peer: counted, logged and encoded."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..http import HTTPError, RawResponse, Request, RequestHead, Response, conclude, has_body
+from ..http import HTTPError, RawResponse, Request, RequestHead, Response, conclude, encode_fields, has_body
 from ..protocol import FileBody, Peer
 from .cache_entries import CacheTicket, LogEntry
-from .encoder import encode_fields
 from .error_pages import failure_page
 from .response_cache import RESPONSE_BYTES_MAX
 from .response_stream import Stream, close_stream
@@ -60,23 +58,21 @@ def encode_response(
     if type(body) is FileBody and status == 200 and type(response) is not RawResponse:
         response = _conclude(context, peer, request.head, response)
         body, _, status, _, _ = response.parts
-    head, match = request.head, request.match
-    stream: FileBody | Stream | None = blocking_stream
-    if isinstance(body, FileBody):
-        stream = body
-    elif stream is None and not isinstance(body, bytes):
-        stream = _make_stream(context, request, response, body)
+    head = request.head
+    stream: FileBody | Stream | None = None
+    if not isinstance(body, bytes):
+        stream = blocking_stream or _make_stream(context, request, response, body)
     if not head.keep_alive or (isinstance(stream, Stream) and stream.ends_with_connection):
         keep_alive = False
     if type(response) is RawResponse:
         output = context.encoder.encode_raw(response, head, keep_alive=keep_alive)
         head_bytes = len(output)
-        if response.first_part and isinstance(stream, Stream):
+        if response.first_part and isinstance(stream, Stream) and has_body(status):
             output += stream.encode(response.first_part)
     else:
         output = context.encoder.encode_parts(status, body, encode_fields(response), head, keep_alive=keep_alive)
         head_bytes = len(output)
-    may_be_cached = match.endpoint.constant and stream is None and status in (200, 206, 304)
+    may_be_cached = request.match.endpoint.constant and stream is None and status in (200, 206, 304)
     content_length = len(body) if isinstance(body, bytes | FileBody) else -1
     if head.method == "HEAD" or not has_body(status):
         content_length = 0
@@ -100,19 +96,14 @@ def encode_response(
     return EncodedResponse(output, stream, keep_alive, ticket, entry if is_long else None)
 
 
-def _make_stream(
-    context: "ReactorContext", request: RoutedRequest, response: Response, parts: Iterator[bytes | str]
-) -> Stream:
-    """Make a stream of the parts of a response, which the reactor or the thread pool computes."""
+def _make_stream(context: "ReactorContext", request: RoutedRequest, response: Response, body: Any) -> FileBody | Stream:
+    """Return what follows the head of a response whose content is not in memory."""
+    if isinstance(body, FileBody):
+        return body
     # The parts see what the handler has set, and share it with no other response. An empty context is false.
     variables = context.stream_context() if response.context is None else response.context
-    return Stream(
-        parts,
-        is_11=request.head.version == (1, 1),
-        context=variables,
-        blocking=request.match.endpoint.blocking,
-        length=response.length,
-    )
+    is_11, blocking = request.head.version == (1, 1), request.match.endpoint.blocking
+    return Stream(body, is_11=is_11, context=variables, blocking=blocking, length=response.length)
 
 
 def _conclude(context: "ReactorContext", peer: Peer, head: RequestHead, response: Response) -> Response:

@@ -12,6 +12,7 @@ from ..http import (
     RequestHead,
     Response,
     SizedStream,
+    encode_fields,
     format_date,
     has_body,
     note_date,
@@ -58,7 +59,7 @@ class Encoder:
 
         Args:
             body: the content, also where none is sent: it decides the framing field.
-            fields: the response's own fields, from `encode_fields`.
+            fields: the response's own fields, from `http.encode_fields`.
             head: the request's head; None if it could not be read.
             keep_alive: the connection persists.
         """
@@ -77,7 +78,7 @@ class Encoder:
         """Encode a response with content to a request of HTTP/1.1 on a connection that persists.
 
         Args:
-            fields: the response's own fields, from `encode_fields`.
+            fields: the response's own fields, from `http.encode_fields`.
         """
         return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
             self._status_lines.get(status) or status_line(status), self.common_fields, fields, len(body), body,
@@ -112,16 +113,6 @@ class Encoder:
         if isinstance(body, bytes) and has_body(status) and head.method != "HEAD":
             encoded += body
         return encoded
-
-
-def encode_fields(response: Response) -> bytes:
-    """Encode the fields of a response that depend on neither connection nor time, each with its CRLF."""
-    # Joined, not formatted: a subclass of str could format as something that was not checked.
-    _, content_type, status, fields, _ = response.parts
-    lines = [name + ": " + value + "\r\n" for name, value in fields]
-    if content_type and has_body(status):
-        lines.append("Content-Type: " + content_type + "\r\n")
-    return "".join(lines).encode("latin-1")
 
 
 def encode_length(status: int, body: Body, *, chunks: bool) -> bytes:

@@ -5,8 +5,7 @@ for a second, because then the Date changes. The cache is bounded, because handl
 from what a client has sent; other heads are rendered each time. See docs/decisions/016.
 """
 
-from ..http import Response
-from .encoder import encode_fields
+from ..http import Response, encode_fields
 
 HEADS_MAX = 2048
 TYPES_MAX = 256

@@ -32,8 +32,15 @@ class ProxyPreface:
         return self._begin(peer, self.context.connect)
 
     def connect_plain(self, peer: Peer) -> Connection:
-        """Make the connection of a new client of a listener without TLS, in a server with TLS."""
-        return self._begin(peer, getattr(self.context, "connect_plain", self.context.connect))
+        """Do the same for a client without TLS; see `net.Connector`."""
+        return self._begin(peer, self._method("connect_plain"))
+
+    def connect_redirected(self, peer: Peer) -> Connection:
+        """Do the same for a client that is redirected to HTTPS."""
+        return self._begin(peer, self._method("connect_redirected"))
+
+    def _method(self, name: str) -> Callable[[Peer], Connection]:
+        return getattr(self.context, name, self.context.connect)
 
     def _begin(self, peer: Peer, connect: Callable[[Peer], Connection]) -> Connection:
         if peer[0] not in self._trusted:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..addresses import TrustedProxies
 from ..admin import AdminListener, ServerStatus, Watchdog
-from ..app import App, Route, RouteTimes
+from ..app import App, Route, RouteTimes, adapt
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, ConfigError
-from ..http1 import ReactorContext, encode_overload, has_context_variables, render_plain_refusal
+from ..http1 import ReactorContext, Redirector, encode_overload, has_context_variables, render_plain_refusal
 from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
@@ -36,6 +36,7 @@ from ..net import (
 from ..protocol import Context
 from ..proxy import Forwarding, ProxyPreface
 from ..runtime import IS_FREE_THREADED, before_threads, gil_cause, has_gil, usable_cpus, watch_gil
+from ..wsgi import Application
 from . import forked_children
 from .notify import Notifier
 from .privileges import remove_pid_file, write_pid_file
@@ -69,12 +70,18 @@ class Server:
 
     Args:
         config: all settings.
-        app: the application. `start` freezes its routes.
+        app: the application, an `App`, whose routes `start` freezes, or a WSGI application.
+
+    Raises:
+        TypeError: `app` is something else.
     """
 
-    def __init__(self, config: Config, app: App) -> None:
+    def __init__(self, config: Config, app: App | Application) -> None:
         self.config = config
-        self._app = app
+        try:
+            self._app = app if isinstance(app, App) else adapt(app, config.interface, inline=config.wsgi_inline)
+        except LookupError as error:
+            raise TypeError(f"cannot serve {app!r:.80}: {error}") from None
         self._reactors: list[Reactor[Any]] = []
         self._acceptor: Acceptor | None = None
         self._pool: ThreadPool | None = None
@@ -92,6 +99,7 @@ class Server:
         self._has_started_app = False
         self._listeners: list[Listener] = []
         self._addresses: tuple[tuple[str, int], ...] = ()
+        self._redirect_port = 0
         # What `run` changes, which owns the process.
         self._startup = Startup()
         self._notifier = Notifier("")
@@ -143,7 +151,8 @@ class Server:
         Raises:
             StartError: the server cannot listen on the address, cannot start a thread, was started before, or must not
                 run with a GIL.
-            ConfigError: this machine does not support a setting: io_uring, a certificate, or the access log's file.
+            ConfigError: this machine does not support a setting: io_uring, a certificate, or the access log's file. Or
+                no address has TLS, so that requests cannot be redirected to it.
         """
         if self._status.report:
             raise StartError("this server was started before; make a new Server to start again")
@@ -158,6 +167,8 @@ class Server:
         self._addresses = tuple(listener.address for listener in self._listeners)
         self._status.backend, self._status.address = backend.description, self._addresses[0]
         try:
+            if self.config.tls_redirect:
+                self._redirect_port = self._find_redirect_port()
             self._app.start()
             self._has_started_app = True
             self._routes = self._app.routes
@@ -360,12 +371,29 @@ class Server:
             return context
         from ..tls import TlsContext
 
-        return TlsContext(context, self._certificates, limits, render_plain_refusal, serves_plain=self._serves_plain)
+        redirector = None
+        if config.tls_redirect:
+            redirector = Redirector(context, self._redirect_port, TrustedProxies(config.trusted_proxies))
+        return TlsContext(
+            context,
+            self._certificates,
+            limits,
+            render_plain_refusal,
+            serves_plain=self._serves_plain,
+            connect_redirected=None if redirector is None else redirector.connect,
+        )
 
     @property
     def _serves_plain(self) -> bool:
         """Some of the listeners have no TLS, and others have."""
         return bool(self.config.tls_cert) and any(listener.plain for listener in self._listeners)
+
+    def _find_redirect_port(self) -> int:
+        """Return the port of HTTPS as clients see it."""
+        secure = [listener for listener in self._listeners if not listener.plain and not listener.is_unix]
+        if not secure and not self.config.tls_redirect_port:
+            raise ConfigError("--tls-redirect: it needs an address with TLS, such as --bind 0.0.0.0:443")
+        return self.config.tls_redirect_port or secure[0].address[1]
 
     def _make_preface(self, context: Context) -> ProxyPreface:
         """Create what makes a reactor's connections under the PROXY protocol. Called in the reactor's thread."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from .. import protocol
 from ..config import Limits
-from ..protocol import IDLE, QUIET, Context, Peer, no_fast_path
+from ..protocol import IDLE, QUIET, Connection, Context, Peer, no_fast_path
 from ..runtime import hot
 from .certificates import Certificates
 from .connection import TlsConnection
@@ -21,6 +21,8 @@ class TlsContext:
         render_plain_refusal: makes the response to a client that speaks HTTP without TLS.
         serves_plain: some of the reactor's clients do not use TLS. They come by `connect_plain`, and the fast path is
             theirs: a TLS connection is then never IDLE but QUIET.
+        connect_redirected: makes the connections of plain ports whose requests are redirected to HTTPS; None if they
+            are like other plain ones. With it nobody has the fast path, whose caches hold no redirections.
 
     Attributes:
         draining: the server drains.
@@ -35,16 +37,19 @@ class TlsContext:
         render_plain_refusal: Callable[[], bytes] = bytes,
         *,
         serves_plain: bool = False,
+        connect_redirected: Callable[[Peer], Connection] | None = None,
     ) -> None:
         self.inner = inner
         self.certificates = certificates
         self.limits = limits
         self.render_plain_refusal = render_plain_refusal
         self.counters = inner.counters
-        self.fast_path = inner.fast_path if serves_plain else no_fast_path()
-        self.idle_state = QUIET if serves_plain else IDLE
+        has_fast_path = serves_plain and connect_redirected is None
+        self.fast_path = inner.fast_path if has_fast_path else no_fast_path()
+        self.idle_state = QUIET if has_fast_path else IDLE
         self.draining = False
         self.connect_plain = inner.connect
+        self.connect_redirected = connect_redirected or inner.connect
         self.next_second = inner.next_second
         self.begin_round(inner.now)
 

@@ -7,7 +7,7 @@ from types import GeneratorType, TracebackType
 from typing import Any, Final
 
 from ..concurrency import Worker
-from ..http import RawResponse
+from ..http import RawResponse, Response
 from ..protocol import FileBody
 from ..runtime import hot
 from .environ import Environ
@@ -113,7 +113,7 @@ class Exchange:
             self._ready += part
             return
         if not self._is_over:
-            next_job = worker.hand_over(part if self._is_sent else self._begin(part))
+            next_job = worker.hand_over(part if self._is_sent else self._begin_written(part))
             # A job without a stream closes it.
             self._is_over = next_job is None or next_job.stream is None
         if self._is_over:
@@ -136,6 +136,10 @@ class Exchange:
         if part:
             return part
         raise StopIteration
+
+    def unread(self, part: bytes) -> None:
+        """Take the first part back, which is then the next one."""
+        self._ready = part + self._ready
 
     def close(self) -> None:
         """Close what the application has returned, once."""
@@ -196,6 +200,10 @@ class Exchange:
         self._ready = b""
         return response
 
+    def _begin_written(self, part: bytes) -> RawResponse:
+        """Return a response that begins before the application has returned."""
+        return self._begin(part)
+
     def _response(self, body: Any) -> RawResponse:
         head = self._head or self._require_head()
         response = RawResponse(head.status, head.start, head.fields, body, head.length)
@@ -255,6 +263,38 @@ class Exchange:
             self.close()
         except BaseException:
             log.exception("close() of an application's iterable failed")
+
+
+class HookedExchange(Exchange):
+    """An exchange whose response goes through hooks before it is sent, also where `write` begins it.
+
+    Args:
+        finish: calls the hooks; it returns the response to send.
+
+    Attributes:
+        is_finished: `write` has sent a response that has gone through them.
+    """
+
+    __slots__ = ("_finish", "is_finished")
+
+    def __init__(self, method: str, finish: Callable[[RawResponse], Response]) -> None:
+        Exchange.__init__(self, method)
+        self._finish = finish
+        self.is_finished = False
+
+    def _begin_written(self, part: bytes) -> RawResponse:
+        response = self._begin(part)
+        self._is_sent = False
+        try:
+            finished = self._finish(response)
+        finally:
+            # The hooks got the part with the stream, and it goes out with the head.
+            self._ready = b""
+        if type(finished) is not RawResponse or finished.parts[0] is not self:
+            raise ValueError("a hook cannot replace the content of a response that write() has begun")
+        finished.first_part = part
+        self._is_sent = self.is_finished = True
+        return finished
 
 
 def _warn_of_excess() -> None:

@@ -1,6 +1,8 @@
 """The samples of docs/wsgi.md and of the README run, and answer as shown."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ import pytest
 from tests.frameworks.conftest import Serve
 from tests.project.test_docs import README, blocks, sections
 from tests.support.curl import Curl, check_dialogue, dialogues
-from tests.support.processes import ROOT, start
+from tests.support.processes import ROOT, environment, start
+from tests.support.vectors import get
 
 PAGE = ROOT / "docs" / "wsgi.md"
 
@@ -44,6 +47,23 @@ def test_static_files_lie_beside_it(tmp_path: Path) -> None:
             assert Curl("curl http://127.0.0.1:8080/static/style.css").run(port)[3] == b"body {}"
             assert Curl("curl http://127.0.0.1:8080/price/apple").run(port)[0] == 200
             assert server.stop() == 0
+
+
+def test_hooks_lie_around_it(tmp_path: Path) -> None:
+    write_samples(tmp_path)
+    with start(tmp_path, "protected:app", cwd=tmp_path) as server:
+        with server.connect() as client:
+            response = client.ask(get("/price/apple"))
+        assert (response.status, response.headers["x-content-type-options"]) == (200, "nosniff")
+        assert response.headers["x-frame-options"] == "DENY"
+        assert server.stop() == 0
+
+
+def test_the_sample_of_a_test_passes(tmp_path: Path) -> None:
+    write_samples(tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout
 
 
 def test_the_flask_application_of_the_readme(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from mreactor.http.response import (
     TEXT,
     Response,
     check_fields,
+    encode_fields,
     encode_part,
     respond,
 )
 from mreactor.http.status import REASONS, HTTPError, has_body, status_line
-from mreactor.http1.encoder import encode_fields
 from mreactor.protocol import FileBody
 
 # --- Content. ---

@@ -65,6 +65,18 @@ def test_a_context_with_two_kinds_of_connections(monkeypatch: pytest.MonkeyPatch
     assert connection.successor == ("plain", CLIENT)
 
 
+def test_clients_that_are_redirected(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = make_context()
+    preface = ProxyPreface(context, TrustedProxies(["10.0.0.0/8"]), SECONDS)
+    assert preface.connect_redirected(("192.0.2.9", 1)).peer == ("192.0.2.9", 1)
+    monkeypatch.setattr(type(context), "connect_redirected", lambda context, peer: ("there", peer), raising=False)
+    assert preface.connect_redirected(("192.0.2.9", 1)) == ("there", ("192.0.2.9", 1))
+    connection = preface.connect_redirected(PROXY)
+    assert isinstance(connection, PrefaceConnection)
+    connection.receive_data(HEADER)
+    assert connection.successor == ("there", CLIENT)
+
+
 def test_byte_by_byte() -> None:
     connection = connect()
     for at in range(len(HEADER)):

@@ -1,5 +1,7 @@
 """A server inside another program: as a context manager, started once, with the application's hooks around it."""
 
+import threading
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -27,6 +29,23 @@ def test_a_server_is_a_context_manager() -> None:
     server.stop()
     server.abort()
     assert calls == ["start", "stop"], "stopping is idempotent"
+
+
+@pytest.mark.parametrize(("inline", "thread"), [(False, b"blocking-1"), (True, b"reactor-0")])
+def test_a_wsgi_application_is_mounted(inline: bool, thread: bytes) -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [threading.current_thread().name.encode()]
+
+    with Server(Config(port=0, threads=1, wsgi_inline=inline), application) as server:
+        host, port = server.address
+        with urlopen(f"http://{host}:{port}/") as response:
+            assert response.read() == thread
+
+
+def test_what_is_no_application_is_refused() -> None:
+    with pytest.raises(TypeError, match="it is neither an App nor a WSGI application"):
+        Server(Config(port=0), "shop:app")  # type: ignore[arg-type]
 
 
 def test_a_server_starts_once() -> None:

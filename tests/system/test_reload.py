@@ -16,6 +16,7 @@ from tests.support.vectors import get
 pytestmark = pytest.mark.slow
 
 APP = "from mreactor import App\napp = App()\n@app.get('/')\ndef root(request):\n    return '{text}'\n"
+WSGI = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{text}']\n"
 
 
 def wait(is_so: Callable[[], bool]) -> None:
@@ -35,20 +36,21 @@ def text_of(server: ServerProcess) -> str:
         return ""
 
 
-def test_a_change_is_served_and_a_mistake_is_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [APP, WSGI], ids=["native", "wsgi"])
+def test_a_change_is_served_and_a_mistake_is_shown(source: str, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     (folder / "sub").mkdir(parents=True)
-    (folder / "shop.py").write_text(APP.format(text="one"))
+    (folder / "shop.py").write_text(source.format(text="one"))
     with start(tmp_path, "--reload", "--threads", "1", "shop.py", cwd=folder) as server:
         assert text_of(server) == "one"
-        (folder / "shop.py").write_text(APP.format(text="number two"))
+        (folder / "shop.py").write_text(source.format(text="number two"))
         wait(lambda: text_of(server) == "number two")
         assert "shop.py changed; restarting" in server.stderr
         (folder / "shop.py").write_text("def broken(:\n")
         wait(lambda: "the server has ended; waiting for a change" in server.stderr)
         assert "SyntaxError: invalid syntax" in server.stderr
         assert 'shop.py", line 1' in server.stderr
-        (folder / "shop.py").write_text(APP.format(text="three at last"))
+        (folder / "shop.py").write_text(source.format(text="three at last"))
         wait(lambda: text_of(server) == "three at last")
         (folder / "sub" / "new.py").write_text("")
         wait(lambda: "new.py changed; restarting" in server.stderr)
@@ -86,6 +88,55 @@ def test_what_is_watched(tmp_path: Path) -> None:
         path.write_text("x")
     assert {os.path.relpath(path, tmp_path) for path in scan({tmp_path})} == {"a.py", "sub/b.py"}
     assert FILES_MAX >= 1000
+
+
+def test_a_change_does_not_wait_for_calls_of_an_application(tmp_path: Path) -> None:
+    source = (
+        "import time\ndef app(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    if environ['PATH_INFO'] == '/slow': time.sleep(300)\n    return [b'{text}']\n"
+    )
+    (tmp_path / "shop.py").write_text(source.format(text="one"))
+    with start(tmp_path, "--reload", "--threads", "1", "shop:app", cwd=tmp_path) as server:
+        assert text_of(server) == "one"
+        with server.connect() as client:
+            client.send(get("/slow"))
+            time.sleep(0.2)
+            (tmp_path / "shop.py").write_text(source.format(text="number two"))
+            wait(lambda: text_of(server) == "number two")
+        assert server.stop() == 0
+
+
+FAILING = """
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/started":
+        start_response("200 OK", [])
+    if environ["PATH_INFO"] == "/parts":
+        return parts(start_response)
+    raise KeyError("<b>lost</b>")
+
+def parts(start_response):
+    start_response("200 OK", [("Content-Length", "100")])
+    raise KeyError("<b>lost</b>")
+    yield b"never"
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--wsgi-inline",)], ids=["pool", "inline"])
+@pytest.mark.parametrize(("path", "place"), [("/", "7, in app"), ("/started", "7, in app"), ("/parts", "11, in parts")])
+def test_debug_shows_the_traceback_of_a_wsgi_application(
+    path: str, place: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "shop.py").write_text(FAILING)
+    with start(tmp_path, "--debug", "--threads", "1", *options, "shop:app", cwd=tmp_path) as server:
+        with server.connect() as client:
+            page = client.ask(get(path))
+            assert (page.status, page.headers["content-type"]) == (500, "text/html; charset=utf-8")
+            assert "&lt;b&gt;lost&lt;/b&gt;" in page.text
+            assert f"shop.py&quot;, line {place}" in page.text
+            # The frames are those of the application.
+            assert "exchange.py" not in page.text
+            assert client.ask(get(path)).status == 500
+        assert server.stop() == 0
 
 
 def test_debug_shows_the_traceback_escaped(tmp_path: Path) -> None:

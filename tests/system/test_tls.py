@@ -103,7 +103,7 @@ def subject(client: TlsClient) -> str:
 def test_the_url_is_that_of_https(files: Path, shop: Path, context: ssl.SSLContext) -> None:
     with start(files, *options(files), "shop:app", cwd=shop) as server:
         assert f"listening on https://127.0.0.1:{server.address[1]}\n" in server.stdout
-        assert "listening on https://" in server.stderr
+        server.wait_until_said("listening on https://")
         with connect(server, context) as client:
             assert client.ask(get("/")).text == "the shop"
         with server.connect() as plain:
@@ -389,6 +389,55 @@ def test_each_kind_of_address(backend: str, files: Path, context: ssl.SSLContext
                 assert client.ask(get("/")).text == "https from 192.0.2.7"
         assert ask_unix(files / "socket").endswith(b"http from ")
         assert server.stop() == 0
+
+
+@pytest.mark.parametrize("backend", SOCKET_KINDS)
+def test_plain_addresses_are_redirected(backend: str, files: Path, context: ssl.SSLContext) -> None:
+    """TCP without TLS is redirected, but for challenges and the checks of a balancer. Unix sockets are not."""
+    if reason := missing(backend):
+        pytest.skip(reason)
+    (files / "who.py").write_text(WHO)
+    (files / "challenges").mkdir()
+    (files / "challenges" / "token").write_text("proof")
+    arguments = ["--backend", backend, *options(files), "--tls-redirect", "--proxy-protocol"]
+    arguments += ["--trusted-proxies", "127.0.0.2", "--mount", f"/.well-known/acme-challenge={files}/challenges"]
+    binds = ["--bind", "plain:127.0.0.1:0", "--bind", f"unix:{files}/socket", "--bind", "127.0.0.1:0"]
+    with start(files, *arguments, *binds, "who:app", cwd=files) as server:
+        server.wait_until_said("serving|listening on unix:")
+        ports = {found[1]: int(found[2]) for found in re.finditer(r"on (https?)://127.0.0.1:(\d+)", server.stderr)}
+        secure, plain = (("127.0.0.1", ports[scheme]) for scheme in ("https", "http"))
+        url = f"https://a:{ports['https']}"
+        for _ in range(3):
+            with SocketClient(plain) as client:
+                for _ in range(3):
+                    response = client.ask(get("/?a=b"))
+                    assert (response.status, response.headers["location"]) == (301, f"{url}/?a=b")
+                    assert client.ask(post("/nowhere", b"x" * 100_000)).headers["location"] == f"{url}/nowhere"
+                    assert client.ask(get("/.well-known/acme-challenge/token")).text == "proof"
+            with TlsClient(SocketClient(secure), TlsSession(context)) as client:
+                assert client.ask(get("/")).text == client.ask(get("/")).text == "https from 127.0.0.1"
+            assert ask_unix(files / "socket").endswith(b"http from ")
+        for header, status in ((b"PROXY TCP4 192.0.2.7 192.0.2.1 1000 80\r\n", 301), (b"PROXY UNKNOWN\r\n", 200)):
+            with SocketClient(plain, source="127.0.0.2") as balancer:
+                balancer.send(header)
+                assert balancer.ask(get("/")).status == status
+        assert server.stop() == 0
+
+
+def test_redirections_need_a_place_to_begin_and_to_end(files: Path) -> None:
+    plain = ("--bind", "plain:127.0.0.1:0")
+    for arguments, said in (
+        (("--tls-redirect", *plain), "--tls-redirect: it needs --tls-cert"),
+        (
+            ("--tls-redirect", "--port", "0", *options(files)),
+            "--tls-redirect: it needs an address to redirect, such as",
+        ),
+        (("--tls-redirect", *plain, *options(files)), "--tls-redirect: it needs an address with TLS, such as"),
+    ):
+        ended = run(*arguments)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.startswith(f"mreactor: {said}")
+        assert ended.stderr.count("\n") == 1
 
 
 def test_a_unix_socket_beside_tls_alone(files: Path) -> None:

@@ -105,6 +105,40 @@ def test_reactors_stay_even_where_every_second_client_leaves(kind: str, release:
     server.abort()
 
 
+def test_new_clients_go_to_the_reactors_that_others_have_left(kind: str, release: threading.Event) -> None:
+    server = serve(kind, release, 4)
+    clients = []
+    for _ in range(40):
+        clients.append(socket.create_connection(server.address, 10))
+        clients[-1].sendall(GET % b"/")
+        assert clients[-1].recv(999)
+    # Turns have given each reactor ten. Those of two neighbours leave.
+    wait_for_counts(server, [10, 10, 10, 10])
+    leaving = {client for index, client in enumerate(clients) if index % 4 >= 2}
+    for client in leaving:
+        client.close()
+    wait_for_counts(server, [10, 10, 0, 0])
+    for _ in range(20):
+        clients.append(socket.create_connection(server.address, 10))
+        clients[-1].sendall(GET % b"/")
+        assert clients[-1].recv(999)
+    counts = [reactor.context.counters.open for reactor in server.reactors]
+    # The reactor in turn may have one more than the emptiest.
+    assert sum(counts) == 40
+    assert max(counts) <= 11, counts
+    for client in clients:
+        client.close()
+    server.abort()
+
+
+def wait_for_counts(server: Server, counts: list[int]) -> None:
+    """Wait until the reactors have so many open connections."""
+    end = time.monotonic() + 10
+    while [reactor.context.counters.open for reactor in server.reactors] != counts:
+        assert time.monotonic() < end, [reactor.context.counters.open for reactor in server.reactors]
+        time.sleep(0.01)
+
+
 def test_a_stuck_reactor_gets_no_new_clients(kind: str, release: threading.Event) -> None:
     server = serve(kind, release, 2)
     with socket.create_connection(server.address, 30) as stuck:

@@ -20,22 +20,25 @@ MIB = 1024 * 1024
 LIMITS = Limits(body_bytes_max=4 * MIB, blocking_threads=4, linger_seconds=PATIENCE_SECONDS)
 
 
-def make_app(applications: dict[str, Application], *, inline: bool = False) -> App:
-    """Mount applications by name."""
+def make_app(applications: dict[str, Application], *, inline: bool = False, hooked: bool = False) -> App:
+    """Mount applications by name; with hooks around them, which set a field."""
     app = App()
+    if hooked:
+        app.before(lambda request: None)
+        app.after(lambda request, response: response.headers.add("X-Frame-Options", "DENY"))
     for name, application in applications.items():
         app.mount_wsgi(f"/{name}", application, inline=inline)
     return app
 
 
-@pytest.fixture(scope="module", params=[*KINDS, "inline"])
+@pytest.fixture(scope="module", params=[*KINDS, "inline", "hooked", "hooked inline"])
 def corpus(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    """All applications of the corpus, as they are and behind the validator; in the pool, and in a reactor."""
+    """All applications of the corpus, as they are, behind the validator and hooks; in the pool and in a reactor."""
     plain = {f"plain/{number}": case.application for number, case in enumerate(CASES.values())}
     valid = {f"valid/{number}": validator(case.application) for number, case in enumerate(CASES.values())}
-    inline = request.param == "inline"
-    app = make_app(plain | valid, inline=inline)
-    with open_driver("epoll" if inline else request.param, app, LIMITS) as driver:
+    inline, hooked = "inline" in request.param, "hooked" in request.param
+    app = make_app(plain | valid, inline=inline, hooked=hooked)
+    with open_driver("epoll" if inline or hooked else request.param, app, LIMITS) as driver:
         yield driver
 
 

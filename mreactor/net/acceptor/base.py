@@ -15,6 +15,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 from ...runtime import in_thread
@@ -33,6 +34,10 @@ BURST_SECONDS = 5.0
 
 # A reactor's heartbeat comes four times a second. The watchdog uses the same bound.
 STUCK_SECONDS = 5.0
+# How often the reactors' open connections are counted, at most, and how many more than the emptiest one the reactor in
+# turn may have. See docs/decisions/096.
+COUNT_SECONDS = 0.01
+UNEVEN_MAX = 1
 
 # Errors of one connection that was gone before it was accepted (accept(2)). The next connection is not affected.
 GONE = frozenset(
@@ -57,7 +62,7 @@ class Acceptor(threading.Thread, ABC):
 
     Args:
         listeners: bound and listening. The acceptor closes them in the end.
-        reactors: get the connections round-robin, balanced by their counts; see `_choose_reactor`.
+        reactors: get the connections in turn, or the emptiest one where turns have become uneven.
         connections_max: connections open at once, over all reactors. Further ones are refused.
         fds_max: descriptors from this number on are refused as well, since the reactors' tables end there.
         refusals: refuses clients.
@@ -86,8 +91,11 @@ class Acceptor(threading.Thread, ABC):
         self._refusals = refusals
         # Connections known to be closed again. Counted again only when the limit seems to be reached.
         self._closed_at_least = 0
-        # Connections handed over, by reactor.
+        # By reactor: connections handed over, and those that are open as far as it is known; infinite for a reactor
+        # that does not answer.
         self._handed_over = [0] * len(reactors)
+        self._open: list[float] = [0.0] * len(reactors)
+        self._counted_at = -inf
         self._last_error = 0.0
         self._idle_fd = -1
 
@@ -158,28 +166,30 @@ class Acceptor(threading.Thread, ABC):
             return
         self.accepted += 1
         self._handed_over[index] += 1
+        self._open[index] += 1
 
     def _choose_reactor(self) -> int:
-        """Return the reactor whose turn it is, or the next one if that has fewer connections.
+        """Return the reactor whose turn it is, or the emptiest one if that has clearly fewer connections.
 
         Turns alone become uneven when the clients of one reactor stay and those of another leave. A reactor that does
         not answer gets no connection while another one does.
         """
-        count = len(self.reactors)
-        turn = self.accepted % count
-        if count == 1:
-            return turn
-        alive_since = time.monotonic() - STUCK_SECONDS
-        for step in range(count):
-            first = (turn + step) % count
-            if self.reactors[first].heartbeat > alive_since:
-                second = (first + 1) % count
-                is_emptier = self._open(second) < self._open(first)
-                return second if is_emptier and self.reactors[second].heartbeat > alive_since else first
+        turn = self.accepted % len(self.reactors)
+        if len(self.reactors) > 1:
+            now = time.monotonic()
+            if now - self._counted_at >= COUNT_SECONDS:
+                self._count_open(now)
+            least = min(self._open)
+            if self._open[turn] > least + UNEVEN_MAX:
+                return self._open.index(least)
         return turn
 
-    def _open(self, index: int) -> int:
-        return self._handed_over[index] - self.reactors[index].context.counters.closed
+    def _count_open(self, now: float) -> None:
+        """Count the open connections of each reactor from what it publishes."""
+        self._counted_at = now
+        for index, reactor in enumerate(self.reactors):
+            is_alive = now - reactor.heartbeat < STUCK_SECONDS
+            self._open[index] = self._handed_over[index] - reactor.context.counters.closed if is_alive else inf
 
     def hand_over(self, reactor: Reactor[Any], fd: int) -> None:
         """Pass a connection to a reactor."""

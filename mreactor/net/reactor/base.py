@@ -114,6 +114,7 @@ class Reactor[C: Client](threading.Thread, ABC):
         connector = (self._options.preface or _no_preface)(self.context)
         self._connect = connector.connect
         self._connect_plain = getattr(connector, "connect_plain", connector.connect)
+        self._connect_redirected = getattr(connector, "connect_redirected", self._connect_plain)
         self.timers = TimerWheel(self.context.now, self._options.fds_max)
         # Clients by descriptor: docs/decisions/003.
         self._clients: list[C | None] = [None] * self._options.fds_max
@@ -259,8 +260,9 @@ class Reactor[C: Client](threading.Thread, ABC):
             peer = NO_ADDRESS
         self._admit(sock, peer)
         try:
-            is_plain = self._options.is_plain
-            connect = self._connect if is_plain is None or not is_plain(sock) else self._connect_plain
+            connect, is_plain = self._connect, self._options.is_plain
+            if is_plain is not None and is_plain(sock):
+                connect = self._connect_plain if peer is NO_ADDRESS else self._connect_redirected
             return self.client_type(sock, connect(peer))
         except BaseException:
             self._release(peer)

@@ -17,7 +17,8 @@ from .client import Client
 class Connector(Protocol):
     """Makes the connections of a reactor: a context, or what stands before it.
 
-    A context with two kinds of connections has a second method, `connect_plain`. See `ReactorOptions.is_plain`.
+    A context with several kinds of connections has further methods: `connect_plain` for those without TLS, and
+    `connect_redirected` for those of them that came by TCP. See `ReactorOptions.is_plain`.
     """
 
     def connect(self, peer: Peer) -> Connection: ...
@@ -34,7 +35,7 @@ class ReactorOptions:
         limits: how slowly a peer may take its responses, and the memory of all that wait.
         reactors: how many reactors share that memory.
         preface: makes what makes a reactor's connections, if that is not its context; called in the reactor's thread.
-        is_plain: tells of a socket whether `connect_plain` makes its connection; None if there is one kind only.
+        is_plain: tells of a socket whether its connection is one without TLS; None if there is one kind only.
         batch_scheduling: a reactor that wakes does not interrupt other threads; see docs/decisions/008.
     """
 
