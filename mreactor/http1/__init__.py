@@ -6,8 +6,9 @@ from .encoder import render_overload, render_plain_refusal
 from .error_pages import encode_overload
 from .head_parser import Parser
 from .isolation import has_context_variables
+from .observing import observation_maker
 
 __all__ = [
-    "Connection", "Parser", "ReactorContext", "encode_overload", "has_context_variables", "render_overload",
-    "render_plain_refusal",
+    "Connection", "Parser", "ReactorContext", "encode_overload", "has_context_variables", "observation_maker",
+    "render_overload", "render_plain_refusal",
 ]  # fmt: skip
