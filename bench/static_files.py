@@ -9,6 +9,7 @@ and of the CPU time that a request takes, which a busy machine disturbs less. Ru
 import argparse
 import http.client
 import json
+import math
 import os
 import random
 import statistics
@@ -117,7 +118,7 @@ def measure(process: Process, turns: list[Turn], seconds: float, placement: Plac
         requests, script = Path(name) / "requests", Path(name) / "script.lua"
         requests.write_text("".join(f"{turn.line()}\n" for turn in turns))
         script.write_text(TURNS.format(requests=requests) + DONE)
-        command = [wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", "-s", str(script)]
+        command = [wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{math.ceil(seconds)}s", "-s", str(script)]
         command.append(f"http://{HOST}:{process.port}/")
         before = process.cpu_seconds()
         output = output_of(command, seconds, placement.load)

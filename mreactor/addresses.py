@@ -64,6 +64,17 @@ def parse_address(text: str) -> BindAddress:
     return BindAddress(text, host=found["v6"] or found["name"], port=int(found["port"]), plain=is_plain)
 
 
+def show_address(host: str, port: int) -> str:
+    """Write the address of a listening socket as `--bind` has it.
+
+    Args:
+        host: of TCP, or the path of a unix socket; `@` begins an abstract name.
+    """
+    if host.startswith(("/", "@")):
+        return f"unix:{host}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _parse_unix(text: str, rest: str) -> BindAddress:
     found = _UNIX.fullmatch(rest)
     if found is None or "\0" in rest:

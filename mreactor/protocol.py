@@ -316,15 +316,8 @@ class FileBody:
             return
 
     def check(self) -> None:
-        """Raise EOFError if the file is no longer the one that the response began with, so that no response mixes two.
-
-        A file that has only grown may be a log, and the part of it that is sent is what it was.
-        """
-        stamp = self.stamp
-        if stamp is None:
-            return
-        status = os.fstat(self.fd)
-        if status.st_size < stamp.size or (status.st_size == stamp.size and status.st_mtime_ns != stamp.modified_ns):
+        """Raise EOFError if the file was changed since the response began, so that no response mixes two versions."""
+        if self.stamp is not None and self.stamp.is_overwritten(os.fstat(self.fd)):
             raise EOFError("a file was changed while it was sent")
 
     def close(self) -> None:
@@ -339,6 +332,14 @@ class FileStamp(NamedTuple):
 
     size: int
     modified_ns: int
+
+    def is_overwritten(self, status: os.stat_result) -> bool:
+        """Whether the file may hold other bytes now. One that has only grown may be a log: its beginning is the same.
+
+        Args:
+            status: the file's status now.
+        """
+        return status.st_size < self.size or (status.st_size == self.size and status.st_mtime_ns != self.modified_ns)
 
 
 def memory_of(output: bytes | memoryview | FileBody) -> int:

@@ -11,7 +11,6 @@ logged to the logger "mreactor", which pytest shows.
 import http.client
 import io
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -282,7 +281,7 @@ class _Wire(io.RawIOBase):
         connection = self._connection
         while True:
             if output := connection.data_to_send():
-                data = _read_file(output) if isinstance(output, FileBody) else bytes(output)
+                data = output.read(_PIECE_BYTES) if isinstance(output, FileBody) else bytes(output)
                 connection.data_sent(len(data))
                 return data
             if self._run_job():
@@ -304,13 +303,6 @@ class _Wire(io.RawIOBase):
         job.run()
         self._connection.job_done(job)
         return True
-
-
-def _read_file(file: FileBody) -> bytes:
-    data = os.pread(file.fd, min(_PIECE_BYTES, file.remaining), file.offset)
-    if not data:
-        raise EOFError("a file has become shorter while it was sent")
-    return data
 
 
 def _headers(reply: http.client.HTTPResponse) -> Headers:

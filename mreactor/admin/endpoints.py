@@ -3,11 +3,11 @@
 import ipaddress
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from ..app import App
-from ..http import HTML, TEXT, HTTPError, Request, Response
-from ..metrics import choose_format, render_text, stats
+from ..http import HTML, TEXT, HTTPError, Request, Response, choose_type
+from ..metrics import OPENMETRICS, PROMETHEUS, render_text, stats
 from .page import load_page
 from .status import ServerStatus, SnapshotCache
 
@@ -18,6 +18,9 @@ FIELDS = (
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
+
+# The text formats of metrics by their media types; the first one is for clients that say nothing.
+FORMATS = {"text/plain": PROMETHEUS, "application/openmetrics-text": OPENMETRICS}
 
 
 def make_app(status: ServerStatus, names: Collection[str] | None = None) -> App:
@@ -30,39 +33,31 @@ def make_app(status: ServerStatus, names: Collection[str] | None = None) -> App:
     snapshots = SnapshotCache(status)
     page, policy = load_page()
 
-    def guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
-        def handle(request: Request) -> Response:
-            if names is not None and not is_addressed_to(request.headers.get("host", ""), names):
-                raise HTTPError(421, "Open this page by an address, by localhost, or by the name in --admin.", FIELDS)
-            return handler(request)
-
-        return handle
+    @app.before
+    def check_host(request: Request) -> None:
+        if names is not None and not is_addressed_to(request.headers.get("host", ""), names):
+            raise HTTPError(421, "Open this page by an address, by localhost, or by the name in --admin.", FIELDS)
 
     page_fields = (*FIELDS, ("Content-Security-Policy", policy))
 
     @app.get("/", constant=True)
-    @guarded
     def live_page(request: Request) -> Response:
         return Response(page, headers=page_fields, content_type=HTML)
 
     @app.get("/metrics")
-    @guarded
     def metrics(request: Request) -> Response:
         content_type = choose_format(request.headers.get("accept", ""))
         return Response(render_text(snapshots.get(), content_type), headers=FIELDS, content_type=content_type)
 
     @app.get("/stats.json")
-    @guarded
     def json_stats(request: Request) -> Response:
         return Response(stats(snapshots.get()), headers=FIELDS)
 
     @app.get("/healthz")
-    @guarded
     def health(request: Request) -> Response:
         return Response("ok\n", headers=FIELDS)
 
     @app.get("/readyz")
-    @guarded
     def readiness(request: Request) -> Response:
         reasons = status.unready_reasons(time.monotonic(), _read_wait(request))
         if not reasons:
@@ -84,6 +79,11 @@ def _read_wait(request: Request) -> float:
         return math.inf if given is None else float(given)
     except ValueError:
         raise HTTPError(400, "The parameter pool is a number of seconds.", FIELDS) from None
+
+
+def choose_format(accept: str) -> str:
+    """Return the text format that suits an Accept field: OpenMetrics only if the client prefers it to plain text."""
+    return FORMATS[choose_type(accept, tuple(FORMATS))]
 
 
 def is_addressed_to(host: str, names: Collection[str]) -> bool:

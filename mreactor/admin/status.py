@@ -11,11 +11,12 @@ from functools import cache
 from typing import Any
 
 from .. import __version__
+from ..addresses import show_address
 from ..app import RouteTimes
 from ..concurrency import ThreadPool
 from ..config import Config
 from ..logs import AccessLog, count_lost
-from ..metrics import NO_POOL, Counters, PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
+from ..metrics import NO_POOL, Counters, PoolSnapshot, ReactorSnapshot, Snapshot
 from ..net import Acceptor, Reactor
 from ..runtime import usable_cpus
 from .watchdog import STARTING, reactor_state, unhealthy_reactors
@@ -35,7 +36,7 @@ class ServerStatus:
         backend, address: the chosen backend, in words; host and port of the server.
         application: its name, for the page.
         report: the lines of the start-up report, after the start.
-        acceptor, access_log, pool: None until they run.
+        acceptor, access_log: None until they run.
         route_times: None if they are not measured.
         is_draining: the server is about to end.
         pool: None until it runs.
@@ -108,7 +109,7 @@ class SnapshotCache:
             is_draining=status.is_draining,
             has_gil=status.has_gil(),
             gil_cause=status.gil_cause(),
-            pool=PoolSnapshot(*status.pool.status()) if status.pool is not None else NO_POOL,
+            pool=PoolSnapshot(**status.pool.status()._asdict()) if status.pool is not None else NO_POOL,
             connections_max=status.config.limits.connections_max,
             refused=status.acceptor.refused if status.acceptor is not None else 0,
             lines_dropped=log.dropped + log.lost if log is not None else 0,
@@ -116,7 +117,7 @@ class SnapshotCache:
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             resident_bytes=_resident_bytes(),
             reactors=tuple(_snapshot(reactor, now) for reactor in status.reactors),
-            routes=tuple(RouteSnapshot(*one) for one in status.route_times.read()) if status.route_times else (),
+            routes=status.route_times.read() if status.route_times is not None else (),
             application=status.application,
             host=platform.node(),
             open_fds=_count_descriptors(),
@@ -126,7 +127,6 @@ class SnapshotCache:
 
 def _describe(status: ServerStatus) -> dict[str, str]:
     """Return the labels of `mreactor_info`."""
-    host, port = status.address
     return {
         "version": __version__,
         "implementation": platform.python_implementation(),
@@ -135,7 +135,7 @@ def _describe(status: ServerStatus) -> dict[str, str]:
         "backend": status.backend.partition(",")[0],
         "reactors": str(status.config.reactors),
         "cpus": str(usable_cpus()),
-        "address": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "address": show_address(*status.address),
     }
 
 

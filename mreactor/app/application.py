@@ -19,7 +19,7 @@ from typing import Any
 
 from ..http import Handler, underlying_function
 from ..wsgi import Application, WSGIHandler
-from .router import ANY_METHOD, Endpoint, Route, RouteError, check_handler, check_route, is_same
+from .router import ANY_METHOD, Endpoint, Route, RouteError, RouteKey, check_handler, check_route, route_key
 from .scope import AfterHook, BeforeHook, ErrorHandler, ErrorKind, ErrorResponder, Scope
 from .static_files import StaticFiles
 
@@ -40,6 +40,8 @@ class App:
         self.name = name
         self.address = ("localhost", 80)
         self._routes: list[Route] = []
+        # The patterns of all routes, by what they match.
+        self._patterns: dict[RouteKey, str] = {}
         self._scope = Scope()
         self._included: list[tuple[str, App]] = []
         self._on_start: list[Callable[[], Any]] = []
@@ -50,7 +52,7 @@ class App:
     @property
     def routes(self) -> tuple[Route, ...]:
         """The routes declared so far, those of included applications among them."""
-        return self._frozen if self._frozen is not None else tuple(self._compile("", Scope()))
+        return self._frozen if self._frozen is not None else tuple(self._compile(self, "", Scope()))
 
     @property
     def errors(self) -> ErrorResponder | None:
@@ -113,7 +115,7 @@ class App:
         """Declare a handler for GET and HEAD below a prefix. Each reactor makes its own.
 
         Args:
-            prefix: a path such as `/` or `/assets/`. Routes below it take precedence.
+            prefix: a path such as `/` or `/assets/`, without parameters. Routes below it take precedence.
             make_handler: returns a handler that is called with the request. Called once in each reactor's thread. Of
                 `StaticFiles` each reactor gets a copy, with this prefix.
             blocking, constant: as for `route`.
@@ -121,10 +123,8 @@ class App:
         Raises:
             RouteError: as for `route`.
         """
-        if isinstance(make_handler, StaticFiles) and make_handler.prefix not in ("/", prefix):
-            raise RouteError(
-                f"StaticFiles with the prefix {make_handler.prefix!r} is mounted at {prefix!r}; leave it out"
-            )
+        if isinstance(make_handler, StaticFiles) and make_handler.prefix != "/":
+            _check_prefix(make_handler, prefix)
         endpoint = Endpoint(make_handler, blocking=blocking, constant=constant, local=True)
         self._add(Route("GET", prefix, endpoint, mount=True))
 
@@ -141,10 +141,7 @@ class App:
             RouteError: as for `route`.
         """
 
-        def make_handler() -> Handler:
-            return WSGIHandler(application, prefix, self.address, inline=inline)
-
-        endpoint = Endpoint(make_handler, blocking=not inline, local=True)
+        endpoint = Endpoint(_WSGIMount(application, inline), blocking=not inline, local=True)
         self._add(Route(ANY_METHOD, prefix, endpoint, mount=True))
 
     def include(self, prefix: str, app: "App") -> None:
@@ -163,11 +160,9 @@ class App:
         if not prefix.startswith("/") or "{" in prefix or "}" in prefix:
             raise RouteError(f"the prefix {prefix!r} is not a path such as /api")
         self._check_open()
-        if app is self or app._includes(self):
+        if self in app._applications():
             raise RouteError("an application cannot include itself")
-        added = [dataclasses.replace(route, pattern=prefix + route.pattern) for route in app.freeze()]
-        for route in added:
-            self._check_new(route)
+        self._claim([dataclasses.replace(route, pattern=prefix + route.pattern) for route in app.freeze()])
         self._included.append((prefix, app))
 
     def before[H: BeforeHook](self, hook: H) -> H:
@@ -223,33 +218,34 @@ class App:
     def freeze(self) -> tuple[Route, ...]:
         """Refuse further declarations and return the routes. The server calls this when it starts."""
         if self._frozen is None:
-            self._frozen = tuple(self._compile("", Scope()))
+            self._frozen = tuple(self._compile(self, "", Scope()))
         return self._frozen
 
     def start(self) -> None:
-        """Freeze, and call the hooks for the start, included applications' first. The server calls this."""
+        """Freeze, and call the hooks for the start, included applications' first. The server calls this.
+
+        The hooks of an application that is included several times are called once.
+        """
         self.freeze()
-        for _, app in self._included:
-            app.start()
-        for hook in self._on_start:
-            hook()
+        for app in self._applications():
+            for hook in app._on_start:
+                hook()
 
     def stop(self) -> None:
         """Call the hooks for the end. One that fails is logged, and the others are called. The server calls this."""
-        for hook in reversed(self._on_stop):
-            try:
-                hook()
-            except Exception:
-                log.exception("the hook %s failed", getattr(hook, "__qualname__", hook))
-        for _, app in reversed(self._included):
-            app.stop()
+        for app in reversed(self._applications()):
+            for hook in reversed(app._on_stop):
+                try:
+                    hook()
+                except Exception:
+                    log.exception("the hook %s failed", getattr(hook, "__qualname__", hook))
 
     # Declaring.
 
     def _add(self, route: Route) -> None:
         self._check_open()
         check_route(route)
-        self._check_new(route)
+        self._claim([route])
         self._routes.append(route)
 
     def _surround[H: Callable[..., Any]](self, hook: H, parameters: int, **scope: Any) -> H:
@@ -264,12 +260,13 @@ class App:
         if self._frozen is not None:
             raise RouteError("the server has started, or another application includes this one; declare it before that")
 
-    def _check_new(self, route: Route) -> None:
-        for known in self.routes:
-            if is_same(route, known):
-                raise RouteError(
-                    f"{route.method} {route.pattern} is declared twice; {known.pattern!r} takes the same requests"
-                )
+    def _claim(self, routes: list[Route]) -> None:
+        """Remember what new routes match; nothing if one of them matches what another one does."""
+        patterns = {route_key(route): route.pattern for route in routes}
+        for route in routes:
+            if known := self._patterns.get(route_key(route)):
+                raise RouteError(f"{route.method} {route.pattern} is declared twice; {known!r} takes the same requests")
+        self._patterns.update(patterns)
 
     def _check_hook(self, hook: Callable[..., Any], parameters: int) -> None:
         self._check_open()
@@ -286,24 +283,33 @@ class App:
 
     # Compiling.
 
-    def _includes(self, app: "App") -> bool:
-        return any(one is app or one._includes(app) for _, one in self._included)
+    def _applications(self) -> dict["App", None]:
+        """Return this application and all that it includes, each once, behind those that it includes itself."""
+        found: dict[App, None] = {}
+        for _, app in self._included:
+            found.update(app._applications())
+        found[self] = None
+        return found
 
-    def _compile(self, prefix: str, outer: Scope) -> Iterator[Route]:
-        """Yield all routes, each with its prefix and with what surrounds its handler."""
+    def _compile(self, root: "App", prefix: str, outer: Scope) -> Iterator[Route]:
+        """Yield all routes, each with its prefix and with what surrounds its handler.
+
+        Args:
+            root: the application that includes this one and is served, or this one.
+        """
         scope = outer.enter(self._scope)
         wrapped: dict[int, Endpoint] = {}
         for route in self._routes:
             pattern = prefix + route.pattern
             endpoint = route.endpoint
             if endpoint.local:
-                endpoint = dataclasses.replace(endpoint, handler=_make_local(endpoint.handler, pattern, scope))
+                endpoint = dataclasses.replace(endpoint, handler=_make_local(endpoint.handler, root, pattern, scope))
             elif not scope.is_empty:
                 # The routes of several methods share an endpoint.
                 endpoint = wrapped.get(id(endpoint)) or wrapped.setdefault(id(endpoint), _wrap(endpoint, scope))
             yield dataclasses.replace(route, pattern=pattern, endpoint=endpoint)
         for inner_prefix, app in self._included:
-            yield from app._compile(prefix + inner_prefix, scope)
+            yield from app._compile(root, prefix + inner_prefix, scope)
 
     def _scopes(self, prefix: str, outer: Scope) -> Iterator[tuple[str, Scope]]:
         scope = outer.enter(self._scope)
@@ -316,17 +322,42 @@ def _wrap(endpoint: Endpoint, scope: Scope) -> Endpoint:
     return dataclasses.replace(endpoint, handler=scope.wrap(endpoint.handler))
 
 
-def _make_local(factory: Callable[[], Handler] | StaticFiles, pattern: str, scope: Scope) -> Callable[[], Handler]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _WSGIMount:
+    """A mounted WSGI application. The prefix and the address are known once the routes are frozen."""
+
+    application: Application
+    inline: bool
+
+    def __call__(self, prefix: str, address: tuple[str, int]) -> WSGIHandler:
+        """Make the handler of one reactor."""
+        return WSGIHandler(self.application, prefix, address, inline=self.inline)
+
+
+def _make_local(
+    factory: Callable[..., Handler] | StaticFiles, root: App, pattern: str, scope: Scope
+) -> Callable[[], Handler]:
     """Return the function with which each reactor makes its handler of a mount."""
 
     def make_handler() -> Handler:
-        handler: Handler = factory.copy(pattern) if isinstance(factory, StaticFiles) else factory()
+        handler: Handler
+        if isinstance(factory, StaticFiles):
+            handler = factory.copy(pattern)
+        elif isinstance(factory, _WSGIMount):
+            handler = factory(pattern, root.address)
+        else:
+            handler = factory()
         check_handler(handler, pattern, [])
-        if isinstance(handler, StaticFiles) and handler.prefix.rstrip("/") != pattern.rstrip("/"):
-            raise RouteError(
-                f"StaticFiles with the prefix {handler.prefix!r} is mounted at {pattern!r}; pass StaticFiles itself to "
-                "mount, which sets the prefix"
-            )
+        _check_prefix(handler, pattern)
         return scope.wrap(handler)
 
     return make_handler
+
+
+def _check_prefix(handler: Handler, pattern: str) -> None:
+    """Check that static files are mounted where they expect it, with or without a final slash."""
+    if isinstance(handler, StaticFiles) and handler.prefix.rstrip("/") != pattern.rstrip("/"):
+        raise RouteError(
+            f"StaticFiles with the prefix {handler.prefix!r} is mounted at {pattern!r}; pass StaticFiles itself to "
+            "mount, without a prefix"
+        )

@@ -1,11 +1,9 @@
 """The directories that the configuration names, as mounts of an application. Used once, before the server starts."""
 
 import os
-from functools import partial
 
 from ..config import Config, ConfigError, option
 from .application import App
-from .document_root import check_root
 from .router import RouteError
 from .static_files import StaticFiles
 from .static_options import StaticOptions, parse_pairs
@@ -28,15 +26,9 @@ def mount_directories(app: App, config: Config) -> None:
 def _mount(app: App, config: Config, prefix: str, directory: str, options: StaticOptions) -> None:
     if not prefix.startswith("/") or "{" in prefix:
         raise ConfigError(f"--mount: {prefix!r} is not a path such as /assets")
-    make_files = partial(
-        StaticFiles,
-        check_root(directory),
-        prefix=prefix.rstrip("/") + "/",
-        sendfile_bytes_min=config.limits.sendfile_bytes_min,
-        options=options,
-    )
+    files = StaticFiles(directory, sendfile_bytes_min=config.limits.sendfile_bytes_min, options=options)
     try:
-        app.mount(prefix, make_files, constant=True)
+        app.mount(prefix, files, constant=True)
     except RouteError as error:
         raise ConfigError(f"{directory!r} cannot be served at {prefix}: {error}") from None
 

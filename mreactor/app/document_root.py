@@ -80,8 +80,20 @@ class OpenFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor, unless it was given away. Called once."""
         if self._fd >= 0:
             os.close(self._fd)
+
+    def real_path(self) -> bytes:
+        """Return where the file lies, wherever symbolic links have led.
+
+        Raises:
+            OSError: there is no /proc.
+        """
+        return os.readlink(f"{DESCRIPTORS}/{self._fd}".encode("ascii"))
 
     def read(self, *, may_wait: bool) -> bytes:
         """Return the whole content, of one version: if the file is changed meanwhile, it is read again.
@@ -97,10 +109,10 @@ class OpenFile:
             # A small file is read from the disk as a whole, so its last byte stands for all.
             raise MustWait
         for _ in range(READS_MAX):
-            before = self.status
+            before, stamp = self.status, self._stamp
             content = self._read(before.st_size)
             self.status = os.fstat(self._fd)
-            if len(content) == before.st_size and not _is_overwritten(before, self.status):
+            if len(content) == before.st_size and not stamp.is_overwritten(self.status):
                 self.status = before
                 return content
         raise busy()
@@ -121,24 +133,71 @@ class OpenFile:
 
     def detach(self) -> FileBody:
         """Give the descriptor to a response body, which closes it."""
-        status = self.status
-        body = FileBody(self._fd, 0, status.st_size, FileStamp(status.st_size, status.st_mtime_ns))
+        body = FileBody(self._fd, 0, self.status.st_size, self._stamp)
         self._fd = -1
         return body
+
+    @property
+    def _stamp(self) -> FileStamp:
+        return FileStamp(self.status.st_size, self.status.st_mtime_ns)
+
+
+def open_file(path: bytes) -> OpenFile:
+    """Open a regular file or a directory, wherever it lies.
+
+    Raises:
+        HTTPError: 404; 503, no descriptor is free or the file is leased.
+        PermissionError: the server may not read it.
+    """
+    try:
+        fd = os.open(path, OPEN_FLAGS)
+    except OSError as error:
+        if error.errno in NOT_FOUND_ERRORS:
+            raise not_found() from None
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            _shortage.warn(error)
+            raise HTTPError(503, "The server has too many files open.", (("Retry-After", "1"),)) from None
+        if error.errno == errno.EAGAIN:
+            # Another process holds a lease on the file (fcntl F_SETLEASE) and has not given it up yet.
+            raise busy() from None
+        raise
+    try:
+        status = os.fstat(fd)
+        if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+            raise not_found()
+    except BaseException:
+        os.close(fd)
+        raise
+    return OpenFile(path, fd, status)
+
+
+class _Shortage:
+    """Logs that descriptors have run out, at most once a second, because many requests fail at once. Any thread."""
+
+    def __init__(self) -> None:
+        self.warn_again_at = 0.0
+
+    def warn(self, error: OSError) -> None:
+        now = time.monotonic()
+        if now >= self.warn_again_at:
+            self.warn_again_at = now + 1.0
+            log.warning("cannot open files: %s", error.strerror)
+
+
+_shortage = _Shortage()
 
 
 class DocumentRoot:
     """Maps the paths of requests to files below a directory. Any thread may use it.
 
     Args:
-        root: the directory. Its real path is determined once, here.
+        root: the real path of the directory, from `check_root`.
         prefix: the path under which the directory is served.
     """
 
-    def __init__(self, root: str | os.PathLike[str], prefix: str) -> None:
-        self._base = os.fsencode(os.path.realpath(root)).rstrip(b"/") + b"/"
+    def __init__(self, root: str, prefix: str) -> None:
+        self._base = os.fsencode(root).rstrip(b"/") + b"/"
         self._prefix_segments = prefix.rstrip("/").count("/")
-        self._warn_again_at = 0.0
 
     def locate(self, raw_path: str) -> bytes:
         """Return the file name for a path of the URL, as bytes: the parser has refused paths that are not UTF-8.
@@ -175,56 +234,35 @@ class DocumentRoot:
         Raises:
             HTTPError: 403, the file is not readable; 404; 503, no descriptor is free or the file is leased.
         """
-        fd = self._open(path)
         try:
-            status = os.fstat(fd)
-            if not self._contains(fd, path, status) or not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+            file = open_file(path)
+        except PermissionError:
+            raise HTTPError(403, "This file may not be read.") from None
+        try:
+            if not self._contains(file):
                 raise not_found()
         except BaseException:
-            os.close(fd)
+            file.close()
             raise
-        return OpenFile(path, fd, status)
+        return file
 
     def leads_inside(self, path: bytes) -> bool:
         """Whether a symbolic link leads to something below the root."""
         return (os.path.realpath(path) + b"/").startswith(self._base)
 
-    def _open(self, path: bytes) -> int:
-        try:
-            return os.open(path, OPEN_FLAGS)
-        except OSError as error:
-            if error.errno in NOT_FOUND_ERRORS:
-                raise not_found() from None
-            if error.errno in (errno.EACCES, errno.EPERM):
-                raise HTTPError(403, "This file may not be read.") from None
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._warn(error)
-                raise HTTPError(503, "The server has too many files open.", (("Retry-After", "1"),)) from None
-            if error.errno == errno.EAGAIN:
-                # Another process holds a lease on the file (fcntl F_SETLEASE) and has not given it up yet.
-                raise busy() from None
-            raise
-
-    def _contains(self, fd: int, path: bytes, status: os.stat_result) -> bool:
+    def _contains(self, file: OpenFile) -> bool:
         """Whether an open file lies below the root, wherever symbolic links have led.
 
         The kernel knows the real path of a descriptor. Without /proc, the path is resolved again and must lead to the
         same file.
         """
         try:
-            real = os.readlink(f"{DESCRIPTORS}/{fd}".encode("ascii"))
+            real = file.real_path()
         except OSError:
-            real = os.path.realpath(path)
-            if not _is_same_file(real, status):
+            real = os.path.realpath(file.path)
+            if not _is_same_file(real, file.status):
                 return False
         return (real + b"/").startswith(self._base)
-
-    def _warn(self, error: OSError) -> None:
-        """Log that descriptors have run out, at most once a second, because many requests fail at once."""
-        now = time.monotonic()
-        if now >= self._warn_again_at:
-            self._warn_again_at = now + 1.0
-            log.warning("cannot open static files: %s", error.strerror)
 
 
 def _is_same_file(path: bytes, status: os.stat_result) -> bool:
@@ -232,10 +270,3 @@ def _is_same_file(path: bytes, status: os.stat_result) -> bool:
         return os.path.samestat(os.stat(path), status)
     except OSError:
         return False
-
-
-def _is_overwritten(before: os.stat_result, after: os.stat_result) -> bool:
-    """Whether a file may hold other bytes than before. One that has only grown, such as a log, does not count."""
-    return after.st_size < before.st_size or (
-        after.st_size == before.st_size and after.st_mtime_ns != before.st_mtime_ns
-    )

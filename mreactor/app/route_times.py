@@ -8,19 +8,11 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..http import Handler, Request
-from .router import Endpoint, Route, check_handler
-
-
-class RouteTime(NamedTuple):
-    """The calls of a route's handler, and the seconds that they have taken together."""
-
-    method: str
-    pattern: str
-    calls: int
-    seconds: float
+from ..metrics import RouteSnapshot
+from .router import Endpoint, Route
 
 
 class _Timer:
@@ -45,23 +37,23 @@ class RouteTimes:
         """Return the routes with a timer around each handler. Call it before the reactors start."""
         return tuple(dataclasses.replace(route, endpoint=self._wrap_endpoint(route)) for route in routes)
 
-    def read(self) -> tuple[RouteTime, ...]:
+    def read(self) -> tuple[RouteSnapshot, ...]:
         """Return the sums over all reactors, by method and pattern."""
         sums: dict[tuple[str, str], tuple[int, float]] = {}
         for timer in self._timers.copy():
             key = timer.route.method, timer.route.pattern
             calls, seconds = sums.get(key, (0, 0.0))
             sums[key] = calls + timer.calls, seconds + timer.seconds
-        return tuple(RouteTime(*key, *total) for key, total in sorted(sums.items()))
+        return tuple(
+            RouteSnapshot(method=method, pattern=pattern, calls=calls, seconds=seconds)
+            for (method, pattern), (calls, seconds) in sorted(sums.items())
+        )
 
     def _wrap_endpoint(self, route: Route) -> Endpoint:
         endpoint = route.endpoint
 
         def make_handler() -> Handler:
-            handler = endpoint.handler
-            if endpoint.local:
-                handler = handler()
-                check_handler(handler, route.pattern, [])
+            handler = endpoint.handler() if endpoint.local else endpoint.handler
             timer = _Timer(route)
             self._timers.append(timer)
             return _time_blocking(handler, timer) if endpoint.blocking else _time(handler, timer)

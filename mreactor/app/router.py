@@ -18,6 +18,9 @@ from uuid import UUID
 from ..http import METHODS, Handler, HTTPError, Request, RequestLine, Response, underlying_function
 from ..runtime import hot
 
+# What a route matches: see `route_key`.
+type RouteKey = tuple[str, bool, str]
+
 # The method of a mount that takes every method.
 ANY_METHOD = "*"
 
@@ -258,7 +261,7 @@ class Router:
         self._root = _Node()
         own: dict[Endpoint, Endpoint] = {}
         for route in routes:
-            endpoint = own.get(route.endpoint) or own.setdefault(route.endpoint, _localize(route))
+            endpoint = own.get(route.endpoint) or own.setdefault(route.endpoint, _localize(route.endpoint))
             # A mount handles its own path with and without a final slash.
             node = self._root.add(route.pattern.rstrip("/") if route.mount else route.pattern)
             names = tuple(name for name, _ in _parse_parameters(route.pattern))
@@ -306,6 +309,8 @@ def check_route(route: Route) -> None:
     if not route.pattern.startswith("/"):
         raise RouteError(f"the pattern {route.pattern!r} does not start with /")
     names = [name for name, _ in _parse_parameters(route.pattern)]
+    if names and route.mount:
+        raise RouteError(f"the path {route.pattern!r} of a mount has a parameter")
     if len(set(names)) != len(names):
         raise RouteError(f"the pattern {route.pattern!r} names a parameter twice")
     if route.endpoint.local:
@@ -338,15 +343,13 @@ def _is_async(handler: Handler) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-def is_same(one: Route, other: Route) -> bool:
-    """Whether two routes match exactly the same requests, so that one of them would never be reached."""
-    return (one.method, one.mount, _shape(one)) == (other.method, other.mount, _shape(other))
+def route_key(route: Route) -> RouteKey:
+    """Return what a route matches. Of two routes with the same key one would never be reached.
 
-
-def _shape(route: Route) -> str:
-    """The pattern without the names of its parameters, and for a mount without the final slash."""
+    It has the pattern without the names of its parameters, and for a mount without the final slash.
+    """
     shape = PARAMETER.sub(lambda match: "{:%s}" % (match[2] or "str"), route.pattern)
-    return shape.rstrip("/") if route.mount else shape
+    return route.method, route.mount, shape.rstrip("/") if route.mount else shape
 
 
 def _takes_by_position(handler: Handler, names: tuple[str, ...]) -> bool:
@@ -363,14 +366,9 @@ def _takes_by_position(handler: Handler, names: tuple[str, ...]) -> bool:
     return positions[first : first + 1] == names
 
 
-def _localize(route: Route) -> Endpoint:
-    """Return the endpoint with this reactor's own handler."""
-    endpoint = route.endpoint
-    if not endpoint.local:
-        return endpoint
-    handler = endpoint.handler()
-    check_handler(handler, route.pattern, [])
-    return dataclasses.replace(endpoint, handler=handler, local=False)
+def _localize(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with this reactor's own handler. `App` has its factory check what it makes."""
+    return dataclasses.replace(endpoint, handler=endpoint.handler(), local=False) if endpoint.local else endpoint
 
 
 def _parse_parameters(pattern: str) -> list[tuple[str, Converter]]:

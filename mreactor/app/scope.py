@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..http import Handler, HTTPError, MustWait, Request, Response, render_error, respond
+from ..http import FAILED, Handler, HTTPError, MustWait, Request, Response, render_error, respond
 
 type BeforeHook = Callable[[Request], Any]
 type AfterHook = Callable[[Request, Response], Any]
 type ErrorHandler = Callable[[Request, Any], Any]
 # A status, or a class of exceptions.
 type ErrorKind = int | type[BaseException]
-
-FAILED = "The server failed to answer this request."
 
 
 class HandlerFailure(Exception):
@@ -78,7 +76,7 @@ class Scope:
                 # The thread pool calls all of this again.
                 raise
             except BaseException as error:
-                return self._recover(request, error)
+                return self.recover(request, error)
 
         # Signatures and messages are those of the handler.
         functools.update_wrapper(call, handler, updated=())
@@ -111,7 +109,12 @@ class Scope:
                 response = respond(result, hook)
         return response
 
-    def _recover(self, request: Request, error: BaseException) -> Response:
+    def recover(self, request: Request, error: BaseException) -> Response:
+        """Make the response to what was raised, and call the hooks after it.
+
+        Raises:
+            HandlerFailure: the response is that of a failure.
+        """
         response, failure = self.respond_to(request, error)
         try:
             response = self._finish(request, response)
@@ -124,14 +127,6 @@ class Scope:
         finally:
             # It leads to this frame. The cycle would keep the request alive.
             del failure
-
-    def recover(self, request: Request, error: BaseException) -> Response:
-        """Make the response to what was raised outside of the wrapped handlers, and call the hooks after it.
-
-        Raises:
-            HandlerFailure: the response is that of a failure.
-        """
-        return self._recover(request, error)
 
     def _handle(self, request: Request, error: BaseException) -> Response:
         handler = self._find(error)

@@ -1,13 +1,11 @@
 """One file as the response of a handler: what `StaticFiles` does for a directory, for a path that the handler names."""
 
-import errno
 import os
-from stat import S_ISREG
 from urllib.parse import quote
 
-from ..http import HTTPError, Request, Response
+from ..http import Request, Response
 from .content_types import guess_content_type
-from .document_root import NOT_FOUND_ERRORS, OPEN_FLAGS, OpenFile, not_found
+from .document_root import not_found, open_file
 from .file_cache import FileVersion
 
 
@@ -26,35 +24,18 @@ def send_file(
 
     Raises:
         HTTPError: 404, there is no such regular file; 412, the request asks for another version; 416, for a part that
-            there is not; 503, no descriptor is free.
+            there is not; 503, no descriptor is free, or another process is changing the file.
         PermissionError: the server may not read the file.
     """
     name = os.fsencode(path)
-    with _open(name) as file:
+    with open_file(name) as file:
+        if file.is_directory:
+            raise not_found()
         version = FileVersion(file, None, content_type or guess_content_type(name))
         response = version.respond(request.head, file)
     if filename is not None:
         response.headers["Content-Disposition"] = _attachment(filename)
     return response
-
-
-def _open(path: bytes) -> OpenFile:
-    try:
-        fd = os.open(path, OPEN_FLAGS)
-    except OSError as error:
-        if error.errno in NOT_FOUND_ERRORS:
-            raise not_found() from None
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise HTTPError(503, "The server has too many files open.", (("Retry-After", "1"),)) from None
-        raise
-    try:
-        status = os.fstat(fd)
-        if not S_ISREG(status.st_mode):
-            raise not_found()
-        return OpenFile(path, fd, status)
-    except BaseException:
-        os.close(fd)
-        raise
 
 
 def _attachment(filename: str) -> str:

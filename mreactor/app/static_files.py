@@ -65,7 +65,7 @@ class StaticFiles:
         options = options or StaticOptions()
         self.prefix = prefix
         self._directory = check_root(os.fspath(root))
-        self._root = DocumentRoot(root, prefix)
+        self._root = DocumentRoot(self._directory, prefix)
         self._sendfile_bytes_min = sendfile_bytes_min
         self._options = options
         self._types = {**CONTENT_TYPES, **options.content_types}

@@ -12,7 +12,6 @@ more streams, their threads count as computing also while they wait.
 """
 
 import logging
-import math
 import queue
 import threading
 import time
@@ -277,8 +276,8 @@ class ThreadPool:
     def oldest_wait(self) -> float:
         """Return for how many seconds the first of the new jobs has waited; 0 if none waits. Any thread may call it."""
         with self._lock:
-            since = self._new[0].job.since if self._new else math.inf
-        return time.monotonic() - since if since < math.inf else 0.0
+            since = self._new[0].job.since if self._new else inf
+        return time.monotonic() - since if since < inf else 0.0
 
     def _next_job(self, worker: Worker) -> QueuedJob | None:
         """Return the next job for a thread that has none; otherwise the thread is idle."""

@@ -2,7 +2,7 @@
 
 from .conditional import asks_for_whole, evaluate_conditions
 from .dates import MONTHS, format_date, note_date, noted_date, parse_date
-from .error_page import render_error, render_traceback
+from .error_page import FAILED, render_error, render_traceback
 from .grammar import TOKEN
 from .handler import Handler, MustWait, describe_handler, underlying_function
 from .headers import Headers
@@ -34,7 +34,7 @@ from .status import REASONS, HTTPError, has_body, status_line
 from .uploads import Files, UploadedFile
 
 __all__ = [
-    "ACCEPTS_RANGES", "BINARY", "CHANGED", "DATE", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "SERVER",
+    "ACCEPTS_RANGES", "BINARY", "CHANGED", "DATE", "FAILED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "SERVER",
     "SERVER_AND_DATE", "TEXT", "TOKEN", "Body", "Content", "Fields", "Files", "Framing", "HTTPError", "Handler",
     "HeaderFields", "Headers", "MustWait", "Pause", "RawResponse", "Request", "RequestHead", "RequestLine", "Response",
     "SizedStream", "SpooledBody", "UploadedFile", "asks_for_whole", "check_fields", "choose_type", "conclude",

@@ -6,6 +6,9 @@ from .negotiation import choose_type
 from .response import HTML, JSON, TEXT, Response
 from .status import HTTPError, status_text
 
+# The reason that clients are given where a handler has failed.
+FAILED = "The server failed to answer this request."
+
 PROBLEM = "application/problem+json"
 
 _VARY = ("Vary", "Accept")

@@ -1,5 +1,6 @@
 """A response on its way from the handler to the peer: counted, logged and encoded."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..http import HTTPError, RawResponse, Response, conclude, has_body
@@ -61,18 +62,11 @@ def encode_response(
         response = _conclude(context, peer, request, response)
         body, _, status, _, _ = response.parts
     head, match = request.head, request.match
-    is_11 = head.version == (1, 1)
-    stream: FileBody | Stream | None = None
+    stream: FileBody | Stream | None = blocking_stream
     if isinstance(body, FileBody):
         stream = body
-    elif blocking_stream is not None:
-        stream = blocking_stream
-    elif not isinstance(body, bytes):
-        # The parts see what the handler has set, and share it with no other response.
-        # An empty context is false.
-        variables = context.stream_context() if response.context is None else response.context
-        blocking = match.endpoint.blocking
-        stream = Stream(body, is_11=is_11, context=variables, blocking=blocking, length=response.length)
+    elif stream is None and not isinstance(body, bytes):
+        stream = _make_stream(context, request, response, body)
     if not head.keep_alive or (isinstance(stream, Stream) and stream.ends_with_connection):
         keep_alive = False
     if type(response) is RawResponse:
@@ -105,6 +99,21 @@ def encode_response(
         context.access.log_request(peer, head, status, content_length)
     ticket = CacheTicket(counter, entry) if may_be_cached else None
     return EncodedResponse(output, stream, keep_alive, ticket, entry if is_long else None)
+
+
+def _make_stream(
+    context: "ReactorContext", request: RoutedRequest, response: Response, parts: Iterator[bytes | str]
+) -> Stream:
+    """Make a stream of the parts of a response, which the reactor or the thread pool computes."""
+    # The parts see what the handler has set, and share it with no other response. An empty context is false.
+    variables = context.stream_context() if response.context is None else response.context
+    return Stream(
+        parts,
+        is_11=request.head.version == (1, 1),
+        context=variables,
+        blocking=request.match.endpoint.blocking,
+        length=response.length,
+    )
 
 
 def _conclude(context: "ReactorContext", peer: Peer, request: RoutedRequest, response: Response) -> Response:

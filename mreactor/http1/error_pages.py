@@ -4,7 +4,17 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..app import ErrorResponder, HandlerFailure
-from ..http import HTTPError, Request, RequestHead, Response, has_body, render_error, render_traceback, unread_head
+from ..http import (
+    FAILED,
+    HTTPError,
+    Request,
+    RequestHead,
+    Response,
+    has_body,
+    render_error,
+    render_traceback,
+    unread_head,
+)
 from ..logs import format_error
 from ..protocol import Peer
 from .cache_entries import LogEntry
@@ -17,8 +27,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("mreactor")
-
-FAILED = "The server failed to answer this request."
 
 
 def failure_page(context: "ReactorContext", request: Request, error: BaseException) -> Response:

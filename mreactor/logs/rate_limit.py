@@ -1,21 +1,18 @@
 """The rate limit of log lines, so that no peer can flood the log. Any thread may log."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from .formatters import render_message
+from .tracebacks import is_inner
 
 # Lines of one kind. A server without trouble logs far fewer. See docs/decisions/021.
 LINES_PER_SECOND_MAX = 20
 # Kinds that are told apart within a second. All further kinds share one count.
 KINDS_MAX = 256
-
-_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 class Place(NamedTuple):
@@ -119,8 +116,8 @@ def kind_of(record: logging.LogRecord) -> Kind:
     while step is not None:
         places.append(Place(step.tb_frame.f_code.co_filename, step.tb_lineno))
         step = step.tb_next
-    # The failure may lie in this package, as where a handler returns what cannot be sent.
-    places = [place for place in places if not place.file.startswith(_PACKAGE)] or places[-1:]
+    # The failure may lie in the server, as where a handler returns what cannot be sent.
+    places = [place for place in places if not is_inner(place.file)] or places[-1:]
     ends = (places[0], places[-1]) if places else (None, None)
     return Kind(record.name, record.levelno, str(record.msg), *ends)
 

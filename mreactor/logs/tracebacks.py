@@ -19,7 +19,7 @@ def format_error(error: BaseException) -> str:
 
 def application_frames(steps: TracebackType) -> list[traceback.FrameSummary]:
     """Return the frames of a traceback that are neither the server's nor those of the import machinery."""
-    return [frame for frame in traceback.extract_tb(steps) if not _is_inner(frame.filename)]
+    return [frame for frame in traceback.extract_tb(steps) if not is_inner(frame.filename)]
 
 
 def _trim(error: traceback.TracebackException, seen: set[int]) -> None:
@@ -29,12 +29,13 @@ def _trim(error: traceback.TracebackException, seen: set[int]) -> None:
     seen.add(id(error))
     # A note names the handler whose frame is gone.
     none = len(error.stack) if error.__notes__ else 0
-    first = next((place for place, frame in enumerate(error.stack) if not _is_inner(frame.filename)), none)
+    first = next((place for place, frame in enumerate(error.stack) if not is_inner(frame.filename)), none)
     del error.stack[:first]
     for other in (error.__cause__, error.__context__, *(error.exceptions or ())):
         if other is not None:
             _trim(other, seen)
 
 
-def _is_inner(filename: str) -> bool:
+def is_inner(filename: str) -> bool:
+    """Whether a file is the server's own, or one of the import machinery."""
     return filename.startswith(_INNER)

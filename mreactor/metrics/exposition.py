@@ -18,27 +18,6 @@ OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 
-def choose_format(accept: str) -> str:
-    """Return the text format that suits an Accept field: OpenMetrics only if the client prefers it to plain text."""
-    weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
-    for alternative in accept.lower().split(","):
-        media_type, *parameters = (part.strip() for part in alternative.split(";"))
-        if media_type in weights:
-            weights[media_type] = max(weights[media_type], _parse_weight(parameters))
-    return OPENMETRICS if weights["application/openmetrics-text"] > weights["text/plain"] else PROMETHEUS
-
-
-def _parse_weight(parameters: list[str]) -> float:
-    """Return the weight of an alternative of an Accept field (RFC 9110 section 12.4.2); 0 if it is not a number."""
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return float(parameter[2:])
-            except ValueError:
-                return 0.0
-    return 1.0
-
-
 def render_text(snapshot: Snapshot, text_format: str) -> str:
     """Render all metrics as text, in `PROMETHEUS` or `OPENMETRICS`."""
     render, end = (_render_open, "# EOF\n") if text_format == OPENMETRICS else (_render_plain, "")

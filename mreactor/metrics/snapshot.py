@@ -67,7 +67,6 @@ class Snapshot:
         lines_dropped: lines missing from the access log.
         log_lines_dropped: lines missing from the log.
         cpu_seconds: of the process.
-        pool: the threads of blocking handlers.
         resident_bytes: of the process; None if it cannot be had.
         open_fds, fds_max: descriptors of the process, and its limit; None if that cannot be had.
         pool: the threads for blocking handlers.

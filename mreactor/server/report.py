@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
+from ..addresses import show_address
 from ..config import Config, size
 from ..runtime import cpu_quota, gil_cause, has_gil, usable_cpus
 
@@ -50,9 +51,8 @@ def scheme(config: Config) -> str:
 
 def url(host: str, port: int, scheme: str = "http") -> str:
     """Return the URL of an address, or the name of a unix socket."""
-    if host.startswith(("/", "@")):
-        return f"unix:{host}"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    address = show_address(host, port)
+    return address if address.startswith("unix:") else f"{scheme}://{address}"
 
 
 def count(number: int, noun: str) -> str:

@@ -171,7 +171,7 @@ class Server:
         report = render_report(self.config, backend.description, self._urls(), self.admin_address)
         self._status.report = [*report, *interpreter_warnings()]
         self._status.acceptor, self._status.access_log = self._acceptor, self._access_log
-        self._status.pool, self._status.application = self._pool, self._app.name
+        self._status.application = self._app.name
         # See docs/decisions/011.
         gc.collect()
         gc.freeze()

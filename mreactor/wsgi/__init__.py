@@ -1,4 +1,4 @@
-"""WSGI (PEP 3333): calls of applications that know nothing of mreactor. They run in the thread pool."""
+"""WSGI (PEP 3333): calls of applications that know nothing of mreactor, in the thread pool or a reactor's thread."""
 
 from .exchange import Application
 from .handler import WSGIHandler

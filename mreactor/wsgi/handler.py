@@ -1,4 +1,4 @@
-"""The handler that calls a WSGI application. It runs in the thread pool."""
+"""The handler that calls a WSGI application."""
 
 from contextvars import Context
 
@@ -16,7 +16,7 @@ class WSGIHandler:
         application: called as PEP 3333 says.
         prefix: the path that it is mounted at. It becomes SCRIPT_NAME.
         address: host and port of the server, for SERVER_NAME and SERVER_PORT.
-        inline: it is called in a reactor's thread, which is no place to wait.
+        inline: it is called in a reactor's thread, which is no place to wait, instead of the thread pool.
     """
 
     def __init__(

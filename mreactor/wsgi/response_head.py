@@ -12,8 +12,8 @@ from ..runtime import hot
 
 # Three digits, and a reason phrase (RFC 9112 section 4). Interim responses are the server's.
 _STATUS = re.compile(r"([2-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?+")
-# A block of field lines (RFC 9112 section 5).
-_FIELDS = re.compile("(?:" + TOKEN.decode("ascii") + r": [\t\x20-\x7e\x80-\xff]*+\r\n)*+")
+# A field line as it is sent (RFC 9112 section 5).
+_FIELD_LINE = re.compile(TOKEN.decode("ascii") + r": [\t\x20-\x7e\x80-\xff]*+\r\n")
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 # Fields that belong to the connection (RFC 9110 section 7.6.1). PEP 3333 forbids them; many applications set them and
@@ -51,10 +51,7 @@ class _FieldLines(dict[tuple[str, str], str]):
 
     def __missing__(self, field: tuple[str, str]) -> str:
         name, value = field
-        line = "" if name.lower() in _SPECIAL else name + ": " + value + "\r\n"
-        # A value that holds a line's end makes one line too many.
-        if _FIELDS.fullmatch(line) is None or line.count("\n") > 1:
-            raise ValueError(f"a header field cannot be sent: {name}: {value!r}")
+        line = "" if name.lower() in _SPECIAL else _render_field(name, value)
         if len(self) >= _ENTRIES_MAX:
             self.clear()
         if len(line) <= _ENTRY_BYTES_MAX:
@@ -115,10 +112,14 @@ class ResponseHead:
             return ""
         self.has_server |= lowered == "server"
         self.has_date |= lowered == "date"
-        line = name + ": " + value + "\r\n"
-        if _FIELDS.fullmatch(line) is None or line.count("\n") > 1:
-            raise ValueError(f"a header field cannot be sent: {name}: {value!r}")
-        return line
+        return _render_field(name, value)
+
+
+def _render_field(name: str, value: str) -> str:
+    line = name + ": " + value + "\r\n"
+    if _FIELD_LINE.fullmatch(line) is None:
+        raise ValueError(f"a header field cannot be sent: {name}: {value!r}")
+    return line
 
 
 def _check_length(value: str, before: int | None) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mreactor import Config
+from mreactor.addresses import parse_address
 from mreactor.admin import status as status_module
 from mreactor.admin.status import SNAPSHOT_SECONDS, ServerStatus, SnapshotCache
 from mreactor.metrics import render_text, stats
@@ -100,3 +101,18 @@ def test_the_uptime_does_not_follow_the_wall_clock(monkeypatch: pytest.MonkeyPat
     snapshots = SnapshotCache(ServerStatus(Config(), [], lambda: False))
     clock.monotonic, clock.time = (lambda: 60.0), (lambda: 1400.0)
     assert stats(snapshots.get())["uptime"] == 10.0
+
+
+@pytest.mark.parametrize(
+    ("address", "label"),
+    [
+        (("127.0.0.1", 8080), "127.0.0.1:8080"),
+        (("::1", 8080), "[::1]:8080"),
+        (("/run/a.sock", 0), "unix:/run/a.sock"),
+        (("@shop", 0), "unix:@shop"),
+    ],
+)
+def test_an_address_is_written_as_in_the_option(address: tuple[str, int], label: str) -> None:
+    status = ServerStatus(Config(), [], lambda: False, address=address)
+    assert SnapshotCache(status).get().info["address"] == label
+    assert parse_address(label).text == label

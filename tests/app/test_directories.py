@@ -8,7 +8,7 @@ import pytest
 from mreactor.app.application import App
 from mreactor.app.directories import mount_directories
 from mreactor.config import Config, ConfigError, Limits
-from mreactor.demo import make_demo
+from mreactor.demo import DIRECTORY, OWN_FILES, make_demo
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
 
@@ -128,3 +128,9 @@ def test_the_demo_serves_a_directory_beside_its_routes(root: Path, monkeypatch: 
     assert ask(demo, "/a.css")[1].endswith("css")
     monkeypatch.chdir(Path(__file__).parents[2])
     assert ask(make_demo(Config()), "/hello.html")[0] == 200
+
+
+def test_the_demo_has_the_same_files_where_the_directory_is_missing() -> None:
+    """An installed package has no directory `static`; the checkout has one, for the reader's own files as well."""
+    for path in OWN_FILES.iterdir():
+        assert (Path(__file__).parents[2] / DIRECTORY / path.name).read_bytes() == path.read_bytes()

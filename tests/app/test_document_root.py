@@ -345,8 +345,9 @@ def test_cached_file_that_becomes_unreadable_is_forbidden(open_root: Path, clock
 
 
 def test_lack_of_descriptors_is_503_and_logged_once_a_second(
-    site: Site, clock: Clock, caplog: pytest.LogCaptureFixture
+    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(document_root._shortage, "warn_again_at", 0.0)
     site.write("a.txt", "x")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.open("/dev/null", os.O_RDONLY)
@@ -360,7 +361,7 @@ def test_lack_of_descriptors_is_503_and_logged_once_a_second(
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert [(e.status, e.headers) for e in errors] == [(503, (("Retry-After", "1"),))] * 4
-    assert caplog.messages == ["cannot open static files: Too many open files"] * 2
+    assert caplog.messages == ["cannot open files: Too many open files"] * 2
     assert site.get("/a.txt").body == b"x"
 
 

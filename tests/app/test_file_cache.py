@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from mreactor.app import document_root
-from mreactor.app.document_root import DocumentRoot
+from mreactor.app.document_root import DocumentRoot, check_root
 from mreactor.app.file_cache import OVERHEAD_BYTES, FileCache, FileVersion, Resource, Variant
 from mreactor.app.static_files import CONTENT_BYTES_MAX, RECHECK_SECONDS
 from mreactor.protocol import FileBody
@@ -200,7 +200,7 @@ def test_files_that_do_not_fit_do_not_drive_each_other_out(tmp_path: Path, clock
 
 
 def cached(content: bytes | None) -> Resource:
-    root = DocumentRoot(Path(__file__).parent, "/")
+    root = DocumentRoot(check_root(str(Path(__file__).parent)), "/")
     with root.open(root.locate(f"/{Path(__file__).name}")) as file:
         return Resource(Variant(file.path, "", FileVersion(file, None, "text/plain"), content), None, 0.0)
 

@@ -433,6 +433,52 @@ def test_one_application_may_be_included_twice(app: App) -> None:
     assert client.get("/a/items").json() == client.get("/b/items").json() == ["a"]
 
 
+def shown(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    names = ("SCRIPT_NAME", "PATH_INFO", "SERVER_NAME", "SERVER_PORT")
+    return [" ".join(environ[name] or "-" for name in names).encode()]
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_wsgi_application_is_told_all_prefixes_and_the_address(app: App, slash: str) -> None:
+    middle, inner = App(), App()
+    inner.mount_wsgi("/shop" + slash, shown)
+    inner.mount_wsgi("/", shown, inline=True)
+    middle.include("/v1", inner)
+    middle.include("/v2", inner)
+    app.include("/api", middle)
+    other = App()
+    other.include("/old", inner)
+    app.address, other.address = ("192.0.2.1", 8080), ("192.0.2.2", 8081)
+    client = Client(app)
+    assert client.get("/api/v1/shop/a/b").text == "/api/v1/shop /a/b 192.0.2.1 8080"
+    assert client.get("/api/v2/shop").text == "/api/v2/shop - 192.0.2.1 8080"
+    assert client.get("/api/v2/x").text == "/api/v2 /x 192.0.2.1 8080"
+    assert client.get("/api/v2/").text == "/api/v2 / 192.0.2.1 8080"
+    assert Client(other).get("/old/shop/x").text == "/old/shop /x 192.0.2.2 8081"
+    assert Client(inner).get("/shop/x").text == "/shop /x localhost 80"
+
+
+# --- Many routes. ---
+
+
+def test_declaring_many_routes_takes_time_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook makes routes costly to freeze, and no declaration freezes those before it."""
+    wrapped: list[Any] = []
+    monkeypatch.setattr(functools, "update_wrapper", lambda *args, **kwargs: wrapped.append(args))
+    app, api = App(), App()
+    for one in (app, api):
+        one.before(lambda request: None)
+        for number in range(300):
+            one.get(f"/{number}")(lambda request: "")
+    app.include("/api", api)
+    for number in range(300, 600):
+        app.get(f"/{number}")(lambda request: "")
+    assert len(app.freeze()) == 900
+    # Those of the included application are frozen twice: by themselves, and inside the hooks of the other one.
+    assert len(wrapped) == 1200
+
+
 # --- Start and stop. ---
 
 
@@ -456,6 +502,23 @@ def test_hooks_of_included_applications_start_first_and_stop_last() -> None:
     with Client(app):
         pass
     assert calls == ["inner start", "outer start", "outer stop", "inner stop"]
+
+
+def test_an_application_that_is_included_twice_starts_and_stops_once() -> None:
+    """However deep, and beside an application that includes it as well."""
+    app, middle, api, calls = App(), App(), App(), list[str]()
+    for one, name in ((app, "app"), (middle, "middle"), (api, "api")):
+        one.on_start(functools.partial(calls.append, f"start {name}"))
+        one.on_stop(functools.partial(calls.append, f"stop {name}"))
+    middle.include("/one", api)
+    middle.include("/two", api)
+    app.include("/middle", middle)
+    app.include("/api", api)
+    for _ in range(2):
+        with Client(app):
+            pass
+    starts, stops = ["start api", "start middle", "start app"], ["stop app", "stop middle", "stop api"]
+    assert calls == [*starts, *stops] * 2
 
 
 def test_a_hook_for_the_end_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
@@ -496,6 +559,8 @@ async def asynchronous(request: Request) -> None:
         (lambda app: app.error(int)(as_json), "neither the status"),
         (lambda app: app.error(404)(lambda request: None), "one thing more"),
         (lambda app: (app.error(404)(as_json), app.error(404)(as_json)), "404 has an error handler already"),
+        (lambda app: app.mount("/a/{id}", lambda: failing), "'/a/{id}' of a mount has a parameter"),
+        (lambda app: app.mount_wsgi("/a/{id}", shown), "'/a/{id}' of a mount has a parameter"),
         (lambda app: app.include("api", App()), "'api' is not a path"),
         (lambda app: app.include("/", App()), "not a path"),
         (lambda app: app.include("/{id}", App()), "not a path"),
@@ -560,8 +625,17 @@ def test_a_missing_directory_and_a_wrong_prefix_are_refused_at_once(folder: Path
         StaticFiles(folder / "missing")
     with pytest.raises(ConfigError, match="not a directory"):
         StaticFiles(folder / "a.txt")
-    with pytest.raises(RouteError, match="'/wrong/' is mounted at '/files/'; leave it out"):
+    with pytest.raises(RouteError, match="'/wrong/' is mounted at '/files/'; pass StaticFiles itself"):
         app.mount("/files/", StaticFiles(folder, prefix="/wrong/"))
+
+
+@pytest.mark.parametrize("mounted", ["/assets", "/assets/"])
+@pytest.mark.parametrize("expected", ["/assets", "/assets/"])
+def test_a_final_slash_makes_no_other_prefix(folder: Path, mounted: str, expected: str) -> None:
+    app, other = App(), App()
+    app.mount(mounted, StaticFiles(folder, prefix=expected))
+    other.mount(mounted, lambda: StaticFiles(folder, prefix=expected))
+    assert Client(app).get("/assets/a.txt").text == Client(other).get("/assets/a.txt").text == "content"
 
 
 def test_a_factory_with_a_wrong_prefix_is_refused_when_the_server_starts(folder: Path) -> None:

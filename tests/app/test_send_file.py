@@ -1,5 +1,6 @@
 """One file as a response: content, conditions, type and name; and what is no file."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,19 @@ def test_a_file_that_the_server_may_not_read_is_a_failure_of_the_handler(
     monkeypatch.setattr(os, "open", refuse)
     assert sender.get("/file").status == 500
     assert "PermissionError" in caplog.text
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EAGAIN])
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_file_that_cannot_be_opened_now_is_503(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int, blocking: bool
+) -> None:
+    """As for static files. EAGAIN: another process holds a lease on the file."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    sender = client(path, blocking=blocking)
+    monkeypatch.setattr(os, "open", refuse)
+    response = sender.get("/file")
+    assert (response.status, response.headers["retry-after"]) == (503, "1")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mreactor.metrics.counters import ERRORS, TIMEOUTS, Counters
-from mreactor.metrics.exposition import OPENMETRICS, PROMETHEUS, choose_format, render_text, stats
+from mreactor.metrics.exposition import OPENMETRICS, PROMETHEUS, render_text, stats
 from mreactor.metrics.families import BOUNDS_STEP, collect_families
 from mreactor.metrics.histogram import BUCKETS
 from mreactor.metrics.snapshot import PoolSnapshot, ReactorSnapshot, RouteSnapshot, Snapshot
@@ -204,28 +204,6 @@ def test_states_become_numbers() -> None:
     assert found["mreactor_ready", ()] == 1
     unready = samples(render_text(snapshot(reasons=("the server is draining",)), PROMETHEUS))
     assert unready["mreactor_ready", ()] == 0
-
-
-@pytest.mark.parametrize(
-    ("accept", "form"),
-    [
-        ("", PROMETHEUS),
-        ("*/*", PROMETHEUS),
-        ("text/html, nonsense;q=x, ;;", PROMETHEUS),
-        ("application/openmetrics-text", OPENMETRICS),
-        ("Application/OpenMetrics-Text; version=1.0.0", OPENMETRICS),
-        ("application/openmetrics-text;version=1.0.0,text/plain", PROMETHEUS),
-        ("application/openmetrics-text;q=x,text/plain;q=0.1", PROMETHEUS),
-        ("text/plain;q=0.9,application/openmetrics-text;q=0.4", PROMETHEUS),
-        (
-            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
-            "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            OPENMETRICS,
-        ),
-    ],
-)
-def test_the_format_follows_the_accept_field(accept: str, form: str) -> None:
-    assert choose_format(accept) == form
 
 
 # --- The text and the official parser. ---
