@@ -6,6 +6,7 @@ in `docs/configuration.md` are derived from the fields. Instances are frozen, be
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,9 @@ LOG_LEVELS = ("off", "error", "warning", "info", "debug")
 INTERFACES = ("auto", "native", "wsgi")
 BACKENDS = ("epoll", "io_uring", "auto")
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
+LOG_FIELDS = ("duration", "route", "request-id")
+# A token (RFC 9110 section 5.6.2).
+FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 ACCEPTS = ("auto", "accept4", "io_uring")
 TEXTS = tuple[str, ...]
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False", TEXTS: "a list of texts"}
@@ -128,6 +132,14 @@ class Config:
         "log requests as common, combined, json or short, to stdout or FILE; off for none; short on a terminal",
         metavar="FORMAT[:FILE]",
     )
+    access_log_fields: str = setting(
+        "", "what a line of --access-log says too: duration, route and request-id, with commas between", metavar="LIST"
+    )
+    request_id_header: str = setting(
+        "",
+        "give each request an id, from this field of --trusted-proxies or a new one, and send it in this field",
+        metavar="NAME",
+    )
     admin: str = setting("", "serve metrics and a live page on this address", metavar="HOST:PORT")
     admin_public: bool = setting(False, "allow --admin to listen on a non-loopback address")
     # Sockets and restarts.
@@ -199,6 +211,7 @@ class Config:
         validate(self.limits)
         _validate_tls(self)
         self._validate_addresses()
+        self._validate_log()
 
     def _validate_addresses(self) -> None:
         if self.bind and (self.host, self.port) != (DEFAULT_HOST, DEFAULT_PORT):
@@ -211,6 +224,20 @@ class Config:
             raise ConfigError(f"--trusted-proxies: {error}") from None
         # For its errors.
         _ = self.addresses
+
+    def _validate_log(self) -> None:
+        fields = self.log_fields
+        if not set(fields) <= set(LOG_FIELDS) or len(set(fields)) < len(fields):
+            raise ConfigError(
+                f"--access-log-fields: {self.access_log_fields!r} is not a list of {', '.join(LOG_FIELDS)}, each once"
+            )
+        if self.request_id_header and not FIELD_NAME.fullmatch(self.request_id_header):
+            raise ConfigError(f"--request-id-header: {self.request_id_header!r} is not the name of a header field")
+
+    @property
+    def log_fields(self) -> tuple[str, ...]:
+        """The names in `access_log_fields`, in their order."""
+        return tuple(name.strip() for name in self.access_log_fields.split(",")) if self.access_log_fields else ()
 
     @property
     def addresses(self) -> tuple[BindAddress, ...]:

@@ -76,6 +76,10 @@ class Connection(Protocol):
         """A message has begun and its rest has not come, so the reactor checks now and then for a dead socket."""
 
     @property
+    def in_flight(self) -> bool:
+        """A request's head has been read, and its response is not complete. Any thread may ask."""
+
+    @property
     def resets(self) -> bool:
         """CLOSED: end the connection by a reset (RST). Otherwise it ends in order (FIN)."""
 

@@ -31,7 +31,8 @@ def complaint(*arguments: str, **environment: str) -> str:
 
 
 TEXTS = {
-    "host": "::1", "static": "docs", "fallback": "a", "access_log": "json:/x.log", "admin": "127.0.0.1:9000",
+    "host": "::1", "static": "docs", "fallback": "a", "access_log": "json:/x.log",
+    "access_log_fields": "route,duration", "request_id_header": "X-Request-Id", "admin": "127.0.0.1:9000",
     "tls_password_file": "/x.txt", "tls_client_ca": "/x.pem", "tls_ciphers": "ECDHE+AESGCM",
     "user": "nobody", "group": "nogroup", "pid_file": "/run/x.pid",
 }  # fmt: skip

@@ -143,3 +143,23 @@ def test_the_number_of_reactors_defaults_to_the_usable_cpus() -> None:
 
 def test_options_are_spelled_with_hyphens() -> None:
     assert option("head_bytes_max") == "--head-bytes-max"
+
+
+@pytest.mark.parametrize("fields", ["duration,speed", "route,route", ",", "duration route", "DURATION"])
+def test_fields_of_the_access_log_that_there_are_not(fields: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(access_log_fields=fields)
+    assert str(caught.value) == (
+        f"--access-log-fields: {fields!r} is not a list of duration, route, request-id, each once"
+    )
+
+
+def test_fields_of_the_access_log_keep_their_order() -> None:
+    assert Config().log_fields == ()
+    assert Config(access_log_fields="route, duration").log_fields == ("route", "duration")
+
+
+@pytest.mark.parametrize("name", ["X Request", "X-Request:", "\r\nX", "X-Réquest"])
+def test_the_field_of_ids_has_a_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"--request-id-header: .* is not the name of a header field"):
+        Config(request_id_header=name)

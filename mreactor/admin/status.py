@@ -144,7 +144,8 @@ def _snapshot(reactor: Reactor[Any], now: float) -> ReactorSnapshot:
     has_started = reactor.ready.is_set() and reactor.failure is None
     counters = reactor.context.counters.snapshot() if has_started else Counters()
     age = max(0.0, now - reactor.heartbeat) if reactor.heartbeat else 0.0
-    return ReactorSnapshot(reactor.index, reactor_state(reactor, now), age, counters)
+    in_flight = reactor.count_in_flight() if has_started else 0
+    return ReactorSnapshot(reactor.index, reactor_state(reactor, now), age, counters, in_flight)
 
 
 def _resident_bytes() -> int | None:

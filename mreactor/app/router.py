@@ -77,6 +77,7 @@ class Endpoint:
         blocking: the handler may wait, so it runs in the thread pool.
         constant: the response to the same request bytes stays the same for a second.
         local: `handler` is a factory without arguments. Each reactor calls it once, to get its own handler.
+        pattern: that of the route, in a reactor's own endpoints; empty where no route responds.
         is_immediate: the handler is called for each request, in the reactor's thread.
     """
 
@@ -85,6 +86,7 @@ class Endpoint:
     blocking: bool = False
     constant: bool = False
     local: bool = False
+    pattern: str = ""
     is_immediate: bool = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
@@ -263,7 +265,7 @@ class Router:
             # A mount handles its own path with and without a final slash.
             node = self._root.add(route.pattern.rstrip("/") if route.mount else route.pattern)
             names = tuple(name for name, _ in _parse_parameters(route.pattern))
-            leaf = _Leaf(endpoint, names)
+            leaf = _Leaf(dataclasses.replace(endpoint, pattern=route.pattern), names)
             leaves = node.mounts if route.mount else node.routes
             leaves[route.method] = leaf
             if route.method == "GET":

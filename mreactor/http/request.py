@@ -82,9 +82,11 @@ class Request:
         body: the body in full, without transfer coding; empty bytes if there is none.
         peer: the client's address; host and port come first. Behind a proxy it is the proxy's, unless
             `--trusted-proxies` names that.
+        id: the request's id, with `--request-id-header` or `--access-log-fields request-id`; otherwise empty.
         may_wait: the handler runs in the thread pool. Elsewhere it raises `MustWait` to be called again there.
     """
 
+    id: str = ""
     may_wait: bool = False
 
     # Applications may set attributes of their own: `__dict__` does not exist before that.

@@ -17,7 +17,7 @@ LOOP_HITS = 0
 OTHER_HITS = 1
 
 # Head, status, bytes of content, and the number of equal requests: the arguments of `log_request` behind the peer.
-type RepeatedLogEntry = tuple[RequestHead, int, int, int]
+type RepeatedLogEntry = tuple[RequestHead | None, int, int, int]
 
 # The response, its length, its two hit counts, and the log entry of the requests that it answers.
 type CachedResponse = tuple[bytes, int, list[int], RepeatedLogEntry | None]
@@ -33,9 +33,12 @@ type CachedRoute = tuple[
 
 
 class LogEntry(NamedTuple):
-    """What the access log says of one request; `content_length` is that of the content sent."""
+    """What the access log says of one request; `content_length` is that of the content sent.
 
-    head: RequestHead
+    Without a head the request could not be read.
+    """
+
+    head: RequestHead | None
     status: int
     content_length: int
 

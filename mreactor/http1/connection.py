@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from ..concurrency import Job
 from ..http import TEXT, HTTPError, MustWait, Request, Response, encode_fields, has_body, make_response, respond
+from ..logs import AccessBuffer
 from ..protocol import FileBody, Peer, memory_of
 from ..runtime import hot
-from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket
+from .cache_entries import OTHER_HITS, CachedResponse, CachedRoute, CacheTicket, LogEntry
 from .dispatch import RequestBody, call_handler, job_response, make_job
 from .encoded_response import LOGGED_AT_ONCE_MAX, encode_response
 from .encoder import CONTINUE
@@ -50,6 +51,9 @@ class Connection(StateMachine):
         "_buffer", "_cache_ticket", "_eof", "_keep_alive", "_reader", "_refused", "_request",
         "_writer", "peer",
     )  # fmt: skip
+
+    # Of the present request, where requests have ids.
+    _request_id = ""
 
     def __init__(self, context: "ReactorContext", peer: Peer) -> None:
         StateMachine.__init__(self, context)  # super() takes a lock that all threads share
@@ -207,12 +211,15 @@ class Connection(StateMachine):
     def abort(self) -> None:
         """End the connection, whatever it is doing. Idempotent."""
         if (state := self.state) != CLOSED:
+            writer = self._writer
+            if writer is not None:
+                # First, since a closed connection does not know the client that a proxy has named.
+                self._log_sent(writer, is_whole=False)
             self._enter(CLOSED)
             self._buffer = b""
             self._end_reading()
-            if (writer := self._writer) is not None:
+            if writer is not None:
                 writer.resets |= writer.ends_with_connection and state != LINGERING
-                self._log_sent(writer, is_whole=False)
                 writer.abandon()
 
     # What the driver acts on, besides `state`, `deadline` and `wants_read`.
@@ -469,7 +476,12 @@ class Connection(StateMachine):
         request = self._ensure_reader().request
         self._end_reading()
         self._buffer = b""
-        return encode_refusal(self._context, self.peer, None if request is None else request.head, error)
+        head = None if request is None else request.head
+        output, entry = encode_refusal(self._context, self.peer, head, error, self._request_id)
+        if self._context.access is not None:
+            # It ends the connection, so there is a writer anyway.
+            self._ensure_writer().unlogged = entry
+        return output
 
     def _from_cache(self, cached: CachedResponse) -> bytes:
         response, _, hits, log_entry = cached
@@ -514,8 +526,11 @@ class Connection(StateMachine):
         entry, access = writer.unlogged, self._context.access
         if entry is not None and access is not None:
             writer.unlogged = None
-            log = access.log_request if is_whole else access.log_incomplete
-            log(self.peer, entry.head, entry.status, writer.content_sent)
+            self._write_line(access, entry, writer.content_sent, is_whole=is_whole)
+
+    def _write_line(self, access: AccessBuffer, entry: LogEntry, sent: int, *, is_whole: bool) -> None:
+        log = access.log_request if is_whole else access.log_incomplete
+        log(self.peer, entry.head, entry.status, sent)
 
     def _discard_late(self, count: int) -> None:
         """Keep lingering while the peer sends, within the bounds in time and bytes."""
@@ -552,7 +567,7 @@ class Connection(StateMachine):
         """Send a stream's next part. A part that fails is the last, so that the peer sees the response cut off."""
         error = writer.take_part(job)
         if error is not None and self._request is not None:
-            log_stream_failure(self._context, self._request.head, error)
+            log_stream_failure(self._context, self._request, error)
             self._keep_alive = False
             writer.has_failed = True
             if writer.ends_with_connection:

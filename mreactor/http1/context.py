@@ -20,6 +20,7 @@ from ..proxy import Forwarding
 from ..runtime import hot, private_bytes
 from .cache_entries import make_line_route
 from .connection import Connection
+from .encoded_response import LOGGED_AT_ONCE_MAX
 from .encoder import Encoder
 from .forwarded_connection import ForwardedConnection, ForwardingCache
 from .head_cache import HeadCache
@@ -29,6 +30,9 @@ from .request_reader import RequestReader
 from .response_cache import BODY_METHODS_AFTER, ResponseCache
 from .routed_request import RoutedRequest
 from .states import DRAIN_GRACE_SECONDS, IDLE, SENDING, TIMEOUT_KINDS, state_timeouts
+
+if TYPE_CHECKING:
+    from .observation import Observation
 
 
 @hot("begin_round", "begin_second", "match")
@@ -45,13 +49,15 @@ class ReactorContext:
             context variable. See docs/decisions/080.
         errors: the application's error handlers; None if it has none.
         debug: the client is shown the traceback of a handler that fails.
+        observation: what is told of single requests; None for no more than usual.
 
     Attributes:
-        cache: what this second's requests have led to; empty while the server drains.
+        cache: what this second's requests have led to; empty while the server drains, and if requests are observed.
         head_cache: heads of body-only responses: `head_cache[content_type][len(content)] + content` is a response.
         state_timeouts: seconds that each state may last; infinite for no bound.
         draining: each response says `Connection: close`.
         log_request: writes a line of the access log, see `AccessBuffer`.
+        logged_at_once_max: a response with more bytes of content is logged when it is sent; negative for all responses.
         idle_reader: a `RequestReader` that no connection uses, or None.
     """
 
@@ -67,6 +73,7 @@ class ReactorContext:
         isolates: bool = False,
         errors: ErrorResponder | None = None,
         debug: bool = False,
+        observation: "Observation | None" = None,
     ) -> None:
         self.limits = limits
         self.errors = errors
@@ -77,6 +84,8 @@ class ReactorContext:
         self.counters = Counters()
         self.access = access
         self.log_request = _log_nothing if access is None else access.log_request
+        self.logged_at_once_max = -1 if access is not None and access.details else LOGGED_AT_ONCE_MAX
+        self._observation = observation
         self.draining = False
         self.slow_path_responses = 0
         self.idle_reader: RequestReader | None = None
@@ -94,6 +103,9 @@ class ReactorContext:
         else:
             self.cache = cache = ForwardingCache(self.counters)
             cache.forwarding = forwarding
+        if observation is not None:
+            # Each request needs a look, and the response to it may be its own.
+            self.cache.close()
         self.fast_path = protocol.FastPath(
             self.cache.responses.get, self.cache.routes.get, self.cache.body_routes.get,
             private_bytes(END_OF_HEAD), private_bytes(BODY_METHODS_AFTER), self.log_request,
@@ -105,9 +117,11 @@ class ReactorContext:
     def connect(self, peer: protocol.Peer) -> Connection:
         """Make the connection of a new client."""
         forwarding = self._forwarding
-        if forwarding is not None and peer[0] in forwarding.trusted:
-            return ForwardedConnection(self, peer, forwarding)
-        return Connection(self, peer)
+        if forwarding is not None and peer[0] not in forwarding.trusted:
+            forwarding = None
+        if self._observation is not None:
+            return self._observation.connect(self, peer, forwarding)
+        return Connection(self, peer) if forwarding is None else ForwardedConnection(self, peer, forwarding)
 
     def begin_round(self, now: float) -> float:
         """Begin a round of the event loop. Returns the deadline of connections that fall idle in it."""
@@ -168,7 +182,7 @@ class ReactorContext:
             match.endpoint = self._isolate(match.endpoint)
         line.match = match
         line.counter = counter = self.counters.counter(line.method, 200)
-        is_immediate = match.endpoint.is_immediate and line.keeps_framing
+        is_immediate = match.endpoint.is_immediate and line.keeps_framing and self._observation is None
         line.route = make_line_route(match, counter, self.head_cache, self.access) if is_immediate else None
         return match
 

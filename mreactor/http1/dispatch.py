@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..concurrency import Job
-from ..http import MustWait, Request, RequestHead, Response, SpooledBody, has_body, make_request, respond
+from ..http import MustWait, Request, RequestHead, Response, SpooledBody, has_body, respond
 from ..protocol import FileBody, Peer
 from ..runtime import hot
 from .error_pages import failure_page
@@ -21,7 +21,7 @@ type RequestBody = bytes | SpooledBody
 def call_handler(context: "ReactorContext", peer: Peer, request: RoutedRequest, body: RequestBody) -> Response:
     """Call a request's handler here and now. Raises MustWait if it has to run in the thread pool."""
     match = request.match
-    argument = make_request(request.head, body, peer)
+    argument = request.make_argument(body, peer)
     try:
         return respond(match.handler(argument, **match.params), match.handler)
     except MustWait:
@@ -85,7 +85,7 @@ def make_job(context: "ReactorContext", peer: Peer, request: RoutedRequest, body
     size = len(body) if isinstance(body, bytes) else 0
     if size:
         context.reserve_body_bytes(size)
-    argument = make_request(request.head, body, peer)
+    argument = request.make_argument(body, peer)
     argument.may_wait = True
     return HandlerJob(request, argument, size, context.now)
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..http import HTTPError, RawResponse, Request, RequestHead, Response, conclude, encode_fields, has_body
+from ..http import HTTPError, RawResponse, Response, conclude, encode_fields, has_body
 from ..protocol import FileBody, Peer
 from .cache_entries import CacheTicket, LogEntry
 from .error_pages import failure_page
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 # Bytes of content. A longer response is logged when it is sent or cut off, and is too long for the response cache.
+# Where the access log tells how long requests took, all responses are: see `ReactorContext.logged_at_once_max`.
 LOGGED_AT_ONCE_MAX = RESPONSE_BYTES_MAX
 
 
@@ -56,7 +57,7 @@ def encode_response(
     body, _, status, _, _ = response.parts
     # The fields of a raw response are rendered: its application has judged conditions and ranges.
     if type(body) is FileBody and status == 200 and type(response) is not RawResponse:
-        response = _conclude(context, peer, request.head, response)
+        response = _conclude(context, peer, request, response)
         body, _, status, _, _ = response.parts
     head = request.head
     stream: FileBody | Stream | None = None
@@ -89,7 +90,7 @@ def encode_response(
     if entry is not None and stream is not None:
         # What follows is counted when it is sent.
         entry = entry._replace(content_length=len(output) - head_bytes)
-    is_long = stream is not None or content_length > LOGGED_AT_ONCE_MAX
+    is_long = stream is not None or content_length > context.logged_at_once_max
     if context.access is not None and not is_long:
         context.access.log_request(peer, head, status, content_length)
     ticket = CacheTicket(counter, entry) if may_be_cached else None
@@ -106,9 +107,9 @@ def _make_stream(context: "ReactorContext", request: RoutedRequest, response: Re
     return Stream(body, is_11=is_11, context=variables, blocking=blocking, length=response.length)
 
 
-def _conclude(context: "ReactorContext", peer: Peer, head: RequestHead, response: Response) -> Response:
+def _conclude(context: "ReactorContext", peer: Peer, request: RoutedRequest, response: Response) -> Response:
     """Apply the conditions and the ranges of a request to a response with a file."""
     try:
-        return conclude(head, response)
+        return conclude(request.head, response)
     except HTTPError as error:
-        return failure_page(context, Request(head, b"", peer), error)
+        return failure_page(context, request.make_argument(b"", peer), error)

@@ -17,8 +17,10 @@ from ..http import (
 )
 from ..logs import format_error
 from ..protocol import Peer
+from .cache_entries import LogEntry
 from .encoder import Encoder, render_overload
 from .response_stream import discard
+from .routed_request import RoutedRequest
 
 if TYPE_CHECKING:
     from .context import ReactorContext
@@ -56,7 +58,7 @@ def _fail(
     context: "ReactorContext", request: Request, error: BaseException, response: Response | None = None
 ) -> Response:
     """Count and log a failure. Return the application's response, the built-in page, or for debugging the traceback."""
-    _log_failure(context, request.head, error, "handler")
+    _log_failure(context, request, error, "handler")
     if context.debug:
         if response is not None:
             discard(response.body)
@@ -68,24 +70,33 @@ def _render(request: Request, error: HTTPError) -> Response:
     return render_error(error, request.headers.get("accept", ""))
 
 
-def log_stream_failure(context: "ReactorContext", head: RequestHead, error: BaseException) -> None:
+def log_stream_failure(context: "ReactorContext", request: RoutedRequest, error: BaseException) -> None:
     """Count and log what a stream has raised. Its status, sent before, counts as a success."""
-    _log_failure(context, head, error, "stream")
+    _log_failure(context, request, error, "stream")
 
 
-def _log_failure(context: "ReactorContext", head: RequestHead, error: BaseException, kind: str) -> None:
+def _log_failure(context: "ReactorContext", request: Request | RoutedRequest, error: BaseException, kind: str) -> None:
     context.counters.error(kind)
-    log.error("the handler of %s %s failed", head.method, head.raw_path, exc_info=error)
+    method, path = request.head.method, request.head.raw_path
+    if request.id:
+        known = {"request_id": request.id}
+        log.error("the handler of %s %s failed (request %s)", method, path, request.id, exc_info=error, extra=known)
+    else:
+        log.error("the handler of %s %s failed", method, path, exc_info=error)
 
 
-def refusal_page(context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError) -> Response:
+def refusal_page(
+    context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError, request_id: str = ""
+) -> Response:
     """Make the response to a message whose end is unknown. Content that is not in memory is not sent."""
     request = Request(head or unread_head(), b"", peer)
+    if request_id:
+        request.id = request_id
     if context.errors is not None:
         try:
             response = context.errors.refuse(request, error)
         except HandlerFailure as failure:
-            _log_failure(context, request.head, failure.__cause__ or failure, "handler")
+            _log_failure(context, request, failure.__cause__ or failure, "handler")
             response = failure.response
         if isinstance(response.body, bytes):
             return response
@@ -113,14 +124,18 @@ def encode_overload(errors: ErrorResponder | None) -> bytes:
     return Encoder().encode(response, None, keep_alive=False)
 
 
-def encode_refusal(context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError) -> bytes:
-    """Encode and log the response to a message whose end is unknown. It has a head if the fault lies behind that."""
-    response = refusal_page(context, peer, head, error)
+def encode_refusal(
+    context: "ReactorContext", peer: Peer, head: RequestHead | None, error: HTTPError, request_id: str = ""
+) -> tuple[bytes, LogEntry]:
+    """Encode the response to a message whose end is unknown. It has a head if the fault lies behind that.
+
+    Returns:
+        the response, and what the access log says of it.
+    """
+    response = refusal_page(context, peer, head, error, request_id)
     has_content = has_body(response.status) and (head is None or head.method != "HEAD")
     body = response.body
     assert isinstance(body, bytes), "refusal_page returns no other"
     size = len(body) if has_content else 0
     context.counters.counter("-", response.status)[0] += 1
-    if context.access is not None:
-        context.access.log_request(peer, head, response.status, size)
-    return context.encoder.encode(response, head, keep_alive=False)
+    return context.encoder.encode(response, head, keep_alive=False), LogEntry(head, response.status, size)

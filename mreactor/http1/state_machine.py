@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ..http import HTTPError
 from ..runtime import hot
-from .states import BODY, CLOSED, DRAIN_GRACE_SECONDS, HEAD, IDLE, LINGERING, NEXT_STATES, State
+from .states import BODY, CLOSED, DRAIN_GRACE_SECONDS, HEAD, IDLE, LINGERING, NEXT_STATES, READY, State
 
 if TYPE_CHECKING:
     from .context import ReactorContext
@@ -30,6 +30,11 @@ class StateMachine:
     def wants_read(self) -> bool:
         """False: leave further bytes in the kernel. That is backpressure. The order of the states matters here."""
         return self.state <= BODY or self.state == LINGERING
+
+    @property
+    def in_flight(self) -> bool:
+        """A request's head has been read, and its response is not complete. The order of the states matters here."""
+        return BODY <= self.state <= READY
 
     @property
     def awaits_rest(self) -> bool:

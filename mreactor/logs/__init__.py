@@ -1,10 +1,11 @@
 """Log lines and the access log."""
 
 from .access import AccessBuffer, AccessLog, resolve_file
+from .access_formats import RequestDetails
 from .handlers import configure, count_lost, flush, suppress_failures
 from .tracebacks import application_frames, format_error
 
 __all__ = [
-    "AccessBuffer", "AccessLog", "application_frames", "configure", "count_lost", "flush", "format_error",
-    "resolve_file", "suppress_failures",
+    "AccessBuffer", "AccessLog", "RequestDetails", "application_frames", "configure", "count_lost", "flush",
+    "format_error", "resolve_file", "suppress_failures",
 ]  # fmt: skip

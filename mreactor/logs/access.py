@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from ..config import ConfigError
 from ..http import Headers, RequestHead
-from .access_formats import FORMATS, LineFormat
+from .access_formats import FORMATS, LineFormat, RequestDetails
 from .log_file import LogFile
 
 log = logging.getLogger("mreactor")
@@ -65,7 +65,12 @@ type Message = Batch | None
 class AccessBuffer:
     """One reactor's lines, in a format that it owns. The reactor's thread only.
 
+    Args:
+        details: what `log_details` adds to the lines, in this order: names of `RequestDetails`, with hyphens or
+            underscores.
+
     Attributes:
+        details: see above, names of `RequestDetails`.
         dropped: number of lines dropped because the writer lagged. Any thread may read this.
         written: number of bytes that the writer has finished with. The writer sets this.
         owner: the thread that made the buffer.
@@ -73,10 +78,11 @@ class AccessBuffer:
 
     __slots__ = (
         "_append", "_due", "_fields", "_format", "_lines", "_new_bytes", "_posted", "_put", "_starts", "_tails",
-        "dropped", "owner", "written",
+        "details", "dropped", "owner", "written",
     )  # fmt: skip
 
-    def __init__(self, line_format: LineFormat, put: Callable[[Message], None]) -> None:
+    def __init__(self, line_format: LineFormat, put: Callable[[Message], None], details: Sequence[str] = ()) -> None:
+        self.details = tuple(name.replace("-", "_") for name in details)
         self.owner = threading.current_thread()
         self.dropped = 0
         self.written = 0
@@ -119,10 +125,25 @@ class AccessBuffer:
         else:
             self._add_bulk(line * count)
 
-    def log_incomplete(self, peer: Sequence[Any], head: RequestHead, status: int, length: int) -> None:
+    def log_incomplete(self, peer: Sequence[Any], head: RequestHead | None, status: int, length: int) -> None:
         """Add the line of a request whose response was cut off after `length` bytes of content."""
-        line = self._start(peer) + self._format.render_request(head, status, length) + self._fields_part(head.headers)
-        self._add_bulk(self._format.mark_incomplete(line))
+        self._add_bulk(self._format.mark_incomplete(self._render(peer, head, status, length)))
+
+    def log_details(
+        self,
+        peer: Sequence[Any],
+        head: RequestHead | None,
+        status: int,
+        length: int,
+        details: RequestDetails,
+        *,
+        is_whole: bool,
+    ) -> None:
+        """Add the line of a request that says more of it. The response was cut off if it is not whole."""
+        line = self._format.add_details(
+            self._render(peer, head, status, length), {name: getattr(details, name) for name in self.details}
+        )
+        self._add_bulk(line if is_whole else self._format.mark_incomplete(line))
 
     def hand_over_due(self, now: float) -> None:
         """Hand over the lines if they are many, or old enough at `now` in monotonic seconds."""
@@ -156,6 +177,11 @@ class AccessBuffer:
         self._new_bytes += len(lines)
         if self._new_bytes >= BATCH_BYTES:
             self.flush()
+
+    def _render(self, peer: Sequence[Any], head: RequestHead | None, status: int, length: int) -> bytes:
+        """Return a line that is not remembered."""
+        headers = head.headers if head else NO_HEADERS
+        return self._start(peer) + self._format.render_request(head, status, length) + self._fields_part(headers)
 
     def _start(self, peer: Sequence[Any]) -> bytes:
         """Return the start of a line, and remember it."""
@@ -197,6 +223,7 @@ class AccessLog:
 
     Args:
         spec: `FORMAT` for standard output, or `FORMAT:FILE`; FORMAT is one of `FORMATS`.
+        details: names of `RequestDetails` that the lines say too.
 
     Attributes:
         lost: number of lines that could not be written, for instance because the disk was full.
@@ -205,7 +232,8 @@ class AccessLog:
         ConfigError: the specification is invalid.
     """
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, details: Sequence[str] = ()) -> None:
+        self._details = details
         self._format, colon, path = resolve_file(spec).partition(":")
         if self._format not in FORMATS or (colon and not path):
             raise ConfigError(
@@ -245,7 +273,7 @@ class AccessLog:
 
     def buffer(self) -> AccessBuffer:
         """Make a buffer for the calling thread."""
-        buffer = AccessBuffer(FORMATS[self._format](), self._queue.put)
+        buffer = AccessBuffer(FORMATS[self._format](), self._queue.put, self._details)
         self._buffers.append(buffer)
         return buffer
 

@@ -8,12 +8,27 @@ text of theirs is cut before that, since an escape makes a byte four or six time
 import json
 import re
 import time
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from ..http import MONTHS, Headers, RequestHead
 
 # Of a target or a header field.
 TEXT_CHARS_MAX: Final = 2048
+
+
+class RequestDetails(NamedTuple):
+    """What a line says of a request where it is asked for.
+
+    Attributes:
+        duration: seconds from the end of the request's head to the end of its response.
+        route: the pattern of the route; empty for none.
+        request_id: empty for none.
+    """
+
+    duration: float
+    route: str
+    request_id: str
 
 
 class CommonFormat:
@@ -44,6 +59,11 @@ class CommonFormat:
         """Render the header fields and the end of the line."""
         return b"\n"
 
+    def add_details(self, line: bytes, details: Mapping[str, float | str]) -> bytes:
+        """Add what was asked for to the end of a line, by the names of `RequestDetails`."""
+        columns = [f" {each:.6f}" if isinstance(each, float) else f' "{quote(each)}"' for each in details.values()]
+        return line[:-1] + "".join(columns).encode("ascii") + b"\n"
+
     def mark_incomplete(self, line: bytes) -> bytes:
         """Mark the line of a response that was cut off."""
         return line[:-1] + b" incomplete\n"
@@ -68,6 +88,12 @@ class ShortFormat(CommonFormat):
     def render_request(self, head: RequestHead | None, status: int, length: int) -> bytes:
         request = "-" if head is None else f"{head.method} {quote(head.target)}"
         return f"{status} {request}{f' {length} B' if length >= 0 else ''}".encode("ascii")
+
+    def add_details(self, line: bytes, details: Mapping[str, float | str]) -> bytes:
+        columns = [
+            f" {each * 1e3:.1f} ms" if isinstance(each, float) else f" {quote(each)}" for each in details.values()
+        ]
+        return line[:-1] + "".join(columns).encode("ascii") + b"\n"
 
 
 class JsonFormat:
@@ -96,6 +122,13 @@ class JsonFormat:
         referer, agent = headers.get("referer"), headers.get("user-agent")
         fields = {"referer": referer and cut(referer), "user_agent": agent and cut(agent)}
         return self._encode(fields)[1:].encode("ascii") + b"\n"
+
+    def add_details(self, line: bytes, details: Mapping[str, float | str]) -> bytes:
+        members = [
+            f',"{name}":' + (f"{each:.6f}" if isinstance(each, float) else self._encode(cut(each) or None))
+            for name, each in details.items()
+        ]
+        return line[:-2] + "".join(members).encode("ascii") + b"}\n"
 
     def mark_incomplete(self, line: bytes) -> bytes:
         return line[:-2] + b',"incomplete":true}\n'

@@ -42,7 +42,9 @@ class PlainFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, thread, message; and exception, the traceback, if there is one."""
+    """One JSON object per line: time, level, thread, message; and, if there are any, request_id, and the traceback as
+    exception.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of ASCII, without the newline."""
@@ -52,6 +54,8 @@ class JsonFormatter(logging.Formatter):
             "thread": record.threadName,
             "message": render_message(record),
         }
+        if request_id := getattr(record, "request_id", ""):
+            fields["request_id"] = str(request_id)
         if traceback := render_traceback(record):
             fields["exception"] = traceback
         return json.dumps(fields)

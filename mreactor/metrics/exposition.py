@@ -81,9 +81,9 @@ def stats(snapshot: Snapshot) -> dict[str, Any]:
             "max_fds": snapshot.fds_max,
         },
         "routes": [dataclasses.asdict(one) for one in snapshot.routes],
-        "total": _describe_counters(snapshot.total()),
+        "total": _describe_counters(snapshot.total()) | {"in_flight": sum(one.in_flight for one in snapshot.reactors)},
         "reactors": [
-            {"index": one.index, "state": one.state, "heartbeat_age": one.heartbeat_age}
+            {"index": one.index, "state": one.state, "heartbeat_age": one.heartbeat_age, "in_flight": one.in_flight}
             | _describe_counters(one.counters)
             for one in snapshot.reactors
         ],

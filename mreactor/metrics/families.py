@@ -85,6 +85,7 @@ REACTOR_METRICS: tuple[Metric[ReactorSnapshot], ...] = (
            "Time since the last heartbeat of the event loop.", "seconds"),
     Metric("mreactor_connections_accepted", COUNTER, attrgetter("counters.accepted"), "Connections accepted."),
     Metric("mreactor_connections_open", GAUGE, attrgetter("counters.open"), "Open connections."),
+    Metric("mreactor_requests_in_flight", GAUGE, attrgetter("in_flight"), "Requests without their whole response."),
     Metric("mreactor_received_bytes", COUNTER, attrgetter("counters.bytes_in"), "Bytes received.", "bytes"),
     Metric("mreactor_sent_bytes", COUNTER, attrgetter("counters.bytes_out"), "Bytes sent.", "bytes"),
     Metric("mreactor_buffered_bytes", GAUGE, attrgetter("counters.buffered"), "Bytes of unfinished requests.", "bytes"),

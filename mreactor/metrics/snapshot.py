@@ -14,12 +14,14 @@ class ReactorSnapshot:
         state: starting, running, stuck or dead.
         heartbeat_age: seconds since the last heartbeat of its event loop.
         counters: a snapshot of its counters.
+        in_flight: connections with a request whose response is not complete.
     """
 
     index: int
     state: str
     heartbeat_age: float
     counters: Counters
+    in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)

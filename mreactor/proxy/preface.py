@@ -54,6 +54,7 @@ class PrefaceConnection:
     __slots__ = ("_connect", "_context", "_received", "deadline", "peer", "state", "successor")
 
     resets = False
+    in_flight = False
     more_follows = False
     unsent_bytes = 0
 

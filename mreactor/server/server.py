@@ -15,7 +15,14 @@ from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App, Route, RouteTimes, adapt
 from ..concurrency import ConnectionLimit, ThreadPool
 from ..config import Config, ConfigError
-from ..http1 import ReactorContext, Redirector, encode_overload, has_context_variables, render_plain_refusal
+from ..http1 import (
+    ReactorContext,
+    Redirector,
+    encode_overload,
+    has_context_variables,
+    observation_maker,
+    render_plain_refusal,
+)
 from ..logs import AccessLog, flush, suppress_failures
 from ..net import (
     Acceptor,
@@ -105,6 +112,7 @@ class Server:
         self._notifier = Notifier("")
         self._restart = Restart(self._startup, self._notifier, config.restart_seconds)
         self._isolates = False
+        self._make_observation: Callable[[], Any] | None = None
 
     def __enter__(self) -> Self:
         """Start; see `start`."""
@@ -290,13 +298,14 @@ class Server:
             self._admin = AdminListener(self._status, fds_max)
             self._admin.start(self._startup.sockets)
         if self.config.logs_requests:
-            self._access_log = AccessLog(self.config.access_log)
+            self._access_log = AccessLog(self.config.access_log, self.config.log_fields)
             self._access_log.open()
             start_thread(self._access_log.start, "access-log")
         self._pool = ThreadPool(limits.blocking_threads, limits.blocking_queue_max, limits.blocking_streams_max)
         self._status.pool = self._pool
         self._app.address = self.address
         self._isolates = has_context_variables()
+        self._make_observation = observation_maker(self.config)
         forked_children.end_at_return()
         log.debug("type cache collisions: %s", before_threads())
         options = self._reactor_options(fds_max)
@@ -366,6 +375,7 @@ class Server:
             isolates=self._isolates,
             errors=self._app.errors,
             debug=config.debug,
+            observation=self._make_observation() if self._make_observation is not None else None,
         )
         if self._certificates is None:
             return context

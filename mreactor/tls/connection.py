@@ -232,6 +232,11 @@ class TlsConnection(Channel):
         return self._inner.awaits_rest and self.wants_read
 
     @property
+    def in_flight(self) -> bool:
+        """A request's head has been read, and its response is not encrypted to the end."""
+        return self._inner is not None and self._inner.in_flight
+
+    @property
     def resets(self) -> bool:
         """CLOSED: end by a reset, so that the peer cannot take what it has for the whole."""
         return self.state == CLOSED and self._inner is not None and self._inner.resets

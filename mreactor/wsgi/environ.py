@@ -101,6 +101,8 @@ class EnvironMaker:
         }
         if (certificate := request.client_certificate) is not None:
             environ["mreactor.client_certificate"] = certificate
+        if request.id:
+            environ["mreactor.request_id"] = request.id
         count = len(environ) + len(field_lines)
         environ.update(map(_own.pair_of, field_lines))
         if len(environ) != count or "" in environ:

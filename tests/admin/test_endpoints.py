@@ -11,7 +11,8 @@ import pytest
 from mreactor import App, Limits, Request, Server
 from mreactor.admin.reactor import CONNECTIONS_MAX
 from mreactor.net import Command
-from tests.admin.serving import BACKENDS, SECONDS_MAX, ask, connect, serving, stats, wait_for
+from tests.admin.serving import BACKENDS, LOOPBACK, SECONDS_MAX, ask, connect, serving, stats, wait_for
+from tests.support.drivers import SocketDriver, open_driver
 
 pytestmark = pytest.mark.slow
 
@@ -172,6 +173,59 @@ def test_refused_connections_are_counted() -> None:
                 assert second.recv(1000).startswith(b"HTTP/1.1 503 ")
             wait_for(lambda: stats(server)["refused"] == 1)
         assert stats(server)["connections_max"] == 1
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_requests_in_flight(backend: str, tls: bool) -> None:
+    app, released = App(), threading.Event()
+
+    @app.get("/quick")
+    def quick(request: Request) -> str:
+        return "quick"
+
+    @app.get("/blocking", blocking=True)
+    def blocking(request: Request) -> str:
+        released.wait(SECONDS_MAX)
+        return "done"
+
+    @app.get("/large")
+    def large(request: Request) -> bytes:
+        return bytes(50_000_000)
+
+    @app.post("/body")
+    def body(request: Request) -> str:
+        return "taken"
+
+    def in_flight() -> int:
+        found = stats(driver.server)
+        assert sum(one["in_flight"] for one in found["reactors"]) == found["total"]["in_flight"]
+        return int(found["total"]["in_flight"])
+
+    with open_driver(f"{backend}-tls" if tls else backend, app, Limits(), admin=LOOPBACK) as driver:
+        assert isinstance(driver, SocketDriver)
+        with ExitStack() as clients:
+            connected = [clients.enter_context(driver.connect()) for _ in range(5)]
+            for client in connected:
+                assert client.ask(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n").text == "quick"
+            _, busy, sending, slow, partial = connected
+            # A head that is not complete begins no request.
+            partial.send(b"GET /quick HTTP/1.1\r\nHost:")
+            wait_for(lambda: stats(driver.server)["total"]["open"] == 5)
+            assert in_flight() == 0
+            busy.send(b"GET /blocking HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_for(lambda: in_flight() == 1)
+            sending.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_for(lambda: in_flight() == 2)
+            slow.send(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+            wait_for(lambda: in_flight() == 3)
+            released.set()
+            assert busy.receive().text == "done"
+            slow.send(b"abc")
+            assert slow.receive().text == "taken"
+            wait_for(lambda: in_flight() == 1)
+            assert len(sending.receive().body) == 50_000_000
+            wait_for(lambda: in_flight() == 0)
 
 
 # --- Health and readiness. ---

@@ -5,14 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from mreactor.addresses import TrustedProxies
 from mreactor.app.application import App
 from mreactor.http.request import Request
 from mreactor.http1.context import ReactorContext
 from mreactor.http1.encoded_response import LOGGED_AT_ONCE_MAX
 from mreactor.logs import AccessBuffer
 from mreactor.protocol import FileBody
+from mreactor.proxy import Forwarding
 from tests.logs.access_lines import MemoryWriter, a_buffer
-from tests.support.memory import UNLIMITED, Session
+from tests.support.memory import PEER, UNLIMITED, Session
 from tests.support.vectors import FILE, LIMITS, get
 
 LONG = LOGGED_AT_ONCE_MAX + 1
@@ -22,10 +24,10 @@ FILE_BYTES = 5000
 class Logged:
     """An application's context and what its access log has got."""
 
-    def __init__(self, form: str = "common") -> None:
+    def __init__(self, form: str = "common", forwarding: Forwarding | None = None) -> None:
         self._writer = MemoryWriter()
         self._buffer: AccessBuffer = a_buffer(self._writer, form)
-        self.context = ReactorContext(LIMITS, make_app().routes, self._buffer)
+        self.context = ReactorContext(LIMITS, make_app().routes, self._buffer, forwarding=forwarding)
 
     def session(self, *, window: int = UNLIMITED, send_max: int = UNLIMITED) -> Session:
         return Session(self.context, window=window, send_max=send_max)
@@ -114,6 +116,15 @@ def test_a_response_that_is_cut_off_is_logged_with_what_was_sent_of_it(target: s
     assert logged.outcomes() == ["200 5"] * (2 if before else 0)
     session.reset()
     assert logged.outcomes() == [f"200 {3000 - head} incomplete"]
+
+
+def test_what_is_cut_off_is_logged_with_the_client_of_the_proxy() -> None:
+    logged = Logged(forwarding=Forwarding(TrustedProxies([PEER[0]]), "x-forwarded"))
+    session = logged.session(window=3000)
+    session.arrive(get("/long", "X-Forwarded-For: 198.51.100.7"))
+    session.drive()
+    session.reset()
+    assert logged.text().startswith("198.51.100.7 ")
 
 
 @pytest.mark.parametrize("target", ["/failing", "/failing/blocking"])

@@ -91,6 +91,7 @@ def test_a_new_second_changes_the_date_of_all_responses(
 def test_the_access_log_turns_with_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     class Access:
         seconds: list[float] = []  # noqa: RUF012
+        details = ()
 
         def begin_second(self, wall: float) -> None:
             self.seconds.append(wall)

@@ -11,8 +11,8 @@ from mreactor.http.headers import Headers
 from mreactor.http.request_head import RequestHead
 from mreactor.http1.head_parser import Parser
 from mreactor.logs.access import AccessBuffer
-from mreactor.logs.access_formats import FORMATS, TEXT_CHARS_MAX, quote
-from tests.logs.access_lines import BARE, CLF, HEAD, PEER, MemoryWriter, a_buffer, a_head
+from mreactor.logs.access_formats import FORMATS, TEXT_CHARS_MAX, RequestDetails, quote
+from tests.logs.access_lines import BARE, CLF, HEAD, PEER, WALL, MemoryWriter, a_buffer, a_head
 
 JSON = '{"time":"2026-11-22T21:39:15Z","peer":"192.0.2.1",'
 
@@ -55,6 +55,57 @@ def test_formats(
     for _ in range(2):  # the first line is rendered, the second joined from remembered parts
         buffer.log_request(PEER, head, status, length)
         assert writer.take(buffer) == expected
+
+
+# What can be said beside: see `RequestDetails`.
+SAID = RequestDetails(0.0312345678, "/x/{name}", 'id-"7"')
+UNKNOWN = RequestDetails(12.0, "", "")
+ALL = ("duration", "route", "request-id")
+
+
+@pytest.mark.parametrize(
+    ("form", "names", "details", "expected"),
+    [
+        ("common", ALL, SAID, r' 200 13 0.031235 "/x/{name}" "id-\x227\x22"'),
+        ("common", ALL[::-1], SAID, r' 200 13 "id-\x227\x22" "/x/{name}" 0.031235'),
+        ("common", ("duration",), UNKNOWN, " 200 13 12.000000"),
+        ("common", ALL, UNKNOWN, ' 200 13 12.000000 "-" "-"'),
+        ("combined", ALL, SAID, r' "curl/8.14.1" 0.031235 "/x/{name}" "id-\x227\x22"'),
+        ("short", ALL, SAID, r" 200 GET /x?y=1 13 B 31.2 ms /x/{name} id-\x227\x22"),
+        ("short", ("route",), UNKNOWN, " 200 GET /x?y=1 13 B -"),
+        (
+            "json",
+            ALL,
+            SAID,
+            r'"user_agent":"curl/8.14.1","duration":0.031235,"route":"/x/{name}","request_id":"id-\"7\""}',
+        ),
+        ("json", ALL, UNKNOWN, '"user_agent":"curl/8.14.1","duration":12.000000,"route":null,"request_id":null}'),
+        ("json", (), SAID, '"user_agent":"curl/8.14.1"}'),
+    ],
+)
+def test_details(
+    writer: MemoryWriter, form: str, names: tuple[str, ...], details: RequestDetails, expected: str
+) -> None:
+    buffer = AccessBuffer(FORMATS[form](), writer.put, names)
+    for _ in range(2):
+        buffer.log_details(PEER, HEAD, 200, 13, details, is_whole=True)
+        line = writer.take(buffer)
+        assert line.endswith(expected + "\n")
+        buffer.log_details(PEER, HEAD, 200, 13, details, is_whole=False)
+        marked = expected[:-1] + ',"incomplete":true}' if form == "json" else expected + " incomplete"
+        line = writer.take(buffer)
+        assert line.endswith(marked + "\n")
+        if form == "json":
+            json.loads(line)
+
+
+def test_details_of_a_request_that_could_not_be_read(writer: MemoryWriter) -> None:
+    buffer = AccessBuffer(FORMATS["common"](), writer.put, ["duration"])
+    buffer.begin_second(WALL)
+    buffer.log_details(PEER, None, 400, 0, UNKNOWN, is_whole=True)
+    assert writer.take(buffer) == CLF + '"-" 400 0 12.000000\n'
+    buffer.log_incomplete(PEER, None, 400, 0)
+    assert writer.take(buffer) == CLF + '"-" 400 0 incomplete\n'
 
 
 def test_methods_and_versions(writer: MemoryWriter, buffer: AccessBuffer) -> None:

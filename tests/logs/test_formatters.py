@@ -81,6 +81,11 @@ def test_json_lines() -> None:
     )
 
 
+def test_json_names_the_request() -> None:
+    assert json.loads(JsonFormatter().format(a_record(request_id="r1")))["request_id"] == "r1"
+    assert "request_id" not in json.loads(JsonFormatter().format(a_record()))
+
+
 def test_json_exceptions_stay_on_the_line() -> None:
     text = JsonFormatter().format(a_record(exc_info=exc_info(failure("no\nforged"))))
     assert "\n" not in text

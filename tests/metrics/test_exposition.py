@@ -66,7 +66,7 @@ def snapshot(*made: Counters, reasons: tuple[str, ...] = ()) -> Snapshot:
         open_fds=12,
         fds_max=1024,
         routes=(RouteSnapshot("GET", "/a/{b}", 3, 0.5),),
-        reactors=tuple(ReactorSnapshot(i, states[i % 4], 0.125, one) for i, one in enumerate(made)),
+        reactors=tuple(ReactorSnapshot(i, states[i % 4], 0.125, one, i + 3) for i, one in enumerate(made)),
         pool=POOL,
     )
 
@@ -96,6 +96,7 @@ def test_each_counter_has_its_name(form: str) -> None:
     expected: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
         ("mreactor_connections_accepted_total", (reactor,)): one.accepted,
         ("mreactor_connections_open", (reactor,)): one.open,
+        ("mreactor_requests_in_flight", (reactor,)): 4,
         ("mreactor_received_bytes_total", (reactor,)): one.bytes_in,
         ("mreactor_sent_bytes_total", (reactor,)): one.bytes_out,
         ("mreactor_buffered_bytes", (reactor,)): one.buffered,

@@ -46,7 +46,7 @@ CLASSES = {name: value for name, value in NAMES.items() if isinstance(value, typ
 # Attributes that an instance has beside its properties, as `__init__` sets them.
 ATTRIBUTES: dict[type, set[str]] = {
     mreactor.App: {"name"},
-    Request: {"head", "body", "peer"},
+    Request: {"head", "body", "peer", "id"},
     HTTPError: {"status", "reason", "headers"},
     Server: {"config"},
     StaticFiles: {"prefix"},

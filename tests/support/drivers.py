@@ -24,7 +24,7 @@ import pytest
 
 from mreactor.app.application import App
 from mreactor.config import Config, Limits
-from mreactor.http1 import render_plain_refusal
+from mreactor.http1 import observation_maker, render_plain_refusal
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
 from mreactor.net import Acceptor, Reactor
@@ -297,10 +297,12 @@ class MemoryDriver(Driver):
     def __init__(self, app: App, limits: Limits, **settings: Any) -> None:
         config = Config(limits=limits, **settings)
         certificates = Certificates(config) if config.tls_cert else None
+        make_observation = observation_maker(config)
         app.freeze()
 
         def make_context() -> Context:
-            context = ReactorContext(limits, app.routes, errors=app.errors)
+            observation = make_observation() if make_observation is not None else None
+            context = ReactorContext(limits, app.routes, errors=app.errors, observation=observation)
             return TlsContext(context, certificates, limits, render_plain_refusal) if certificates else context
 
         self.reactor = MemoryReactor(make_context, limits=limits)

@@ -65,6 +65,7 @@ class EchoConnection:
     """One client's echo. A peer that has shut its write side still gets all of its bytes back."""
 
     awaits_rest = False
+    in_flight = False
     resets = False
     more_follows = False
 

@@ -88,6 +88,14 @@ class Reactor[C: Client](threading.Thread, ABC):
         """Leave a message. Safe to call from any thread."""
         self._mailbox.post(message)
 
+    def count_in_flight(self) -> int:
+        """Return how many connections have a request whose response is not complete. Safe to call from any thread.
+
+        The reactor does nothing for it: it is for a reader who asks once a second or less often.
+        """
+        clients = self._clients[: self._fd_highest + 1]
+        return sum(client is not None and client.connection.in_flight for client in clients)
+
     # Reactor thread only.
 
     def run(self) -> None:
