@@ -85,7 +85,7 @@ class ReactorContext:
         self.access = access
         self.log_request = _log_nothing if access is None else access.log_request
         self.logged_at_once_max = -1 if access is not None and access.details else LOGGED_AT_ONCE_MAX
-        self._observation = observation
+        self.observation = observation
         self.draining = False
         self.slow_path_responses = 0
         self.idle_reader: RequestReader | None = None
@@ -119,8 +119,8 @@ class ReactorContext:
         forwarding = self._forwarding
         if forwarding is not None and peer[0] not in forwarding.trusted:
             forwarding = None
-        if self._observation is not None:
-            return self._observation.connect(self, peer, forwarding)
+        if self.observation is not None:
+            return self.observation.connect(self, peer, forwarding)
         return Connection(self, peer) if forwarding is None else ForwardedConnection(self, peer, forwarding)
 
     def begin_round(self, now: float) -> float:
@@ -182,7 +182,7 @@ class ReactorContext:
             match.endpoint = self._isolate(match.endpoint)
         line.match = match
         line.counter = counter = self.counters.counter(line.method, 200)
-        is_immediate = match.endpoint.is_immediate and line.keeps_framing and self._observation is None
+        is_immediate = match.endpoint.is_immediate and line.keeps_framing and self.observation is None
         line.route = make_line_route(match, counter, self.head_cache, self.access) if is_immediate else None
         return match
 

@@ -11,10 +11,11 @@ from ..http import RequestHead
 from ..protocol import Peer
 from ..proxy import Forwarding
 from ..runtime import hot
-from .observed_connection import ObservedConnection
+from .observed_connection import ObservedConnection, ObservedRedirectConnection
 
 if TYPE_CHECKING:
     from .context import ReactorContext
+    from .redirect_connection import Redirector
 
 # What a proxy may send as an id. Anything else could be mistaken for something else in a log or a field.
 SANE_ID = re.compile(r"[!-~]{1,128}")
@@ -51,6 +52,12 @@ class Observation:
     def connect(self, context: "ReactorContext", peer: Peer, forwarding: Forwarding | None) -> ObservedConnection:
         """Make the connection of a new client."""
         return ObservedConnection(context, peer, forwarding, self)
+
+    def connect_redirected(
+        self, context: "ReactorContext", peer: Peer, redirector: "Redirector"
+    ) -> ObservedRedirectConnection:
+        """Make the connection of a new client of a plain port whose requests are redirected."""
+        return ObservedRedirectConnection(context, peer, redirector, self)
 
     def choose_id(self, head: RequestHead | None, *, is_trusted: bool) -> str:
         """Return the id of a request: that in its field if its peer is trusted, otherwise a new one.

@@ -10,6 +10,7 @@ from ..runtime import hot
 from .cache_entries import LogEntry
 from .dispatch import RequestBody
 from .forwarded_connection import ForwardedConnection
+from .redirect_connection import Redirecting, Redirector
 from .response_stream import Stream
 from .routed_request import RoutedRequest
 from .states import BODY
@@ -88,3 +89,15 @@ class ObservedConnection(ForwardedConnection):
         took = max(self._observation.clock() - self._began, 0.0)
         details = RequestDetails(took, self._route, self._request_id)
         access.log_details(self.peer, entry.head, entry.status, sent, details, is_whole=is_whole)
+
+
+class ObservedRedirectConnection(Redirecting, ObservedConnection):
+    """Such a connection of a plain port."""
+
+    __slots__ = ("_redirector",)
+
+    def __init__(
+        self, context: "ReactorContext", peer: Peer, redirector: Redirector, observation: "Observation"
+    ) -> None:
+        ObservedConnection.__init__(self, context, peer, None, observation)
+        self._redirector = redirector

@@ -39,6 +39,8 @@ class Redirector:
         """Make the connection of a new client. One whose PROXY header says that it uses TLS is not redirected."""
         if isinstance(peer, SecurePeer) or peer[0] in self._trusted:
             return self._context.connect(peer)
+        if (observation := self._context.observation) is not None:
+            return observation.connect_redirected(self._context, peer, self)
         return RedirectConnection(self._context, peer, self)
 
     def route(self, request: RoutedRequest) -> RoutedRequest:
@@ -58,14 +60,12 @@ class Redirector:
         return redirect(f"https://{host}{self._port}{target}", 301 if request.method in ("GET", "HEAD") else 308)
 
 
-class RedirectConnection(Connection):
-    """A connection that takes nothing from the caches, which hold the application's responses."""
+class Redirecting(Connection):
+    """What connections of plain ports do. They take nothing from the caches, which hold the application's responses."""
 
-    __slots__ = ("_redirector",)
+    __slots__ = ()
 
-    def __init__(self, context: "ReactorContext", peer: Peer, redirector: Redirector) -> None:
-        Connection.__init__(self, context, peer)
-        self._redirector = redirector
+    _redirector: Redirector
 
     def receive_data(self, data: bytes) -> bytes | None:
         """Take bytes from the peer. Returns as `protocol.Connection`."""
@@ -78,6 +78,16 @@ class RedirectConnection(Connection):
     def _ensure_reader(self) -> RequestReader:
         self._reader = reader = self._reader or _RedirectReader(self._context, self._redirector)
         return reader
+
+
+class RedirectConnection(Redirecting):
+    """A connection of a plain port."""
+
+    __slots__ = ("_redirector",)
+
+    def __init__(self, context: "ReactorContext", peer: Peer, redirector: Redirector) -> None:
+        Connection.__init__(self, context, peer)
+        self._redirector = redirector
 
 
 class _RedirectReader(RequestReader):

@@ -15,6 +15,7 @@ from mreactor.addresses import TrustedProxies
 from mreactor.app.application import App
 from mreactor.config import Config
 from mreactor.http import Request, Response
+from mreactor.http1 import Redirector
 from mreactor.http1.context import ReactorContext
 from mreactor.http1.observation import Observation
 from mreactor.http1.observing import observation_maker
@@ -112,6 +113,10 @@ class Observed:
     def session(self, peer: Peer = PEER, **options: Any) -> Session:
         return Session(self.context, peer, **options)
 
+    def redirect_to(self, port: int) -> None:
+        """Let the clients be those of a plain address whose requests are redirected to HTTPS."""
+        self.context.connect = Redirector(self.context, port, TrustedProxies(NETWORKS)).connect  # type: ignore[method-assign]
+
     def pass_time(self, seconds: float) -> None:
         """Begin a round so much later."""
         self.now += seconds
@@ -167,6 +172,15 @@ def test_pipelined_requests_have_their_own() -> None:
     ids = re.findall(r"X-Request-Id: (\w+)", response)
     assert ids == re.findall(r"a ([0-9a-f]{32})", response) == [line["request_id"] for line in observed.lines()]
     assert len(set(ids)) == 9
+
+
+def test_redirections_to_https_are_observed_as_well() -> None:
+    observed = Observed()
+    observed.redirect_to(8443)
+    response = ask(observed.session(), get("/hello/a"))
+    assert "Location: https://a:8443/hello/a\r\n" in response
+    (line,) = observed.lines()
+    assert (line["status"], line["request_id"], line["duration"]) == (301, id_in(response), 0.0)
 
 
 @pytest.mark.parametrize("fast", [False, True])
