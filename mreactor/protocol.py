@@ -13,6 +13,7 @@ The classes are structural: they cost nothing when the server runs, and implemen
 """
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -227,6 +228,9 @@ SHORTER = "a file became shorter while it was sent"
 LOAD_BYTES = 1024 * 1024
 READ_BYTES = 128 * 1024
 
+# How long a file that seems to be overwritten gets to show that it grows.
+APPEND_SECONDS = 0.0005
+
 
 def is_cached(fd: int, offset: int) -> bool:
     """Whether a byte of an open file is in the page cache. True if the file system cannot tell, as those in memory."""
@@ -317,7 +321,12 @@ class FileBody:
 
     def check(self) -> None:
         """Raise EOFError if the file was changed since the response began, so that no response mixes two versions."""
-        if self.stamp is not None and self.stamp.is_overwritten(os.fstat(self.fd)):
+        stamp = self.stamp
+        if stamp is None or not stamp.is_overwritten(os.fstat(self.fd)):
+            return
+        # The kernel gives a file that is appended to its new time a moment before its new size.
+        time.sleep(APPEND_SECONDS)
+        if stamp.is_overwritten(os.fstat(self.fd)):
             raise EOFError("a file was changed while it was sent")
 
     def close(self) -> None:

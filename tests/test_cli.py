@@ -441,6 +441,8 @@ def test_reloading_starts_the_whole_command_line_again(monkeypatch: pytest.Monke
         return 0
 
     monkeypatch.setattr("mreactor.cli.supervise", supervise)
+    # The logger belongs to all tests of this process.
+    monkeypatch.setattr("mreactor.cli.configure", lambda level, log_format: None)
     monkeypatch.delenv("MREACTOR_RELOADED", raising=False)
     assert main(["--reload", "shop.py"]) == 0
     assert commands == [[sys.executable, *sys.orig_argv[1:]]]

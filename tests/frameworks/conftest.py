@@ -40,7 +40,6 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 def stats(server: ServerProcess) -> Any:
     """Return the server's metrics."""
-    found = ADMIN.search(server.stderr)
-    assert found is not None
+    found = server.wait_until_said(ADMIN)
     with urllib.request.urlopen(f"{found[1]}/stats.json", timeout=60) as response:
         return json.load(response)

@@ -7,7 +7,6 @@ normal client's p99 was 100 ms or more.
 
 import argparse
 import json
-import re
 import socket
 import sys
 import tempfile
@@ -77,8 +76,7 @@ def main() -> int:
 
 
 def measure(server: ServerProcess, clients: int, seconds: float) -> int:
-    found = re.search(r"live page on (http://\S+)", server.stderr)
-    assert found is not None
+    found = server.wait_until_said(r"live page on (http://\S+)")
     outcome: list[int] = []
     sender = threading.Thread(target=send_slowly, args=(server.address, clients, seconds, outcome))
     sender.start()

@@ -115,7 +115,7 @@ def test_forwarded(value: str, client: Peer, is_secure: bool) -> None:
 
 HOSTILE_BYTES = 60_000
 # Quadratic time takes many seconds.
-HOSTILE_SECONDS_MAX = 1.0
+HOSTILE_SECONDS_MAX = 10.0
 HOSTILE_UNITS = [
     '"', '\\"', '"\\', "\\", '","', '\\",', ",", ";", "=", "a=;", 'a="";', " ", "\t,", "for=", "[", "1", ":", "[:",
     "a", "\xa0",

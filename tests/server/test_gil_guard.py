@@ -84,9 +84,7 @@ if IS_FREE_THREADED:
     def test_an_extension_that_is_loaded_by_a_request(site: Path, tmp_path: Path, requires: bool) -> None:
         options = ("--admin", "127.0.0.1:0", "--threads", "2", *(["--require-free-threading"] if requires else []))
         with start(tmp_path, *options, "shop:app", cwd=site) as server:
-            found = re.search(r"live page on (http://\S+)", server.stderr)
-            assert found is not None
-            admin = found[1]
+            admin = server.wait_until_said(r"live page on (http://\S+)")[1]
             assert ask(admin, "/readyz") == (200, "ready\n")
             assert "mreactor_gil_enabled 0" in ask(admin, "/metrics")[1]
             with server.connect() as client:

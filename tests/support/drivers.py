@@ -87,11 +87,15 @@ class Client(ABC):
         del self._received[: read[1]]
         return read[0]
 
-    def receive_bytes(self, count: int) -> bytes:
-        """Receive at least so many bytes."""
+    def await_bytes(self, count: int) -> None:
+        """Wait until at least so many bytes have come."""
         while len(self._received) < count:
             assert not self.has_ended, f"it ended after {len(self._received)} bytes of {count}"
             self._await()
+
+    def receive_bytes(self, count: int) -> bytes:
+        """Receive at least so many bytes."""
+        self.await_bytes(count)
         taken = bytes(self._received)
         self._received.clear()
         return taken

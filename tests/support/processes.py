@@ -96,14 +96,15 @@ class ServerProcess:
         self.send_signal(number)
         return self.wait()
 
-    def wait_until_said(self, pattern: re.Pattern[str] | str, where: Path | None = None) -> None:
-        """Wait for a line in its log."""
+    def wait_until_said(self, pattern: re.Pattern[str] | str, where: Path | None = None) -> re.Match[str]:
+        """Wait for a line in its log. Return what has matched."""
         end = time.monotonic() + PATIENCE_SECONDS
         where = where or self._err
-        while not re.search(pattern, where.read_text()):
+        while (found := re.search(pattern, where.read_text())) is None:
             assert self._process.poll() is None, f"it has ended: {self.stderr}"
             assert time.monotonic() < end, f"it does not say {pattern!r}: {self.stderr}"
             time.sleep(0.01)
+        return found
 
     def count_descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))

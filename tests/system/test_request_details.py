@@ -146,6 +146,8 @@ def test_the_time_ends_with_the_last_byte(logged: tuple[Driver, Path]) -> None:
     with driver.connect(window=4096) as client:
         for _ in range(5):
             client.send(get("/large"))
+        # From here on the server has begun with the first one.
+        client.await_bytes(1)
         time.sleep(0.3)
         for _ in range(5):
             client.receive()

@@ -301,9 +301,7 @@ def test_an_end_meanwhile_ends_both(site: Path) -> None:
 def test_the_admin_listener_is_handed_over(site: Path) -> None:
     with start(site, "--threads", "1", "--admin", "127.0.0.1:0", "site_app:app", cwd=site) as server:
         generations = Generations(server)
-        server.wait_until_said("metrics and live page on")
-        found = re.search(r"live page on http://127.0.0.1:([0-9]+)", server.stderr)
-        assert found is not None
+        found = server.wait_until_said(r"live page on http://127.0.0.1:([0-9]+)")
         with server.connect() as kept:
             kept.ask(get("/"))
             generations.restart()
