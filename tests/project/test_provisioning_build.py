@@ -370,6 +370,14 @@ def test_the_second_compilation_is_told_by_the_training(machine: Machine) -> Non
     assert (machine.home / "task").read_text() == TRAINING.read_text()
 
 
+@needs_keyring
+def test_no_loop_is_compiled_for_size(machine: Machine) -> None:
+    machine.debian('case $1 in -j*) echo "$4" >"$HOME/flags" ;; esac\n' + MAKE)
+    machine.run("x")
+    flags = (machine.home / "flags").read_text().removeprefix("PGO_PROF_USE_FLAG=").split()
+    assert {"-fprofile-use", "-fprofile-partial-training"} <= set(flags)
+
+
 def test_the_training_serves_on_each_backend() -> None:
     done = subprocess.run(
         [sys.executable, TRAINING, "0.1"], capture_output=True, text=True, timeout=SECONDS, check=True
