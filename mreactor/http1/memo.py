@@ -10,7 +10,7 @@ ENTRIES_MAX = 512
 KEY_BYTES_MAX = 4096
 BYTES_MAX = 64 * 1024
 
-# A power of two. A key that comes again before about so many others is recognised.
+# A key that comes again before about half as many others is recognised.
 SIGHTINGS = 2048
 
 
@@ -19,15 +19,15 @@ class Memo[K: Hashable, V](dict[K, V]):
     """A dict for one reactor that makes what it does not know: `memo[key]`.
 
     It remembers a value from its key's second sight on, so what never repeats drives out nothing. It knows a second
-    sight by the hash, in a table of fixed size. The dict has two generations: when the young one is full, it becomes
-    the old one, from which an entry returns when it is used. So the memory is bounded, and entries in use stay.
+    sight by the hash, among those of the last keys. The dict has two generations: when the young one is full, it
+    becomes the old one, from which an entry returns when it is used. So the memory is bounded, and entries in use stay.
 
     Args:
         make: makes the value of a key, never None. What it raises is not remembered.
         size: the bytes of a key.
     """
 
-    __slots__ = ("_bytes", "_find_old", "_hashes", "_make", "_size")
+    __slots__ = ("_bytes", "_find_old", "_make", "_seen", "_size")
 
     def __init__(self, make: Callable[[K], V], size: Callable[[Any], int] = len) -> None:
         self._make = make
@@ -35,17 +35,17 @@ class Memo[K: Hashable, V](dict[K, V]):
         self._bytes = 0
         old: dict[K, V] = {}
         self._find_old: Callable[[K], V | None] = old.get
-        self._hashes = [0] * SIGHTINGS
+        self._seen: set[int] = set()
 
     def __missing__(self, key: K) -> V:
         value = self._find_old(key)
         if value is None:
             value = self._make(key)
-            number, hashes = hash(key), self._hashes
-            # Two places: with one, two keys that come in turn could hide each other for ever.
-            place, other = number & (SIGHTINGS - 1), number >> 32 & (SIGHTINGS - 1)
-            if hashes[place] != number and hashes[other] != number:
-                hashes[place] = hashes[other] = number
+            seen = self._seen
+            if (number := hash(key)) not in seen:
+                if len(seen) >= SIGHTINGS:
+                    seen.clear()
+                seen.add(number)
                 return value
         size = self._size(key)
         if size <= KEY_BYTES_MAX:

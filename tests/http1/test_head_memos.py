@@ -401,7 +401,7 @@ def test_memos_stay_small_whatever_clients_send(kind: str, context: ReactorConte
 
 
 def test_heads_that_collide_are_read_all_the_same_and_hold_nothing_more() -> None:
-    """Their request lines meet at one place of the table that knows a second sight."""
+    """The hashes of their request lines end alike, so they meet in a small table."""
     parser, place = Parser(LIMITS), hash(b"GET /0 HTTP/1.1") % SIGHTINGS
     lines = (b"GET /%d HTTP/1.1" % number for number in range(200_000))
     colliding = [line for line in lines if hash(line) % SIGHTINGS == place]
@@ -415,7 +415,7 @@ def test_heads_that_collide_are_read_all_the_same_and_hold_nothing_more() -> Non
 
 
 def test_keys_that_come_in_turn_do_not_hide_each_other() -> None:
-    """Of 400 keys some forty meet at one place. Each would wipe out the sight of the other, round for round."""
+    """A table of sights could let them, round for round."""
     made: list[bytes] = []
 
     def make(key: bytes) -> bytes:
