@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,8 @@ MARKS_MAX = 1_000_000
 
 # Types of values that hold no others, and that no thread can change.
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+
+_ROWS = frozenset({dict})
 
 _ALL_BUT_BRACKETS_AND_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 _STRING = re.compile(rb'"[^"]*+"?')
@@ -76,50 +78,65 @@ def encode_json(content: Any) -> bytes:
         text = _encode(copied)
         return text.encode() if isinstance(text, str) else bytes(text)
     try:
-        return _Encoder().encode(copied).encode()
+        return _thread_encoder()(copied).encode()
     except UnicodeEncodeError:
         # UTF-8 has no lone surrogates. JSON can escape them.
-        return _AsciiEncoder().encode(copied).encode()
+        return _make_encoder(ensure_ascii=True)(copied).encode()
 
 
-class _Encoder(json.JSONEncoder):
-    """Encodes copies, which have no cycles. With its options at the class, making one for each value is cheap."""
-
-    ensure_ascii = check_circular = allow_nan = skipkeys = sort_keys = False
-    indent: Any = None
-    item_separator, key_separator = ",", ":"
-
-    def __init__(self) -> None:
-        """Set nothing."""
+def _thread_encoder() -> Callable[[Any], str]:
+    """Return this thread's encoder."""
+    encode: Callable[[Any], str] | None = getattr(_local, "encode", None)
+    if encode is None:
+        _local.encode = encode = _make_encoder(ensure_ascii=False)
+    return encode
 
 
-class _AsciiEncoder(_Encoder):
-    ensure_ascii = True
+def _make_encoder(*, ensure_ascii: bool) -> Callable[[Any], str]:
+    """Make a function that encodes copies, which have no cycles.
+
+    `JSONEncoder.encode` makes the same object of C code anew for each value, which takes longer than a short value.
+    """
+    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, check_circular=False, allow_nan=False, separators=(",", ":"))
+    make, escape = getattr(json.encoder, "c_make_encoder", None), json.encoder.encode_basestring
+    if make is None:
+        return encoder.encode
+    if ensure_ascii:
+        escape = json.encoder.encode_basestring_ascii
+    iterate = make(None, encoder.default, escape, None, ":", ",", False, False, False)
+    return lambda value: "".join(iterate(value, 0))
 
 
 def _copy(value: Any, levels: int) -> Any:
     """Copy the containers in a value, because `json` reads lists and dicts without their locks."""
-    kind = type(value)
-    is_object = kind is dict
-    if not is_object and kind is not list:
-        if kind in _PLAIN:
-            return value
-        is_object = isinstance(value, Mapping)
-        if not is_object and not isinstance(value, list | tuple):
-            return _convert(value, levels)
+    kind, plain = type(value), _PLAIN
+    if kind is dict:
+        copied = value.copy()
+    elif kind is list or isinstance(value, list | tuple):
+        copied = list(value)
+    elif kind in plain:
+        return value
+    elif isinstance(value, Mapping):
+        copied = dict(value)
+    else:
+        return _convert(value, levels)
     if levels == 0:
         raise ValueError(f"a value that is nested more than {NESTING_MAX} levels deep cannot be sent as JSON")
-    plain = _PLAIN
-    if is_object:
-        copied: dict[Any, Any] = value.copy() if kind is dict else dict(value)
+    if type(copied) is list:
+        kinds = set(map(type, copied))
+        if kinds <= plain:
+            return copied
+        if kinds == _ROWS and levels > 1:
+            # A table of plain values: a third of the time of the general way.
+            rows = list(map(dict.copy, copied))
+            if plain.issuperset(map(type, chain.from_iterable(map(dict.values, rows)))):
+                return rows
+        return [item if type(item) in plain else _copy(item, levels - 1) for item in copied]
+    if not plain.issuperset(map(type, copied.values())):
         for key, item in copied.items():
             if type(item) not in plain:
                 copied[key] = _copy(item, levels - 1)
-        return copied
-    items = list(value)
-    if plain.issuperset(map(type, items)):
-        return items
-    return [item if type(item) in plain else _copy(item, levels - 1) for item in items]
+    return copied
 
 
 def _convert(value: Any, levels: int) -> Any:
@@ -147,7 +164,7 @@ def decode_json(body: bytes) -> Any:
     text = body.decode()
     _check_size(body)
     value = _thread_decoder()(text)
-    if _ESCAPED_SURROGATE.search(body):
+    if b"\\u" in body and _ESCAPED_SURROGATE.search(body):
         paired = _PAIRED_SURROGATES.match(body)
         if paired is not None and paired.end() < len(body):
             raise ValueError("a surrogate is not half of a pair")

@@ -4,12 +4,14 @@ import json
 import random
 import subprocess
 import sys
+import threading
 from collections import ChainMap, OrderedDict, UserDict, namedtuple
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from mreactor.http import json_content
 from mreactor.http.json_content import MARKS_MAX, NESTING_MAX, decode_json, encode_json
 
 Row = namedtuple("Row", "a b")
@@ -59,6 +61,31 @@ def test_content_is_bounded_in_depth(brackets: str) -> None:
     for too_deep in ([deepest], (deepest,), {"a": deepest}):
         with pytest.raises(ValueError, match="256 levels"):
             encode_json(too_deep)
+
+
+@pytest.mark.parametrize("row", [{"a": 1, "b": "c"}, {}, {"a": [1]}])
+def test_rows_count_as_a_level(row: dict[str, Any]) -> None:
+    value: Any = [row, row]
+    for _ in range(NESTING_MAX - (3 if "a" in row and row["a"] == [1] else 2)):
+        value = [value]
+    assert json.loads(encode_json(value)) == value
+    with pytest.raises(ValueError, match="256 levels"):
+        encode_json([value])
+
+
+def test_rows_are_copied_and_converted() -> None:
+    rows: list[Any] = [{"a": 1}, {"a": UserDict(b=2)}, {"a": {"c": (3, None)}}]
+    assert encode_json(rows) == b'[{"a":1},{"a":{"b":2}},{"a":{"c":[3,null]}}]'
+    assert rows == [{"a": 1}, {"a": {"b": 2}}, {"a": {"c": (3, None)}}]
+    assert encode_json([{"a": 1}, OrderedDict(a=1), []]) == b'[{"a":1},{"a":1},[]]'
+
+
+def test_an_encoder_without_the_c_code_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    contents: list[Any] = [{"a": [1, 2.5, None, True, {"b": []}]}, {"a": "Grüße"}, ["\ud800"]]
+    expected = [encode_json(content) for content in contents]
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    monkeypatch.setattr(json_content, "_local", threading.local())
+    assert [encode_json(content) for content in contents] == expected
 
 
 def test_a_cycle_is_too_deep() -> None:
