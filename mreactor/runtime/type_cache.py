@@ -27,7 +27,7 @@ VERSION_OFFSET = 400
 # How many copies of a name are made until one lies apart. One or two are the rule.
 COPIES_MAX = 200
 # A class may have 1000 versions in its life.
-BUMPS_MAX = 400
+BUMPS_MAX = 800
 
 # Types of the interpreter. Their versions never change, so the other classes go round their names.
 FIXED = (

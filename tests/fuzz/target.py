@@ -5,6 +5,7 @@ request that is misread, lost, handled twice or wrongly served from a cache chan
 """
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -76,7 +77,10 @@ def make_files() -> tempfile.TemporaryDirectory[str]:
     """A directory with the files that are served; the caller cleans it up."""
     directory = tempfile.TemporaryDirectory(prefix="mreactor-fuzz-")
     for name, content in FILES.items():
-        Path(directory.name, name).write_bytes(content)
+        file = Path(directory.name, name)
+        file.write_bytes(content)
+        # The fields of a file that has just changed depend on the second.
+        os.utime(file, (1_700_000_000, 1_700_000_000))
     return directory
 
 

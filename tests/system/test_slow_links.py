@@ -16,6 +16,8 @@ pytestmark = pytest.mark.slow
 
 STALL_SECONDS = 5.0
 LIMITS = Limits(write_stall_seconds=STALL_SECONDS, write_rate_min=4000)
+# A busy machine delays packets, and TCP then waits for longer than they took. That may cost two thirds of a rate.
+STEADY_LIMITS = Limits(write_stall_seconds=2 * STALL_SECONDS, write_rate_min=2500)
 # Many times what the kernel holds: by EPOLLOUT alone, a client of each rate would stand still for longer than a stall.
 CONTENTS = {"64kbit": 240_000, "128kbit": 400_000, "256kbit": 700_000}
 
@@ -29,7 +31,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def test_steady_readers_get_everything(kind: str) -> None:
-    outcome = read_slowly(kind, CONTENTS, 4, LIMITS)
+    outcome = read_slowly(kind, CONTENTS, 4, STEADY_LIMITS)
     assert not outcome.faults(), f"{outcome}\n{outcome.faults()}"
     assert len(outcome.readers) == 12
 
