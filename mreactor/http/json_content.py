@@ -95,7 +95,7 @@ def _thread_encoder() -> Callable[[Any], str]:
 def _make_encoder(*, ensure_ascii: bool) -> Callable[[Any], str]:
     """Make a function that encodes copies, which have no cycles.
 
-    `JSONEncoder.encode` makes the same object of C code anew for each value, which takes longer than a short value.
+    `JSONEncoder.encode` makes a new C object for each value, which takes longer than encoding a short value.
     """
     encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, check_circular=False, allow_nan=False, separators=(",", ":"))
     make, escape = getattr(json.encoder, "c_make_encoder", None), json.encoder.encode_basestring

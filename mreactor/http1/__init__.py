@@ -11,6 +11,5 @@ from .redirect_connection import Redirector
 
 __all__ = [
     "Connection", "Parser", "ReactorContext", "Redirector", "encode_overload", "has_context_variables",
-    "observation_maker",
-    "render_overload", "render_plain_refusal",
+    "observation_maker", "render_overload", "render_plain_refusal",
 ]  # fmt: skip

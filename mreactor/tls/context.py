@@ -22,7 +22,7 @@ class TlsContext:
         serves_plain: some of the reactor's clients do not use TLS. They come by `connect_plain`, and the fast path is
             theirs: a TLS connection is then never IDLE but QUIET.
         connect_redirected: makes the connections of plain ports whose requests are redirected to HTTPS; None if they
-            are like other plain ones. With it nobody has the fast path, whose caches hold no redirections.
+            are like other plain ones. With it no client has the fast path, whose caches hold no redirections.
 
     Attributes:
         draining: the server drains.
