@@ -228,8 +228,10 @@ SHORTER = "a file became shorter while it was sent"
 LOAD_BYTES = 1024 * 1024
 READ_BYTES = 128 * 1024
 
-# How long a file that seems to be overwritten gets to show that it grows.
-APPEND_SECONDS = 0.0005
+# How long a file that seems to be overwritten gets to show that it grows, and how often it is looked at. The kernel
+# gives a file that is appended to its new time first, copies up to 2 MiB, and then gives it its new size.
+APPEND_SECONDS_MAX = 0.05
+APPEND_LOOK_SECONDS = 0.001
 
 
 def is_cached(fd: int, offset: int) -> bool:
@@ -251,9 +253,10 @@ class FileBody:
         offset, remaining: the region that is still to be sent.
         stamp: the file's size and time of change when the response began; None if it may change. See `FileStamp`.
         loaded_until: bytes before this offset need not be waited for; see `must_load`.
+        was_doubted: it seemed to be overwritten once, and has had its time to show that it grows.
     """
 
-    __slots__ = ("fd", "loaded_until", "offset", "remaining", "stamp")
+    __slots__ = ("_is_doubted", "fd", "loaded_until", "offset", "remaining", "stamp", "was_doubted")
 
     def __init__(self, fd: int, offset: int, length: int, stamp: "FileStamp | None" = None) -> None:
         self.fd = fd
@@ -261,6 +264,7 @@ class FileBody:
         self.remaining = length
         self.stamp = stamp
         self.loaded_until = 0
+        self._is_doubted = self.was_doubted = False
 
     def __len__(self) -> int:
         return self.remaining
@@ -268,11 +272,15 @@ class FileBody:
     def read(self, count: int) -> bytes:
         """Return up to `count` of the bytes that are left; `advance` notes that they are sent.
 
+        Returns:
+            bytes; none while the file is in doubt, see `is_same`.
+
         Raises:
             EOFError: the file was changed, or became shorter.
             OSError: it cannot be read.
         """
-        self.check()
+        if not self.is_same():
+            return b""
         data = os.pread(self.fd, self.piece(count), self.offset)
         if not data:
             raise EOFError(SHORTER)
@@ -293,10 +301,13 @@ class FileBody:
         return b""
 
     def must_load(self) -> bool:
-        """Return whether the next piece lies on the disk only: sending it would wait. `load` then comes first.
+        """Return whether `load` comes first: the next piece lies on the disk only, or nobody knows whose it is.
 
         It moves `loaded_until` to the end of the piece, so each piece is looked at once.
         """
+        if self._is_doubted:
+            self._is_doubted = False
+            return True
         if self.offset < self.loaded_until:
             return False
         end = min(self.offset + self.remaining, (self.offset // LOAD_BYTES + 1) * LOAD_BYTES)
@@ -306,28 +317,44 @@ class FileBody:
         return not ((is_short or is_cached(self.fd, self.offset)) and is_cached(self.fd, end - 1))
 
     def load(self) -> None:
-        """Read the piece into the page cache. Called in the thread pool.
+        """Read the piece into the page cache, and wait while the file is in doubt. Called in the thread pool.
 
         The connection may end meanwhile and close the file. What this then reads is of no consequence.
         """
         buffer = [bytearray(READ_BYTES)]
         offset = self.offset
         try:
+            if self.was_doubted:
+                self._wait_for_growth()
             while offset < self.loaded_until and (count := os.preadv(self.fd, buffer, offset)):
                 offset += count
         except OSError:
             # Sending meets the same error.
             return
 
-    def check(self) -> None:
-        """Raise EOFError if the file was changed since the response began, so that no response mixes two versions."""
-        stamp = self.stamp
-        if stamp is None or not stamp.is_overwritten(os.fstat(self.fd)):
-            return
-        # The kernel gives a file that is appended to its new time a moment before its new size.
-        time.sleep(APPEND_SECONDS)
-        if stamp.is_overwritten(os.fstat(self.fd)):
+    def is_same(self) -> bool:
+        """Return whether the file is as it was when the response began, so that no response mixes two versions.
+
+        Returns:
+            False: it is in doubt. Send nothing; `must_load` is true then, and `load` waits for the truth.
+
+        Raises:
+            EOFError: it was overwritten.
+        """
+        if not self._is_overwritten():
+            return True
+        if self.was_doubted:
             raise EOFError("a file was changed while it was sent")
+        self._is_doubted = self.was_doubted = True
+        return False
+
+    def _is_overwritten(self) -> bool:
+        return self.stamp is not None and self.stamp.is_overwritten(os.fstat(self.fd))
+
+    def _wait_for_growth(self) -> None:
+        ends = time.monotonic() + APPEND_SECONDS_MAX
+        while self._is_overwritten() and time.monotonic() < ends:
+            time.sleep(APPEND_LOOK_SECONDS)
 
     def close(self) -> None:
         """Close the file. Idempotent."""

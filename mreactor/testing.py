@@ -295,7 +295,9 @@ class _Wire(io.RawIOBase):
             if output := connection.data_to_send():
                 data = output.read(_PIECE_BYTES) if isinstance(output, FileBody) else bytes(output)
                 connection.data_sent(len(data))
-                return data
+                if data:
+                    return data
+                continue
             if self._run_job():
                 continue
             if connection.state == READY:

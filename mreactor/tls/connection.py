@@ -125,6 +125,11 @@ class TlsConnection(Channel):
             return b""
         if isinstance(plaintext, FileBody):
             piece: bytes | memoryview = plaintext.read(PIECE_BYTES_MAX)
+            if not piece:
+                # The file is in doubt. The inner connection now has a job that finds out.
+                self._inner.data_sent(0)
+                self.deadline = self._inner.deadline
+                return b""
         else:
             piece = plaintext if len(plaintext) <= PIECE_BYTES_MAX else memoryview(plaintext)[:PIECE_BYTES_MAX]
             self.more_follows = self._inner.more_follows

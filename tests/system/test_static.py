@@ -1,12 +1,15 @@
 """Static files as clients see them, in memory and on both backends: ranges, files that change, listings."""
 
 import email
+import errno
 import json
 import os
 import random
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,7 +21,7 @@ from mreactor.http.ranges import parse_ranges
 from mreactor.http.request import Request
 from mreactor.http.response import Response
 from mreactor.protocol import FileBody
-from tests.support.drivers import KINDS, PATIENCE_SECONDS, SOCKET_KINDS, Client, Driver, open_driver
+from tests.support.drivers import KINDS, PATIENCE_SECONDS, SOCKET_KINDS, TLS_SOCKET_KINDS, Client, Driver, open_driver
 from tests.support.responses import ReceivedResponse
 from tests.support.vectors import get
 
@@ -205,6 +208,12 @@ def sockets(request: pytest.FixtureRequest, root: Path) -> Iterator[Driver]:
         yield driver
 
 
+@pytest.fixture(scope="module", params=[*SOCKET_KINDS, *TLS_SOCKET_KINDS])
+def all_sockets(request: pytest.FixtureRequest, root: Path) -> Iterator[Driver]:
+    with open_driver(request.param, make_app(root), Limits()) as driver:
+        yield driver
+
+
 @pytest.fixture
 def huge(root: Path) -> Iterator[Path]:
     path = root / "huge" / "file.bin"
@@ -261,11 +270,34 @@ def test_a_file_that_is_truncated_is_cut_off(sockets: Driver, root: Path, huge: 
     assert len(end(sockets, client, root, received, is_whole=False)) < HUGE_BYTES
 
 
-def test_a_file_that_grows_is_sent_as_it_was(sockets: Driver, root: Path, huge: Path) -> None:
-    client, received = begin(sockets)
+def test_a_file_that_grows_is_sent_as_it_was(all_sockets: Driver, root: Path, huge: Path) -> None:
+    client, received = begin(all_sockets)
     with huge.open("ab") as file:
         file.write(b"b" * MIB)
-    assert end(sockets, client, root, received, is_whole=True) == b"a" * HUGE_BYTES
+    assert end(all_sockets, client, root, received, is_whole=True) == b"a" * HUGE_BYTES
+
+
+@pytest.mark.parametrize("is_refused", [False, True], ids=["sendfile", "no sendfile"])
+def test_a_file_that_is_looked_at_while_it_grows_is_sent_as_it_was(
+    all_sockets: Driver, root: Path, huge: Path, monkeypatch: pytest.MonkeyPatch, is_refused: bool
+) -> None:
+    """The kernel sets the time, copies, and sets the size: for a while the file looks as if it was overwritten."""
+    grown = threading.Event()
+    load = FileBody.load
+
+    def grow_and_load(body: FileBody) -> None:
+        with huge.open("ab") as file:
+            file.write(b"b")
+        grown.set()
+        load(body)
+
+    monkeypatch.setattr(FileBody, "load", grow_and_load)
+    if is_refused:
+        monkeypatch.setattr("os.sendfile", Mock(side_effect=OSError(errno.EINVAL, "refused")))
+    client, received = begin(all_sockets)
+    os.utime(huge)
+    assert end(all_sockets, client, root, received, is_whole=True) == b"a" * HUGE_BYTES
+    assert grown.is_set()
 
 
 @pytest.mark.parametrize("change", ["replaced", "deleted", "moved with its directory"])

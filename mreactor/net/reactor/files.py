@@ -16,14 +16,15 @@ def send_file(fd: int, file: FileBody) -> int | None:
     """Send a piece of a file by sendfile.
 
     Returns:
-        bytes sent; None if sendfile is refused: then send what `read_piece` returns.
+        bytes sent, 0 while the file is in doubt; None if sendfile is refused: then send what `read_piece` returns.
 
     Raises:
         BlockingIOError: the send buffer is full.
         EOFError: the file was changed, or became shorter.
         OSError: the file cannot be read, or the socket failed.
     """
-    file.check()
+    if not file.is_same():
+        return 0
     try:
         count = os.sendfile(fd, file.fd, file.offset, file.piece(SENDFILE_BYTES_MAX))
     except BlockingIOError:
@@ -38,5 +39,5 @@ def send_file(fd: int, file: FileBody) -> int | None:
 
 
 def read_piece(file: FileBody) -> bytes:
-    """Return the next bytes of a file. Raises as `FileBody.read`."""
+    """Return the next bytes of a file; none while it is in doubt. Raises as `FileBody.read`."""
     return file.read(READ_BYTES)

@@ -351,11 +351,11 @@ class UringReactor(Reactor[UringClient]):
             client.in_flight = file
             self._ring.prepare_poll(client.fd, select.POLLOUT, WRITABLE | client.fd)
             return
-        if count is None:
-            self._start_send_of(client, read_piece(file), flags=0)
+        if count is None and (piece := read_piece(file)):
+            self._start_send_of(client, piece, flags=0)
             return
-        self._count_sent(client, count)
-        client.connection.data_sent(count)
+        self._count_sent(client, count or 0)
+        client.connection.data_sent(count or 0)
 
     def _discard(self, client: UringClient) -> None:
         """Give up a client and cancel its pending operations.
