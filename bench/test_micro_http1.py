@@ -18,12 +18,12 @@ from bench import kinds
 from mreactor.app.router import Router
 from mreactor.config import Config, Limits
 from mreactor.demo import make_demo
+from mreactor.http.memo import ENTRIES_MAX
 from mreactor.http.request_head import RequestHead
 from mreactor.http.response import TEXT, Response
 from mreactor.http1.connection import Connection
 from mreactor.http1.context import ReactorContext
 from mreactor.http1.head_parser import Parser
-from mreactor.http1.memo import ENTRIES_MAX
 from mreactor.protocol import READY
 
 PEER = ("127.0.0.1", 50_000)

@@ -121,8 +121,11 @@ class Connection(Protocol):
     def reject_job(self, job: Job) -> None:
         """Set the error of a job that the pool has refused. The reactor then returns it by `job_done`."""
 
-    def job_done(self, job: Job) -> None:
-        """Take a finished job back. One that the connection no longer waits for is disposed of."""
+    def job_done(self, job: Job) -> bytes | None:
+        """Take a finished job back. One that the connection no longer waits for is disposed of.
+
+        Returns as `receive_data`.
+        """
 
     def resume(self) -> None:
         """Take the next turn (READY)."""

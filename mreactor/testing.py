@@ -315,7 +315,9 @@ class _Wire(io.RawIOBase):
         if job is None:
             return False
         job.run()
-        self._connection.job_done(job)
+        response = self._connection.job_done(job)
+        if response is not None:
+            self._connection.queue_remainder(response, 0)
         return True
 
 

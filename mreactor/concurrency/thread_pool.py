@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -77,7 +78,7 @@ class Worker(threading.Thread):
     """One thread of a pool.
 
     Attributes:
-        inbox: jobs that the pool has given to this thread; True to look for one; None ends it.
+        messages: jobs that the pool has given to this thread; True to look for one; None ends it. `wake` follows.
         keeps_slot: the thread waits for its stream's next job and counts as computing. The pool's lock guards it.
         has_next: its stream's next job has been submitted and has not begun.
         waits, waited: this thread's part of `PoolStatus`.
@@ -85,14 +86,20 @@ class Worker(threading.Thread):
 
     def __init__(self, pool: "ThreadPool", number: int) -> None:
         super().__init__(name=f"blocking-{number}", daemon=True)
-        self.inbox: queue.SimpleQueue[QueuedJob | bool | None] = queue.SimpleQueue()
+        self.messages: deque[QueuedJob | bool | None] = deque()
         self.keeps_slot = False
         self.has_next = False
         self.waits = [0] * WAIT_BUCKETS
         self.waited = 0.0
         self._pool = pool
+        # One for each message. Not a lock: who waits for one spins first.
+        self._wakings: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._running: QueuedJob | None = None
         self._begun = 0
+
+    def wake(self) -> None:
+        """Have the thread look at its messages. Any thread may call it."""
+        self._wakings.put(None)
 
     def run(self) -> None:
         """Run jobs until the pool ends the thread."""
@@ -123,20 +130,22 @@ class Worker(threading.Thread):
     def _receive(self) -> QueuedJob | None:
         """Sleep until there is a job, which then is the running one."""
         while True:
-            try:
-                message = self.inbox.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
-                message = self._sleep()
+            while not self.messages:
+                try:
+                    self._wakings.get(timeout=IDLE_SECONDS)
+                except queue.Empty:
+                    self._sleep()
+            message = self.messages.popleft()
             if message is True:
                 message = self._pool.look(self)
             if message is not False:
                 assert message is not True, "it has looked"
                 return self._begin(message)
 
-    def _sleep(self) -> QueuedJob | bool | None:
+    def _sleep(self) -> None:
         """Wait for a message. The interpreter frees what others have left at the start of this function."""
         every_tick()
-        return self.inbox.get()
+        self._wakings.get()
 
     def _begin(self, queued: QueuedJob | None) -> QueuedJob | None:
         self._running = queued
@@ -188,6 +197,8 @@ class ThreadPool:
         self._continued: deque[QueuedJob] = deque()
         self._new_is_next = True
         self._idle: list[Worker] = []
+        # Threads with a message, to be woken.
+        self._woken: list[Worker] = []
         # Threads that belong to a stream.
         self._held: set[Worker] = set()
         self._workers: set[Worker] = set()
@@ -217,7 +228,7 @@ class ThreadPool:
                 worker = job.worker
                 if worker is not None and worker.keeps_slot:
                     worker.keeps_slot = False
-                    worker.inbox.put(queued)
+                    self._give(worker, queued)
                 elif worker is not None or job.is_admitted:
                     if worker is not None:
                         worker.has_next = True
@@ -231,35 +242,42 @@ class ThreadPool:
                 refused += [queued for queued in batch if queued in self._new]
                 self._new.clear()
             self._refused += len(refused)
+        self._wake_up()
         return refused
 
     def release(self, worker: Worker, *, has_stream: bool) -> QueuedJob | None:
         """Note that a thread has finished a job; return its next one, if one waits. Called in that thread."""
+        following = None
         with self._lock:
             if not has_stream:
                 self._held.discard(worker)
                 self._computing -= 1
-                return self._next_job(worker)
-            self._held.add(worker)
-            worker.keeps_slot = not worker.has_next and len(self._held) > self._streams_max
-            if not worker.keeps_slot:
-                self._computing -= 1
-                self._start_jobs()
-                self._end_surplus()
-            return None
+                following = self._next_job(worker)
+            else:
+                self._held.add(worker)
+                worker.keeps_slot = not worker.has_next and len(self._held) > self._streams_max
+                if not worker.keeps_slot:
+                    self._computing -= 1
+                    self._start_jobs()
+                    self._end_surplus()
+        self._wake_up()
+        return following
 
     def look(self, worker: Worker) -> QueuedJob | bool | None:
         """Return a job for a thread that was woken; False if none is left, None if the thread must end."""
         with self._lock:
             self._is_waking = False
             self._computing -= 1
-            return self._next_job(worker) or False
+            following = self._next_job(worker)
+        self._wake_up()
+        return following or False
 
     def close(self) -> None:
         """Let the threads end once the queue is empty. Does not wait for them."""
         with self._lock:
             self._is_closed = True
             self._end_surplus()
+        self._wake_up()
 
     def status(self) -> PoolStatus:
         """Return what the pool does. Safe to call from any thread."""
@@ -278,6 +296,16 @@ class ThreadPool:
         with self._lock:
             since = self._new[0].job.since if self._new else inf
         return time.monotonic() - since if since < inf else 0.0
+
+    def _give(self, worker: Worker, message: QueuedJob | bool | None) -> None:
+        worker.messages.append(message)
+        self._woken.append(worker)
+
+    def _wake_up(self) -> None:
+        """Wake the threads that have got a message. Called without the lock: it is the first thing that they take."""
+        while self._woken:
+            with suppress(IndexError):
+                self._woken.pop().wake()
 
     def _next_job(self, worker: Worker) -> QueuedJob | None:
         """Return the next job for a thread that has none; otherwise the thread is idle."""
@@ -303,7 +331,7 @@ class ThreadPool:
             if owner is None:
                 taken = jobs.popleft()
             else:
-                owner.inbox.put(jobs.popleft())
+                self._give(owner, jobs.popleft())
         return taken
 
     def _wake_one(self) -> None:
@@ -311,7 +339,7 @@ class ThreadPool:
         if not self._is_waking and (worker := self._find_worker()) is not None:
             self._is_waking = True
             self._computing += 1
-            worker.inbox.put(True)
+            self._give(worker, True)
 
     def _next_queue(self) -> deque[QueuedJob]:
         """Return the queue whose turn it is, unless it is empty."""
@@ -348,4 +376,4 @@ class ThreadPool:
         self._workers.discard(worker)
         self._waited += worker.waited
         self._waits = [a + b for a, b in zip(self._waits, worker.waits, strict=True)]
-        worker.inbox.put(None)
+        self._give(worker, None)

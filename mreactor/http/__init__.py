@@ -7,6 +7,7 @@ from .grammar import TOKEN
 from .handler import Handler, MustWait, describe_handler, underlying_function
 from .headers import Headers
 from .json_content import use_json
+from .memo import Memo
 from .negotiation import choose_type, rank_codings
 from .partial import ACCEPTS_RANGES, conclude, not_modified, respond_in_part, select_ranges
 from .pause import Pause
@@ -35,12 +36,12 @@ from .status import REASONS, HTTPError, has_body, status_line
 from .uploads import Files, UploadedFile
 
 __all__ = [
-    "ACCEPTS_RANGES", "BINARY", "CHANGED", "DATE", "FAILED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS", "SERVER",
-    "SERVER_AND_DATE", "TEXT", "TOKEN", "Body", "Content", "Fields", "Files", "Framing", "HTTPError", "Handler",
-    "HeaderFields", "Headers", "MustWait", "Pause", "RawResponse", "Request", "RequestHead", "RequestLine", "Response",
-    "SizedStream", "SpooledBody", "UploadedFile", "asks_for_whole", "check_fields", "choose_type", "conclude",
-    "describe_handler", "encode_fields", "encode_part", "evaluate_conditions", "format_date", "has_body",
-    "make_request", "make_response", "not_modified", "note_date", "noted_date", "parse_date", "rank_codings",
-    "redirect", "render_error", "render_traceback", "respond", "respond_in_part", "select_ranges", "status_line",
-    "underlying_function", "unread_head", "use_json",
+    "ACCEPTS_RANGES", "BINARY", "CHANGED", "DATE", "FAILED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS",
+    "SERVER", "SERVER_AND_DATE", "TEXT", "TOKEN", "Body", "Content", "Fields", "Files", "Framing", "HTTPError",
+    "Handler", "HeaderFields", "Headers", "Memo", "MustWait", "Pause", "RawResponse", "Request", "RequestHead",
+    "RequestLine", "Response", "SizedStream", "SpooledBody", "UploadedFile", "asks_for_whole", "check_fields",
+    "choose_type", "conclude", "describe_handler", "encode_fields", "encode_part", "evaluate_conditions",
+    "format_date", "has_body", "make_request", "make_response", "not_modified", "note_date", "noted_date",
+    "parse_date", "rank_codings", "redirect", "render_error", "render_traceback", "respond", "respond_in_part",
+    "select_ranges", "status_line", "underlying_function", "unread_head", "use_json",
 ]  # fmt: skip

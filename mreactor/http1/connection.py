@@ -9,7 +9,18 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ..concurrency import Job
-from ..http import TEXT, HTTPError, MustWait, Request, Response, encode_fields, has_body, make_response, respond
+from ..http import (
+    TEXT,
+    HTTPError,
+    MustWait,
+    RawResponse,
+    Request,
+    Response,
+    encode_fields,
+    has_body,
+    make_response,
+    respond,
+)  # fmt: skip
 from ..logs import AccessBuffer
 from ..protocol import FileBody, Peer, memory_of
 from ..runtime import hot
@@ -35,6 +46,8 @@ if TYPE_CHECKING:
 RESPONSE_BYTES_A_TURN_MAX = 256 * 1024
 # Parts of a stream that are computed in one turn without any byte to send.
 EMPTY_PARTS_A_TURN_MAX = 64
+# What a reactor keeps of them, for as many jobs as are under way at a time.
+SPARE_WRITERS_MAX = 256
 # What may come before a request and does not begin one; the first may still become the second.
 EMPTY_LINES = (b"\r", b"\r\n")
 
@@ -162,13 +175,13 @@ class Connection(StateMachine):
         """Give a job that the pool refuses its error: 503."""
         job.error = HTTPError(503, "Too many requests are waiting.")
 
-    def job_done(self, job: Job) -> None:
-        """Take a finished job back. One that the connection no longer waits for is disposed of."""
+    def job_done(self, job: Job) -> bytes | None:
+        """Take a finished job back. Returns as `receive_data`."""
         if job.size:
             self._context.reserve_body_bytes(-job.size)
         writer = self._ensure_writer()
         if not writer.take_back(job) or (request := self._request) is None:
-            return
+            return None
         if isinstance(writer.stream, Stream):
             self._begin_sending(writer)
             self._take_part(writer, job)
@@ -179,10 +192,18 @@ class Connection(StateMachine):
             # A stream keeps its connection: its head has said so.
             if self._context.draining and not self._buffer:
                 self._keep_alive = False
-            self._begin_sending(writer)
             response = job_response(self._context, job)
-            writer.add(self._encode(request, response, job.stream if isinstance(job.stream, Stream) else None))
+            output = self._encode(request, response, job.stream if isinstance(job.stream, Stream) else None)
+            if self._keep_alive and writer.is_spare and not (self._buffer or self._eof):
+                self._writer = None
+                if len(self._context.spare_writers) < SPARE_WRITERS_MAX:
+                    self._context.spare_writers.append(writer)
+                self._enter(IDLE)
+                return output
+            self._begin_sending(writer)
+            writer.add(output)
         self._advance()
+        return None
 
     def resume(self) -> None:
         """Take the next turn (READY)."""
@@ -442,13 +463,13 @@ class Connection(StateMachine):
         context = self._context
         # The commonest responses, at half the cost of the general way.
         body, content_type, status, _, content = response.parts
-        access = context.access
+        access, kind = context.access, type(response)
         if (
             request.fast_encodable
             and self._keep_alive
             and type(body) is bytes
             and (access is None or len(body) <= LOGGED_AT_ONCE_MAX)
-            and (content is not None or (type(response) is Response and has_body(status)))
+            and (content is not None or kind is RawResponse or (kind is Response and has_body(status)))
         ):
             counter = request.counter if status == 200 else context.counters.counter(request.head.method, status)
             counter[0] += 1
@@ -456,6 +477,8 @@ class Connection(StateMachine):
                 access.log_request(self.peer, request.head, status, len(body))
             if content is not None:
                 return context.head_cache[content_type][len(content)] + content
+            if isinstance(response, RawResponse):
+                return context.encoder.encode_raw(response, request.head, keep_alive=True)
             return context.encoder.encode_whole(status, body, encode_fields(response))
         self._request = request
         output, stream, self._keep_alive, self._cache_ticket, log_later = encode_response(
@@ -577,7 +600,8 @@ class Connection(StateMachine):
             self.deadline = self._context.now + pause
 
     def _wait_for(self, job: Job) -> None:
-        writer = self._ensure_writer()
+        spare = self._context.spare_writers
+        self._writer = writer = self._writer or (spare.pop() if spare else ResponseWriter())
         writer.awaited_job = writer.next_job = job
         self._enter(WAITING)
 

@@ -28,6 +28,7 @@ from .head_parser import END_OF_HEAD, Parser
 from .isolation import isolate
 from .request_reader import RequestReader
 from .response_cache import BODY_METHODS_AFTER, ResponseCache
+from .response_writer import ResponseWriter
 from .routed_request import RoutedRequest
 from .states import DRAIN_GRACE_SECONDS, IDLE, SENDING, TIMEOUT_KINDS, state_timeouts
 
@@ -59,6 +60,7 @@ class ReactorContext:
         log_request: writes a line of the access log, see `AccessBuffer`.
         logged_at_once_max: a response with more bytes of content is logged when it is sent; negative for all responses.
         idle_reader: a `RequestReader` that no connection uses, or None.
+        spare_writers: `ResponseWriter`s that no connection uses.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class ReactorContext:
         self.draining = False
         self.slow_path_responses = 0
         self.idle_reader: RequestReader | None = None
+        self.spare_writers: list[ResponseWriter] = []
         self._isolates = isolates
         self._isolated: dict[Endpoint, Endpoint] = {}
         self._own_context = copy_context()

@@ -10,11 +10,10 @@ docs/decisions/091.
 from functools import partial
 
 from ..config import Limits
-from ..http import HeaderFields, HTTPError, RequestHead, RequestLine
+from ..http import HeaderFields, HTTPError, Memo, RequestHead, RequestLine
 from ..runtime import hot
 from .framing import read_framing
 from .grammar import FIELD_LINE, FORBIDDEN, PLAIN_FIELD_LINE
-from .memo import Memo
 from .request_line import decode_path, parse_request_line
 
 # One sentence for two faults: which of them is noticed first depends on how the bytes were split.

@@ -68,6 +68,11 @@ class ResponseWriter:
         return not self.output and not isinstance(self.stream, FileBody)
 
     @property
+    def is_spare(self) -> bool:
+        """Nothing was sent, and nothing is left: another connection can use it."""
+        return not self.output and self.stream is None and self.next_job is None and self.unlogged is None
+
+    @property
     def file_follows(self) -> bool:
         """A file is to be sent, and its next piece is not being loaded."""
         return isinstance(self.stream, FileBody) and self.awaited_job is None

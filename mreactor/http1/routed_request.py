@@ -15,7 +15,7 @@ class RoutedRequest:
         head: the request's head.
         match: the endpoint and the path parameters.
         counter: counts the responses with status 200.
-        fast_encodable: a body-only response may be encoded by the `HeadCache`.
+        fast_encodable: a response that is in memory may be encoded the short way.
         id: the request's id; empty if requests have none.
     """
 
@@ -27,7 +27,7 @@ class RoutedRequest:
         self.head = head
         self.match = match
         self.counter = counter
-        self.fast_encodable = head.default_framing and match.endpoint.is_immediate
+        self.fast_encodable = head.default_framing and not match.endpoint.constant
 
     def make_argument(self, body: bytes | SpooledBody, peer: Peer) -> Request:
         """Make what the handler is called with."""

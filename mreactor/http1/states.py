@@ -35,7 +35,7 @@ NEXT_STATES: dict[int, frozenset[int]] = {
     IDLE: frozenset({HEAD, BODY, WAITING, SENDING, LINGERING, CLOSED}),
     HEAD: frozenset({IDLE, BODY, WAITING, SENDING, LINGERING, CLOSED}),
     BODY: frozenset({IDLE, WAITING, SENDING, READY, CLOSED}),
-    WAITING: frozenset({SENDING, CLOSED}),
+    WAITING: frozenset({IDLE, SENDING, CLOSED}),
     SENDING: frozenset({IDLE, READY, WAITING, LINGERING, CLOSED}),
     READY: frozenset({HEAD, BODY, WAITING, SENDING, CLOSED}),
     LINGERING: frozenset({CLOSED}),

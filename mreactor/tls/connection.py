@@ -177,7 +177,9 @@ class TlsConnection(Channel):
     def job_done(self, job: Job) -> None:
         """Take a finished job back. One that the connection no longer waits for is disposed of."""
         assert self._inner is not None, "it has made the job"
-        self._inner.job_done(job)
+        response = self._inner.job_done(job)
+        if response is not None:
+            self._inner.queue_remainder(response, 0)
         if self.state != CLOSED and not self._refused:
             self._advance()
 

@@ -8,7 +8,7 @@ import threading
 from io import BytesIO
 from typing import Any, Final
 
-from ..http import Request
+from ..http import Memo, Request
 from ..runtime import hot
 from .errors import ErrorStream
 from .file_wrapper import FileWrapper
@@ -19,31 +19,20 @@ type Environ = dict[str, Any]
 _RENAMED: Final = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _PROTOCOLS: Final = ("HTTP/1.0", "HTTP/1.1")
 
-_LINES_MAX: Final = 1000
-_LINE_BYTES_MAX: Final = 512
 
-
-class _FieldLines(dict[bytes, tuple[str, str]]):
-    """Field lines by their bytes, as keys and values of an environ. Bounded; one thread's own."""
-
-    def __missing__(self, line: bytes) -> tuple[str, str]:
-        name, _, value = line.decode("latin-1").partition(":")
-        # A proxy cannot tell `X_User` from `X-User`, and an application must not take the one for the other. What has
-        # the key `` is dropped.
-        key = "" if "_" in name else _key(name.lower())
-        if len(self) >= _LINES_MAX:
-            self.clear()
-        pair = (key, value.strip("\t "))
-        if len(line) <= _LINE_BYTES_MAX:
-            self[line] = pair
-        return pair
+def _read_field_line(line: bytes) -> tuple[str, str]:
+    """Return a field line as key and value of an environ."""
+    name, _, value = line.decode("latin-1").partition(":")
+    # A proxy cannot tell `X_User` from `X-User`, and an application must not take the one for the other. What has the
+    # key `` is dropped.
+    return "" if "_" in name else _key(name.lower()), value.strip("\t ")
 
 
 class _OfThread(threading.local):
     """What one thread keeps."""
 
     def __init__(self) -> None:
-        self.pair_of = _FieldLines().__getitem__
+        self.read_line = Memo(_read_field_line).__getitem__
 
 
 _own = _OfThread()
@@ -104,7 +93,7 @@ class EnvironMaker:
         if request.id:
             environ["mreactor.request_id"] = request.id
         count = len(environ) + len(field_lines)
-        environ.update(map(_own.pair_of, field_lines))
+        environ.update(map(_own.read_line, field_lines))
         if len(environ) != count or "" in environ:
             # A field is repeated or dropped.
             environ.pop("", None)

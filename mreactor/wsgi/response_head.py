@@ -7,7 +7,7 @@ import re
 import threading
 from typing import Final
 
-from ..http import TOKEN, has_body
+from ..http import TOKEN, Memo, has_body
 from ..runtime import hot
 
 # Three digits, and a reason phrase (RFC 9112 section 4). Interim responses are the server's.
@@ -25,45 +25,31 @@ _HOP_BY_HOP: Final = frozenset(
 _SPECIAL: Final = _HOP_BY_HOP | {"content-length", "date", "server"}
 
 
-# Entries of each memo of a thread.
-_ENTRIES_MAX: Final = 1000
-_ENTRY_BYTES_MAX: Final = 256
+def _read_status(status: str) -> tuple[int, bytes]:
+    """Return number and status line of what an application says, such as `200 OK`. Raises as `ResponseHead`."""
+    if not isinstance(status, str):
+        raise TypeError(f"the status must be a str such as '200 OK', not {status!r}")
+    match = _STATUS.fullmatch(status)
+    if match is None:
+        raise ValueError(f"{status!r} is not a status such as '200 OK'")
+    return int(match[1]), ("HTTP/1.1 " + match[1] + " " + (match[2] or "") + "\r\n").encode("latin-1")
 
 
-class _StatusLines(dict[str, tuple[int, bytes]]):
-    """Numbers and status lines by what applications say, such as `200 OK`. Bounded; one thread's own."""
-
-    def __missing__(self, status: str) -> tuple[int, bytes]:
-        if not isinstance(status, str):
-            raise TypeError(f"the status must be a str such as '200 OK', not {status!r}")
-        match = _STATUS.fullmatch(status)
-        if match is None:
-            raise ValueError(f"{status!r} is not a status such as '200 OK'")
-        found = int(match[1]), ("HTTP/1.1 " + match[1] + " " + (match[2] or "") + "\r\n").encode("latin-1")
-        if len(self) >= _ENTRIES_MAX:
-            self.clear()
-        self[status] = found
-        return found
+def _check_field(field: tuple[str, str]) -> str:
+    """Return a field as a checked line; empty for fields that need a closer look. Raises as `ResponseHead`."""
+    name, value = field
+    return "" if name.lower() in _SPECIAL else _render_field(name, value)
 
 
-class _FieldLines(dict[tuple[str, str], str]):
-    """Checked field lines by name and value; empty for fields that need a closer look. Bounded; one thread's own."""
-
-    def __missing__(self, field: tuple[str, str]) -> str:
-        name, value = field
-        line = "" if name.lower() in _SPECIAL else _render_field(name, value)
-        if len(self) >= _ENTRIES_MAX:
-            self.clear()
-        if len(line) <= _ENTRY_BYTES_MAX:
-            self[field] = line
-        return line
+def _size_of_field(field: tuple[str, str]) -> int:
+    return len(field[0]) + len(field[1])
 
 
 class _OfThread(threading.local):
     """What one thread keeps."""
 
     def __init__(self) -> None:
-        self.memos = _StatusLines(), _FieldLines()
+        self.memos = Memo(_read_status), Memo(_check_field, _size_of_field)
 
 
 _own = _OfThread()

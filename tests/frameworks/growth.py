@@ -16,6 +16,7 @@ from mreactor.config import Limits
 from mreactor.http1 import ReactorContext
 from mreactor.runtime import before_threads, every_tick
 from tests.frameworks.shop import app as shop
+from tests.support.memory import return_job
 
 SETTLED = 50_000
 ALLOWED = 1.10
@@ -58,7 +59,7 @@ def main() -> int:
         while connection.next_job is not None:
             if (job := connection.next_job()) is not None:
                 job.run()
-                connection.job_done(job)
+                return_job(connection, job)
             elif output := connection.data_to_send():
                 assert output.startswith((b"HTTP/1.1 200", b"HTTP/1.1 404")) or job is None, bytes(output)
                 connection.data_sent(len(output))

@@ -21,6 +21,7 @@ from tests.http1.states import (
     say_all,
     start,
 )
+from tests.support.memory import return_job
 from tests.support.vectors import CONTINUE, Calls, Talk, get, make_context, post
 
 # Half-close: what was asked for in full is answered.
@@ -173,7 +174,7 @@ def test_a_request_that_has_begun_is_the_last(state: int, rest: bytes, text: str
         assert connection.receive_data(rest) is None
     if (job := connection.next_job()) is not None:
         job.run()
-        connection.job_done(job)
+        return_job(connection, job)
     (response,) = say_all(connection)
     assert (response.status, response.text, response.says_close) == (200, text, True)
     assert connection.state == LINGERING

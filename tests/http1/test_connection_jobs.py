@@ -17,7 +17,7 @@ from mreactor.http1.states import CLOSED, IDLE, LINGERING, READY, SENDING, WAITI
 from mreactor.protocol import FileBody
 from tests.http1.steps import PEER, clear_up, connect, is_open, serve, start_job, take_all
 from tests.logs.access_lines import MemoryWriter, a_buffer
-from tests.support.memory import MemoryReactor
+from tests.support.memory import MemoryReactor, return_job
 from tests.support.responses import read_responses
 from tests.support.vectors import LIMITS, Calls, Talk, get, make_context
 
@@ -31,7 +31,7 @@ def test_a_job_is_run_and_handed_back() -> None:
     assert not connection.data_to_send()
     job.run()
     assert not connection.data_to_send(), "it is not handed back yet"
-    connection.job_done(job)
+    return_job(connection, job)
     assert read_responses(take_all(connection))[0].text == "slow"
     assert connection.state == IDLE
 
@@ -42,7 +42,7 @@ def test_a_job_that_nobody_waits_for_any_more_is_ignored(target: str) -> None:
     job = start_job(connection, target)
     connection.abort()
     job.run()
-    connection.job_done(job)
+    return_job(connection, job)
     clear_up(connection)
     assert connection.state == CLOSED
     assert not connection.data_to_send()
@@ -50,14 +50,48 @@ def test_a_job_that_nobody_waits_for_any_more_is_ignored(target: str) -> None:
         assert not is_open(job.result.fd), "nobody else will close it"
 
 
+@pytest.mark.parametrize("behind", [b"", get("/hello/b"), get("/hello/b")[:9], b"eof"])
+@pytest.mark.parametrize("fields", [(), ("Connection: close",)], ids=["persistent", "last"])
+def test_a_whole_response_comes_back_with_the_job(behind: bytes, fields: tuple[str, ...]) -> None:
+    """Unless there is something else to do behind it."""
+    connection = connect()
+    assert connection.receive_data(get("/slow", *fields)) is None
+    if behind:
+        connection.receive_data(b"" if behind == b"eof" else behind)
+    job = connection.next_job()
+    assert job is not None
+    job.run()
+    response = connection.job_done(job)
+    if behind or fields:
+        assert (response, connection.state) == (None, SENDING)
+    else:
+        assert connection.state == IDLE
+        assert not connection.data_to_send()
+        assert response is not None
+        assert read_responses(response)[0].text == "slow"
+
+
+def test_a_response_that_comes_back_may_be_sent_in_pieces() -> None:
+    connection = connect()
+    for _ in range(2):
+        job = start_job(connection)
+        job.run()
+        response = connection.job_done(job)
+        assert response is not None
+        connection.queue_remainder(response, 10)
+        assert connection.state == SENDING
+        assert read_responses(response[:10] + take_all(connection, 3))[0].text == "slow"
+        assert connection.state == IDLE
+
+
 def test_a_job_of_another_connection_is_ignored() -> None:
     connection, other = connect(), connect()
     job, others_job = start_job(connection), start_job(other)
     others_job.run()
-    connection.job_done(others_job)
+    return_job(connection, others_job)
     assert connection.state == WAITING
     job.run()
-    connection.job_done(job)
+    return_job(connection, job)
     assert connection.state == SENDING
 
 
@@ -65,8 +99,8 @@ def test_a_job_handed_back_twice_is_answered_once() -> None:
     connection = connect()
     job = start_job(connection)
     job.run()
-    connection.job_done(job)
-    connection.job_done(job)
+    return_job(connection, job)
+    return_job(connection, job)
     assert len(read_responses(take_all(connection))) == 1
 
 
@@ -74,7 +108,7 @@ def test_a_job_that_was_refused_is_answered_with_the_refusal() -> None:
     connection = connect()
     job = start_job(connection)
     job.error = HTTPError(503, "Too many requests are waiting.")
-    connection.job_done(job)
+    return_job(connection, job)
     (response,) = read_responses(take_all(connection))
     assert response.status == 503
     assert connection.state == IDLE
@@ -88,7 +122,7 @@ def test_requests_behind_a_blocking_one_wait_their_turn() -> None:
     assert job is not None
     assert calls.paths == []
     job.run()
-    connection.job_done(job)
+    return_job(connection, job)
     assert len(read_responses(take_all(connection))) == 1
     assert connection.state == READY
     connection.resume()
@@ -103,7 +137,7 @@ def test_a_blocking_stream_fetches_each_part_in_a_job_of_its_own() -> None:
     fetched = []
     while job is not None:
         job.run()
-        connection.job_done(job)
+        return_job(connection, job)
         fetched.append(take_all(connection))
         if connection.state == WAITING:
             job = connection.next_job()
@@ -120,12 +154,12 @@ def test_a_stream_that_has_begun_persists_while_the_server_drains() -> None:
     connection = Connection(context, PEER)
     first = start_job(connection, "/slow/stream/3")
     first.run()
-    connection.job_done(first)
+    return_job(connection, first)
     take_all(connection)
     context.drain()
     while (job := connection.next_job()) is not None:
         job.run()
-        connection.job_done(job)
+        return_job(connection, job)
         take_all(connection)
     assert connection.state == IDLE
     last = connection.receive_data(get("/hello/a"))
@@ -162,7 +196,7 @@ def test_the_client_leaves_while_a_part_is_being_computed(caplog: pytest.LogCapt
     connection = Connection(serve(stream, blocking=True), PEER)
     job = start_job(connection, "/")
     job.run()
-    connection.job_done(job)
+    return_job(connection, job)
     take_all(connection)
     part = connection.next_job()
     assert part is not None
@@ -174,7 +208,7 @@ def test_the_client_leaves_while_a_part_is_being_computed(caplog: pytest.LogCapt
     assert ended == []
     released.set()
     thread.join(10)
-    connection.job_done(part)
+    return_job(connection, part)
     clear_up(connection)
     assert ended == [True]
     assert caplog.text == ""

@@ -13,6 +13,7 @@ from mreactor.http1.connection import Connection
 from mreactor.http1.states import CLOSED, IDLE, LINGERING, SENDING
 from mreactor.protocol import FileBody
 from tests.http1.steps import PEER, clear_up, connect, is_open, open_descriptor, serve, take_all
+from tests.support.memory import return_job
 from tests.support.responses import read_responses
 from tests.support.vectors import FILE, Calls, Talk, get, make_context, take
 
@@ -134,7 +135,7 @@ def test_a_stream_that_nobody_reads_on_is_closed(target: str) -> None:
     while not calls.ended and b"part 0;" not in talk.output:
         if (job := connection.next_job()) is not None:
             job.run()
-            connection.job_done(job)
+            return_job(connection, job)
         output = connection.data_to_send()
         if output:
             talk.output += take(connection, output, 1)

@@ -298,7 +298,7 @@ def test_a_refusal_is_raised_as_a_new_error_each_time(line: str, status: int) ->
         ("HEAD /a HTTP/1.1", False),
         ("GET /a HTTP/1.0", False),
         ("GET /constant HTTP/1.1", False),
-        ("GET /blocking HTTP/1.1", False),
+        ("GET /blocking HTTP/1.1", True),
     ],
 )
 def test_which_requests_are_fast_encodable(line: str, is_plain: bool) -> None:

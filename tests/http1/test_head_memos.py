@@ -9,10 +9,10 @@ import pytest
 
 from mreactor.app.application import App
 from mreactor.config import Limits
+from mreactor.http.memo import BYTES_MAX, ENTRIES_MAX, KEY_BYTES_MAX, SIGHTINGS, Memo
 from mreactor.http.request_head import RequestHead
 from mreactor.http1.context import ReactorContext
 from mreactor.http1.head_parser import END_OF_HEAD, Parser
-from mreactor.http1.memo import BYTES_MAX, ENTRIES_MAX, KEY_BYTES_MAX, SIGHTINGS, Memo
 from tests.http1.heads import (
     BAD,
     GOOD,

@@ -21,7 +21,7 @@ from itertools import pairwise
 from mreactor.concurrency import Job
 from mreactor.config import Limits
 from mreactor.net.reactor.delivery import Delivery
-from mreactor.protocol import CLOSED, IDLE, LINGERING, READY, Context, FileBody, Peer
+from mreactor.protocol import CLOSED, IDLE, LINGERING, READY, Connection, Context, FileBody, Peer
 from tests.support.invariants import check
 
 UNLIMITED = 1 << 40
@@ -39,6 +39,14 @@ def split(data: bytes, cuts: tuple[int, ...]) -> list[bytes]:
     """Cut data at the given offsets; empty pieces are left out."""
     edges = [0, *sorted(set(cuts)), len(data)]
     return [data[start:end] for start, end in pairwise(edges) if start < end]
+
+
+def return_job(connection: Connection, job: Job) -> None:
+    """Hand a finished job back, and queue a whole response that comes of it, as reactors may."""
+    response = connection.job_done(job)
+    if response is not None:
+        assert connection.state == IDLE, "nothing else needs looking at"
+        connection.queue_remainder(response, 0)
 
 
 class Session:
@@ -143,7 +151,7 @@ class Session:
             return False
         job = self.jobs.popleft()
         job.run()
-        self.connection.job_done(job)
+        return_job(self.connection, job)
         self.check()
         return True
 
@@ -151,7 +159,7 @@ class Session:
         """Hand the first job that waits back as the reactor does when the thread pool is full."""
         job = self.jobs.popleft()
         self.connection.reject_job(job)
-        self.connection.job_done(job)
+        return_job(self.connection, job)
         self.check()
 
     def read(self) -> bool:

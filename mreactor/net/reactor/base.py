@@ -340,6 +340,10 @@ class Reactor[C: Client](threading.Thread, ABC):
             self.context.slow_path_responses += 1
             client.connection.queue_remainder(response, 0)
 
+    def _send_response(self, client: C, response: bytes) -> None:
+        """Send a whole response of the pool at once, or queue it."""
+        client.connection.queue_remainder(response, 0)
+
     def _submit_jobs(self) -> None:
         """Give the round's jobs to the pool, all at once."""
         jobs, self._new_jobs = self._new_jobs, []
@@ -526,12 +530,14 @@ class Reactor[C: Client](threading.Thread, ABC):
 
     def _return_job(self, client: C, job: Job) -> None:
         try:
-            client.connection.job_done(job)
+            response = client.connection.job_done(job)
             if client.closing:
                 self._apply_state(client)
                 return
             if job.since <= self.context.now:
                 self.context.counters.service_time.observe(int((self.context.now - job.since) * 1e9))
+            if response is not None:
+                self._send_response(client, response)
             self._process_client(client)
         except Exception as error:
             self._fail(client, error)

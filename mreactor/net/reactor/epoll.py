@@ -198,6 +198,15 @@ class EpollReactor(Reactor[EpollClient]):
         connection.data_sent(count)
         return True
 
+    def _send_response(self, client: EpollClient, response: bytes) -> None:
+        try:
+            count = client.fast_path[1](response)
+        except BlockingIOError:
+            count = 0
+        self._count_sent(client, count)
+        if count < len(response):
+            client.connection.queue_remainder(response, count)
+
     def _discard(self, client: EpollClient) -> None:
         if not client.closing:
             client.closing = True

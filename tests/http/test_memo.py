@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from mreactor.http1.memo import BYTES_MAX, ENTRIES_MAX, KEY_BYTES_MAX, SIGHTINGS, Memo
+from mreactor.http.memo import BYTES_MAX, ENTRIES_MAX, KEY_BYTES_MAX, SIGHTINGS, Memo
 
 FIRST = SIGHTINGS
 

@@ -1,4 +1,4 @@
-"""A bounded memory of what was made of received bytes. See docs/decisions/091."""
+"""A bounded memory of what was made of bytes or texts that may come again. See docs/decisions/091."""
 
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -16,7 +16,7 @@ SIGHTINGS = 2048
 
 @hot("__missing__")
 class Memo[K: Hashable, V](dict[K, V]):
-    """A dict for one reactor that makes what it does not know: `memo[key]`.
+    """A dict for one thread that makes what it does not know: `memo[key]`.
 
     It remembers a value from its key's second sight on, so what never repeats drives out nothing. It knows a second
     sight by the hash, among those of the last keys. The dict has two generations: when the young one is full, it
