@@ -106,11 +106,12 @@ class AdminListener:
     def _start_threads(self, listener: Listener) -> None:
         config = self._status.config
         names = None if config.admin_public else frozenset({"localhost", split(config.admin)[0].lower()})
-        routes = make_app(self._status, names).freeze()
+        app = make_app(self._status, names)
+        routes = app.freeze()
         # No handler of this application blocks.
         pool = ThreadPool(1, 1)
         options = ReactorOptions(fds_max=self._fds_max)
-        reactor = AdminReactor(0, lambda: ReactorContext(LIMITS, routes), pool, options)
+        reactor = AdminReactor(0, lambda: ReactorContext(LIMITS, routes, errors=app.errors), pool, options)
         reactor.name = "admin"
         start_thread(reactor.start, reactor.name)
         self._reactor = reactor
