@@ -77,8 +77,8 @@ class AdminListener:
             # `create_server` appends the address to `strerror`.
             cause = os.strerror(error.errno) if error.errno else error.strerror
             raise StartError(f"--admin: cannot listen on {self._status.config.admin}: {cause}") from None
-        self._address: tuple[str, int] = listener.getsockname()[:2]
         self._listener = Listener(listener, key, is_shared=sock is not None)
+        self._address = self._listener.address
         try:
             self._start_threads(self._listener)
         except BaseException:
