@@ -116,6 +116,20 @@ def test_ipv6(tmp_path: Path) -> None:
         assert f"listening on http://[::1]:{server.address[1]}" in server.stderr
 
 
+def test_an_ipv4_client_of_both_families_is_logged_by_its_address(backend: str, tmp_path: Path) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"no IPv6: {error.strerror}")
+    log = tmp_path / "a.log"
+    arguments = ("--backend", backend, "--host", "::", "--access-log", f"common:{log}")
+    with start(tmp_path, *arguments) as server, SocketClient(("127.0.0.1", server.address[1])) as client:
+        assert client.ask(get("/hello/a")).status == 200
+        server.wait_until_said("GET /hello/a", log)
+    assert log.read_text().startswith("127.0.0.1 - - ")
+
+
 def test_with_the_gil_it_works_and_warns(tmp_path: Path) -> None:
     with start(tmp_path, PYTHON_GIL="1") as server:
         assert ask(server, get("/"))[0] == 200
