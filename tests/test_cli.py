@@ -96,6 +96,10 @@ def test_an_option_that_may_be_repeated(spec: dataclasses.Field[Any]) -> None:
     assert value_of(parse(twice, {})[0], spec.name) == (one, two)
 
 
+def test_of_another_option_the_last_counts() -> None:
+    assert parse(["--host", "127.0.0.1", "--host", "::1"], {})[0].host == "::1"
+
+
 def test_the_help_explains_each_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     monkeypatch.setenv("PYTHON_COLORS", "0")

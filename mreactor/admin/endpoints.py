@@ -11,7 +11,7 @@ from ..metrics import OPENMETRICS, PROMETHEUS, render_text, stats
 from .page import load_page
 from .status import ServerStatus, SnapshotCache
 
-# Responses are valid for one moment, and no other site may use them.
+# Responses, errors among them, are valid for one moment, and no other site may use them.
 FIELDS = (
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
@@ -36,34 +36,37 @@ def make_app(status: ServerStatus, names: Collection[str] | None = None) -> App:
     @app.before
     def check_host(request: Request) -> None:
         if names is not None and not is_addressed_to(request.headers.get("host", ""), names):
-            raise HTTPError(421, "Open this page by an address, by localhost, or by the name in --admin.", FIELDS)
+            raise HTTPError(421, "Open this page by an address, by localhost, or by the name in --admin.")
 
-    page_fields = (*FIELDS, ("Content-Security-Policy", policy))
+    @app.after
+    def protect(request: Request, response: Response) -> None:
+        for name, value in FIELDS:
+            response.headers[name] = value
 
     @app.get("/", constant=True)
     def live_page(request: Request) -> Response:
-        return Response(page, headers=page_fields, content_type=HTML)
+        return Response(page, headers={"Content-Security-Policy": policy}, content_type=HTML)
 
     @app.get("/metrics")
     def metrics(request: Request) -> Response:
         content_type = choose_format(request.headers.get("accept", ""))
-        return Response(render_text(snapshots.get(), content_type), headers=FIELDS, content_type=content_type)
+        return Response(render_text(snapshots.get(), content_type), content_type=content_type)
 
     @app.get("/stats.json")
     def json_stats(request: Request) -> Response:
-        return Response(stats(snapshots.get()), headers=FIELDS)
+        return Response(stats(snapshots.get()))
 
     @app.get("/healthz")
     def health(request: Request) -> Response:
-        return Response("ok\n", headers=FIELDS)
+        return Response("ok\n")
 
     @app.get("/readyz")
     def readiness(request: Request) -> Response:
         reasons = status.unready_reasons(time.monotonic(), _read_wait(request))
         if not reasons:
             cause = status.gil_cause()
-            return Response(f"ready\n{cause}\n" if cause else "ready\n", headers=FIELDS)
-        return Response("".join(f"{reason}\n" for reason in reasons), 503, FIELDS, content_type=TEXT)
+            return Response(f"ready\n{cause}\n" if cause else "ready\n")
+        return Response("".join(f"{reason}\n" for reason in reasons), 503, content_type=TEXT)
 
     return app
 
@@ -78,7 +81,7 @@ def _read_wait(request: Request) -> float:
     try:
         return math.inf if given is None else float(given)
     except ValueError:
-        raise HTTPError(400, "The parameter pool is a number of seconds.", FIELDS) from None
+        raise HTTPError(400, "The parameter pool is a number of seconds.") from None
 
 
 def choose_format(accept: str) -> str:

@@ -77,8 +77,8 @@ class AdminListener:
             # `create_server` appends the address to `strerror`.
             cause = os.strerror(error.errno) if error.errno else error.strerror
             raise StartError(f"--admin: cannot listen on {self._status.config.admin}: {cause}") from None
-        self._address: tuple[str, int] = listener.getsockname()[:2]
         self._listener = Listener(listener, key, is_shared=sock is not None)
+        self._address = self._listener.address
         try:
             self._start_threads(self._listener)
         except BaseException:
@@ -106,11 +106,12 @@ class AdminListener:
     def _start_threads(self, listener: Listener) -> None:
         config = self._status.config
         names = None if config.admin_public else frozenset({"localhost", split(config.admin)[0].lower()})
-        routes = make_app(self._status, names).freeze()
+        app = make_app(self._status, names)
+        routes = app.freeze()
         # No handler of this application blocks.
         pool = ThreadPool(1, 1)
         options = ReactorOptions(fds_max=self._fds_max)
-        reactor = AdminReactor(0, lambda: ReactorContext(LIMITS, routes), pool, options)
+        reactor = AdminReactor(0, lambda: ReactorContext(LIMITS, routes, errors=app.errors), pool, options)
         reactor.name = "admin"
         start_thread(reactor.start, reactor.name)
         self._reactor = reactor

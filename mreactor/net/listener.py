@@ -58,10 +58,10 @@ class Listener:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port; for a unix socket its path and 0."""
+        """Host, with its zone where it has one, and port; for a unix socket its path and 0."""
         name = self.sock.getsockname()
         if isinstance(name, tuple):
-            return name[0], name[1]
+            return with_zone(name), name[1]
         return (name if isinstance(name, str) else "@" + name[1:].decode(errors="replace")), 0
 
     @property
@@ -171,7 +171,8 @@ def plain_matcher(listeners: Iterable[Listener]) -> Callable[[socket.SocketType]
     It takes a socket object that was made with the family AF_UNIX, whatever the descriptor's own is: `getsockname`
     sizes its buffer by it, and the addresses of that family are the longest.
     """
-    plain = {listener.address for listener in listeners if listener.plain}
+    names = [listener.sock.getsockname() for listener in listeners if listener.plain]
+    plain = {name[:2] for name in names if isinstance(name, tuple)}
     # The connection's own address is then one of the machine's.
     ports = {port for host, port in plain if host in ("0.0.0.0", "::")}
 
@@ -210,6 +211,19 @@ def _resolve(host: str, port: int) -> list[AddressInfo]:
     except UnicodeError:
         # The codec for domain names raises it, with a text for programmers.
         raise StartError(f"cannot listen on {host}: not a valid host name") from None
+
+
+def with_zone(name: tuple[Any, ...]) -> str:
+    """Return the host of a socket's name. That of one link has a zone, as it must to be reached: `fe80::1%eth0`."""
+    host = str(name[0])
+    # The kernel has the zone as a number, which other addresses leave at 0.
+    if len(name) < 4 or not name[3] or "%" in host:
+        return host
+    try:
+        return f"{host}%{socket.if_indextoname(name[3])}"
+    except OSError:
+        # The interface is gone.
+        return f"{host}%{name[3]}"
 
 
 def preferred(found: Sequence[AddressInfo]) -> list[AddressInfo]:

@@ -82,6 +82,11 @@ def test_ipv6() -> None:
         assert stats(server)["info"]["address"] == f"[::1]:{server.address[1]}"
 
 
+def test_the_zone_of_an_address_is_kept() -> None:
+    family, address = resolve(Config(admin="[fe80::1%lo]:9100", admin_public=True))
+    assert (family, address[1], address[3]) == (socket.AF_INET6, 9100, socket.if_nametoindex("lo"))
+
+
 def test_a_taken_port_is_reported_and_no_thread_remains() -> None:
     before = set(threading.enumerate())
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -2,12 +2,13 @@
 
 import resource
 import socket
+from typing import Any
 
 import pytest
 
 from mreactor import Config, StartError
 from mreactor.net import listen, open_listeners, raise_fd_limit, start_thread
-from mreactor.net.listener import FD_TABLE_ENTRIES_MIN, RESERVED_FDS, UNSENT_BYTES_IN_KERNEL
+from mreactor.net.listener import FD_TABLE_ENTRIES_MIN, RESERVED_FDS, UNSENT_BYTES_IN_KERNEL, with_zone
 
 UNLIMITED = resource.RLIM_INFINITY
 
@@ -63,6 +64,21 @@ def test_of_several_addresses_the_first_of_this_machine_is_taken_ipv4_before_ipv
     resolve_to(*addresses, monkeypatch=monkeypatch)
     with listen(Config(port=0, host="a-name")) as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        (("fe80::1", 80, 0, 1), "fe80::1%lo"),
+        (("fe80::1%lo", 80, 0, 1), "fe80::1%lo"),
+        (("fe80::1", 80, 0, 2**31 - 1), "fe80::1%2147483647"),
+        (("::1", 80, 0, 0), "::1"),
+        (("127.0.0.1", 80), "127.0.0.1"),
+    ],
+)
+def test_an_address_of_one_link_is_shown_with_its_zone(name: tuple[Any, ...], host: str) -> None:
+    """Without it nobody could reach it by what the log says."""
+    assert with_zone(name) == host
 
 
 def test_a_taken_port_is_not_replaced_by_another_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,20 @@ def test_ipv6(tmp_path: Path) -> None:
         assert f"listening on http://[::1]:{server.address[1]}" in server.stderr
 
 
+def test_an_ipv4_client_of_both_families_is_logged_by_its_address(backend: str, tmp_path: Path) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"no IPv6: {error.strerror}")
+    log = tmp_path / "a.log"
+    arguments = ("--backend", backend, "--host", "::", "--access-log", f"common:{log}")
+    with start(tmp_path, *arguments) as server, SocketClient(("127.0.0.1", server.address[1])) as client:
+        assert client.ask(get("/hello/a")).status == 200
+        server.wait_until_said("GET /hello/a", log)
+    assert log.read_text().startswith("127.0.0.1 - - ")
+
+
 def test_with_the_gil_it_works_and_warns(tmp_path: Path) -> None:
     with start(tmp_path, PYTHON_GIL="1") as server:
         assert ask(server, get("/"))[0] == 200
@@ -133,16 +147,39 @@ def test_without_the_gil_it_does_not_warn(demo: ServerProcess) -> None:
 
 
 def test_an_idle_server_uses_hardly_any_cpu(demo: ServerProcess) -> None:
-    def ticks() -> int:
-        fields = Path(f"/proc/{demo.pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
-
     with demo.connect() as client:
         assert client.ask(get("/")).status == 200
-        before, begun = ticks(), time.monotonic()
-        client.pass_time(1.0)
-        spent = (ticks() - before) / os.sysconf("SC_CLK_TCK")
-        assert spent < 0.3 * (time.monotonic() - begun)
+        assert used_cpu(demo, client) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("backend", "accept"), [("epoll", "auto"), ("io_uring", "auto"), ("io_uring", "accept4")], indirect=["backend"]
+)
+def test_a_default_timeout_of_the_application_does_not_make_acceptors_spin(
+    backend: str, accept: str, tmp_path: Path
+) -> None:
+    """It makes the listening sockets non-blocking that are created after the import of the application."""
+    (tmp_path / "hasty.py").write_text(
+        "import socket\nsocket.setdefaulttimeout(10)\nfrom mreactor import App\napp = App()\n"
+        "app.get('/')(lambda request: 'ok')\n"
+    )
+    arguments = ("--backend", backend, "--accept", accept, "--threads", "1", "--admin", "127.0.0.1:0", "hasty:app")
+    with start(tmp_path, *arguments, cwd=tmp_path) as server, server.connect() as client:
+        assert client.ask(get("/")).text == "ok"
+        assert used_cpu(server, client) < 0.3
+
+
+def used_cpu(server: ServerProcess, client: SocketClient) -> float:
+    """Return how much of a core a server uses while its client is idle for a second."""
+
+    def ticks() -> int:
+        fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    before, begun = ticks(), time.monotonic()
+    client.pass_time(1.0)
+    spent = (ticks() - before) / os.sysconf("SC_CLK_TCK")
+    return spent / (time.monotonic() - begun)
 
 
 # Signals and the end.

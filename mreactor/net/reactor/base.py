@@ -28,6 +28,8 @@ from .options import ClientJob, Command, Connector, Message, NewConnection, Reac
 
 log = logging.getLogger("mreactor")
 
+# Before the address of an IPv4 client, where the socket accepts both families.
+MAPPED = "::ffff:"
 # A peer can cause these at any time. Every other error is worth a line in the log.
 PEER_ERRORS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
@@ -266,6 +268,8 @@ class Reactor[C: Client](threading.Thread, ABC):
         if type(peer) is not tuple:
             # A unix socket's path, which is empty for nearly every client.
             peer = NO_ADDRESS
+        elif peer[0].startswith(MAPPED):
+            peer = peer[0].removeprefix(MAPPED), peer[1]
         self._admit(sock, peer)
         try:
             connect, is_plain = self._connect, self._options.is_plain
