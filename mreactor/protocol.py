@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from .concurrency import Job
 from .metrics import Counters
+from .runtime import allocated_bytes
 
 # A client's address, as `getpeername` gives it: (host, port), with two more numbers for IPv6.
 type Peer = tuple[Any, ...]
@@ -382,7 +383,7 @@ class FileStamp(NamedTuple):
 
 
 def memory_of(output: bytes | memoryview | FileBody) -> int:
-    """Return the memory that unsent output keeps: a view keeps all of its object, a file none."""
+    """Return the memory that unsent output keeps, in bytes: a view keeps all of its object, a file none."""
     if isinstance(output, FileBody):
         return 0
-    return memoryview(output.obj).nbytes if isinstance(output, memoryview) else len(output)
+    return allocated_bytes(memoryview(output.obj).nbytes if isinstance(output, memoryview) else len(output))

@@ -161,7 +161,8 @@ class Connection(StateMachine):
     def queue_remainder(self, response: bytes, sent: int) -> None:
         """Queue what the kernel has not taken of a response that `receive_data` returned."""
         writer = self._ensure_writer()
-        writer.output = memoryview(response)[sent:]
+        # Whole, it goes through the ring without a copy.
+        writer.output = memoryview(response)[sent:] if sent else response
         self._begin_sending(writer)
 
     def data_sent(self, count: int) -> None:

@@ -1,12 +1,33 @@
-"""Return empty pages of mimalloc, the allocator of the free-threaded build. See docs/decisions/007."""
+"""What mimalloc takes for large objects, and how it returns pages: docs/decisions/007 and 093.
+
+It is the allocator of the free-threaded build.
+"""
 
 import os
+import sys
 
 from .interpreter import IS_FREE_THREADED
 
 # mimalloc gives an object of the first size a region of its own, and one of the second a page. In the other order it
 # finds no empty pages.
 LARGE_BYTES = (20 * 1024 * 1024, 256 * 1024)
+
+# mimalloc gives an object above each of these sizes a page of its own, of a multiple of the second number.
+_PAGES = ((512 * 1024, 512 * 1024), (128 * 1024, 64 * 1024))
+# What a bytes object takes beside its content.
+_OBJECT_BYTES = sys.getsizeof(b"")
+
+
+def allocated_bytes(size: int) -> int:
+    """Return how much memory a bytes object of `size` bytes may keep resident.
+
+    Its page is larger than the object, and the rest of the page may still hold what an earlier object has left there.
+    """
+    if IS_FREE_THREADED:
+        for above, multiple in _PAGES:
+            if size + _OBJECT_BYTES > above:
+                return -(-(size + _OBJECT_BYTES) // multiple) * multiple
+    return size
 
 
 def release_empty_pages() -> None:

@@ -159,7 +159,7 @@ class TlsConnection(Channel):
     def queue_remainder(self, response: bytes, sent: int) -> None:
         """Queue what the kernel has not taken of a response that `receive_data` returned."""
         assert self._inner is not None, "it has responded"
-        self._output = memoryview(response)[sent:]
+        self._output = memoryview(response)[sent:] if sent else response
         # The inner connection must wait for these bytes, and has dropped them. It only counts what stands for them.
         self._plain_bytes_left = len(response) - sent
         self._inner.queue_remainder(bytes(self._plain_bytes_left), 0)

@@ -9,6 +9,7 @@ import pytest
 from mreactor import Limits
 from mreactor.net.reactor.delivery import Delivery, delivered_segments, unacknowledged
 from mreactor.protocol import FileBody, memory_of
+from mreactor.runtime import IS_FREE_THREADED
 
 NOW = 1000.0
 LIMITS = Limits(write_stall_seconds=30.0, write_rate_min=500)
@@ -88,6 +89,16 @@ def test_the_memory_of_output() -> None:
     assert memory_of(memoryview(memoryview(content)[10:])[10:]) == 5_000
     assert memory_of(b"") == 0
     assert memory_of(FileBody(-1, 0, 5_000)) == 0
+
+
+@pytest.mark.skipif(not IS_FREE_THREADED, reason="other builds have another allocator")
+def test_large_output_counts_with_its_page() -> None:
+    kib = 1024
+    assert memory_of(bytes(100_000)) == 100_000
+    assert memory_of(bytes(128 * kib)) == 192 * kib
+    assert memory_of(bytes(500 * kib)) == 512 * kib
+    assert memory_of(bytes(512 * kib)) == 1024 * kib
+    assert memory_of(memoryview(bytes(1024 * kib))[1000:]) == 1536 * kib
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
     python -m tests.soak slow --heads 2000 --bodies 2000 --readers 500 --backend epoll
     python -m tests.soak drain --times 20 --connections 500 --backend epoll
     python -m tests.soak uploads --times 24 --backend epoll
+    python -m tests.soak forms --megabytes 100 --backend epoll
     python -m tests.soak unruly --seconds 600 --clients 24 --backend epoll
 
 Each prints what it has measured and ends with 1 where something is not as it must be. Everything here talks to

@@ -1,4 +1,4 @@
-"""The command line: `load`, `slow`, `readers`, `drain`, `links`, `uploads` and `unruly`."""
+"""The command line: `load`, `slow`, `readers`, `drain`, `links`, `uploads`, `forms` and `unruly`."""
 
 # ruff: noqa: T201
 import argparse
@@ -9,6 +9,7 @@ import time
 from tests.support.links import QUEUE_BYTES, missing_links
 
 from .drain import OPTIONS, drain
+from .forms import FILES, send_forms
 from .links import read_slowly
 from .readers import gather
 from .server import Sight, serving
@@ -51,6 +52,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steady", type=int, default=2000, metavar="N", help="readers: so many (default: 2000)")
     parser.add_argument("--mebibytes", type=int, default=256, metavar="N", help="readers: the bound (default: 256)")
     parser.add_argument("--times", type=int, default=20, metavar="N", help="drain, uploads: so often (default: 20)")
+    parser.add_argument("--megabytes", type=int, default=100, metavar="N", help="forms: of each file (default: 100)")
     parser.add_argument("--connections", type=int, default=500, metavar="N", help="drain: at once (default: 500)")
     parser.add_argument("--bytes", type=int, default=8_000_000, metavar="N", help="links: of each response (8000000)")
     parser.add_argument("--rates", default="64kbit,128kbit,256kbit", metavar="RATES", help="links: of tc (%(default)s)")
@@ -117,6 +119,14 @@ def do_uploads(options: argparse.Namespace) -> list[str]:
     return faults
 
 
+def do_forms(options: argparse.Namespace) -> list[str]:
+    size = options.megabytes * 1_000_000
+    with serving(options.backend, options.threads, [f"--body-bytes-max={2 * FILES * size}"]) as server:
+        result = send_forms(server, size)
+    print(result)
+    return result.faults()
+
+
 def do_unruly(options: argparse.Namespace) -> list[str]:
     seconds = min(options.seconds, UNRULY_SECONDS)
     with serving(options.backend, options.threads, app="tests.soak.unruly_app:app") as server:
@@ -136,6 +146,7 @@ COMMANDS = {
     "drain": do_drain,
     "links": do_links,
     "uploads": do_uploads,
+    "forms": do_forms,
     "unruly": do_unruly,
 }
 

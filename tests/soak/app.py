@@ -12,6 +12,7 @@ from mreactor.app.application import App
 from mreactor.app.static_files import StaticFiles
 from mreactor.http.request import Request
 from mreactor.http.response import Response
+from mreactor.http.uploads import UploadedFile
 
 LARGE = 200_000
 FLOOD = 64 << 20
@@ -49,6 +50,19 @@ def json(request: Request) -> dict[str, object]:
 @app.post("/echo")
 def echo(request: Request) -> Response:
     return Response(request.body)
+
+
+@app.post("/form", blocking=True)
+def form(request: Request) -> dict[str, list[object]]:
+    """The length and the hash of each file of a form."""
+    return {name: [upload.size, _hash(upload)] for name, upload in request.files.items()}
+
+
+def _hash(upload: UploadedFile) -> str:
+    digest = hashlib.sha256()
+    for part in upload.parts():
+        digest.update(part)
+    return digest.hexdigest()
 
 
 @app.get("/stream")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.soak import load as load_module
 from tests.soak import unruly_app
+from tests.soak.forms import Sent, send_forms
 from tests.soak.kinds import KINDS
 from tests.soak.load import Unexpected, learn
 from tests.soak.server import Server, Sight, serving
@@ -153,3 +154,24 @@ def test_one_of_twenty_four_may_be_lost() -> None:
     assert not Row("a way", 20, Counter({"413": 23, "502": 1})).faults()
     assert Row("a way", 20, Counter({"413": 22, "502": 2})).faults()
     assert Row("a way", 20, Counter({"413": 1, "ConnectionResetError": 1})).faults()
+
+
+# --- A form with large files. ---
+
+
+@pytest.mark.parametrize("kind", SOCKET_KINDS)
+def test_a_form_with_large_files_takes_no_memory(kind: str) -> None:
+    """Ten files of 6 MB; `python -m tests.soak forms` has ten of 100 MB."""
+    if reason := missing(kind):
+        pytest.skip(reason)
+    with serving(kind, threads=2, options=["--body-bytes-max", "100000000"]) as server:
+        result = send_forms(server, 6_000_000)
+    assert not result.faults(), str(result)
+    assert result.disk > 60_000_000, "the form and its files have been in temporary files"
+
+
+def test_a_file_that_is_not_the_same_growth_and_open_files_are_noticed() -> None:
+    assert not Sent(1, before=50 << 20, peak=57 << 20).faults()
+    assert Sent(1, wrong=["file1"]).faults()
+    assert Sent(1, before=50 << 20, peak=59 << 20).faults()
+    assert Sent(1, descriptors=1).faults()

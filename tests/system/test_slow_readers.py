@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mreactor import App, Limits, Request
+from mreactor.protocol import memory_of
 from tests.support.drivers import SOCKET_KINDS, SocketDriver, open_driver
 
 pytestmark = pytest.mark.slow
@@ -232,6 +233,14 @@ def test_past_the_bound_the_one_that_stands_still_longest_is_reset(kind: str) ->
                     assert steady.read(200_000), "the steady one gets all"
         driver.wait_until(lambda: driver.open_connections() == 0)
         assert counters.unsent == 0
+
+
+def test_the_memory_of_a_response_counts_once(kind: str) -> None:
+    """No backend keeps a copy of a piece."""
+    with serve(kind) as driver, Reader(driver, SIZE):
+        counters = driver.contexts()[0].counters
+        driver.wait_until(lambda: counters.unsent > 0)
+        assert SIZE <= counters.unsent <= memory_of(bytes(SIZE)) + 1000
 
 
 def test_a_response_beyond_the_bound_is_sent_if_it_is_the_only_one(kind: str) -> None:

@@ -6,7 +6,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-from ...protocol import Connection, FileBody, memory_of
+from ...protocol import Connection, memory_of
 from ...runtime import hot
 from ..overload import Refusals
 from .delivery import Delivery, delivered_segments, unacknowledged
@@ -187,7 +187,8 @@ class UringClient(Client):
     """A client of an io_uring reactor, and what is in flight for it.
 
     Attributes:
-        in_flight: what the kernel is sending, kept alive until its completion; None for nothing.
+        in_flight: what the kernel is sending, kept alive until its completion; empty while it only waits for the peer,
+            and None for nothing.
         is_idle: the connection is idle, so it takes bytes at once.
         is_armed: the multishot receive is armed.
         received: bytes that came while the connection took none; None until there are any.
@@ -205,7 +206,7 @@ class UringClient(Client):
     def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
         # Not super(), which takes a lock: docs/decisions/001.
         Client.__init__(self, sock.fileno(), connection)
-        self.in_flight: bytes | FileBody | None = None
+        self.in_flight: bytes | None = None
         self.is_idle = False
         self.is_armed = False
         # Made when needed: an empty deque takes 0.7 KiB.
@@ -227,6 +228,16 @@ class UringClient(Client):
         piece, unsent = self.in_flight, self.connection.unsent_bytes
         is_copy = piece is not None and piece is not self.connection.data_to_send()
         return unsent + memory_of(piece) if piece is not None and is_copy else unsent
+
+    def send(self, output: bytes | memoryview, flags: int) -> int:
+        """Send what the kernel takes now; returns how many bytes. Raises OSError: the socket has failed."""
+        sock = self._borrow_socket()
+        try:
+            return sock.send(output, flags)
+        except BlockingIOError:
+            return 0
+        finally:
+            sock.detach()
 
     @property
     def has_pending_operations(self) -> bool:

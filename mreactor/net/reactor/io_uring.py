@@ -48,8 +48,10 @@ GROUP = 0
 
 # Bytes kept for a client whose connection takes none. Past it the receive is cancelled, and the kernel keeps the rest.
 RECEIVED_BYTES_MAX = 64 * 1024
-# A longer response goes out in pieces, so that each piece shows that the peer takes it.
+# A longer response, or the rest of one, goes out by the system call.
 SEND_BYTES_MAX = 256 * 1024
+# In flight while the kernel waits for the peer: it holds nothing of ours.
+NOTHING = b""
 # Pieces sent or taken in for one client; then the others have their turn.
 STEPS_A_TURN_MAX = 16
 END_SECONDS_MAX = 1.0
@@ -325,19 +327,29 @@ class UringReactor(Reactor[UringClient]):
         self._process_client(client)
 
     def _start_send(self, client: UringClient, output: bytes | memoryview | FileBody) -> None:
-        """Queue a send. A file goes by the system call, and only its waiting goes through the ring."""
+        """Queue a send. A file or a long response goes by system calls; only their waiting goes through the ring."""
+        # The head waits for its file in the kernel: docs/decisions/029.
+        flags = socket.MSG_MORE if client.connection.more_follows else 0
         if isinstance(output, FileBody):
             self._send_file(client, output)
-            return
-        if isinstance(output, bytes) and len(output) <= SEND_BYTES_MAX:
-            piece = output
+        elif isinstance(output, bytes) and len(output) <= SEND_BYTES_MAX:
+            self._start_send_of(client, output, flags=flags)
         else:
-            piece = bytes(output[:SEND_BYTES_MAX])
-            if len(output) > SEND_BYTES_MAX:
-                # Thousands may do this in one round, before the first send has ended: their memory counts now.
-                self._watch(client)
-        # The head waits for its file in the kernel: docs/decisions/029.
-        self._start_send_of(client, piece, flags=socket.MSG_MORE if client.connection.more_follows else 0)
+            self._send_at_once(client, output, flags)
+
+    def _send_at_once(self, client: UringClient, output: bytes | memoryview, flags: int) -> None:
+        """Send by the system call: the ring would need a copy, and keep it until its operation is cancelled."""
+        count = client.send(output, flags)
+        self._count_sent(client, count)
+        if count < len(output):
+            self._await_room(client)
+        client.connection.data_sent(count)
+
+    def _await_room(self, client: UringClient) -> None:
+        """Have the kernel report when the peer has taken so much that more can be sent."""
+        self._watch(client)
+        client.in_flight = NOTHING
+        self._ring.prepare_poll(client.fd, select.POLLOUT, WRITABLE | client.fd)
 
     def _start_send_of(self, client: UringClient, piece: bytes, *, flags: int) -> None:
         self._ring.prepare_send(client.fd, buffer_address(piece), len(piece), flags, SENT | client.fd)
@@ -347,9 +359,7 @@ class UringReactor(Reactor[UringClient]):
         try:
             count = send_file(client.fd, file)
         except BlockingIOError:
-            self._watch(client)
-            client.in_flight = file
-            self._ring.prepare_poll(client.fd, select.POLLOUT, WRITABLE | client.fd)
+            self._await_room(client)
             return
         if count is None and (piece := read_piece(file)):
             self._start_send_of(client, piece, flags=0)
