@@ -4,8 +4,8 @@
     response = client.get("/price/apple")
     assert (response.status, response.json()) == (200, {"cents": 30})
 
-Handlers run in the thread of the test, blocking ones as well. A handler that fails gives a 500, and its traceback is
-logged to the logger "mreactor", which pytest shows.
+Handlers run in the thread of the test, blocking ones as well, each call in a context of its own. A handler that fails
+gives a 500, and its traceback is logged to the logger "mreactor", which pytest shows.
 """
 
 import http.client
@@ -96,7 +96,9 @@ class Client:
             raise TypeError(f"cannot test {app!r:.80}: {error}") from None
         self._host = host
         self._peer = peer
-        self._context = ReactorContext(limits or Limits(), app.freeze(), errors=app.errors)
+        # On a server they are isolated if context variables are found. A variable that is not found there must not leak
+        # here either.
+        self._context = ReactorContext(limits or Limits(), app.freeze(), isolates=True, errors=app.errors)
         self._cookies: dict[str, tuple[str, str]] = {}
 
     def __enter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 import http.client
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,28 @@ def test_a_request_made_by_hand() -> None:
     assert (request.headers["x-a"], request.host, request.peer) == ("b", "h", ("192.0.2.1", 7))
     assert make_request().body == b""
     assert dict(make_request("POST", form={"a": "b"}).form) == {"a": "b"}
+
+
+latest: ContextVar[str] = ContextVar("latest", default="nothing")
+
+
+@pytest.mark.parametrize("path", ["/plain", "/blocking", "/nowhere"])
+def test_what_a_request_sets_in_its_context_does_not_reach_the_next(path: str) -> None:
+    app = App()
+
+    @app.route("/plain")
+    @app.route("/blocking", blocking=True)
+    def note(request: Request) -> str:
+        before = latest.get()
+        latest.set(request.path)
+        return before
+
+    app.error(404)(lambda request, error: note(request))
+    latest_here = latest.set("the test")
+    try:
+        client = Client(app)
+        assert [client.get(path).text for _ in range(3)] == ["nothing"] * 3
+        # Nor does it reach the test, or the test it.
+        assert latest.get() == "the test"
+    finally:
+        latest.reset(latest_here)
