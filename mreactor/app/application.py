@@ -14,13 +14,13 @@ the other reactors, and must not wait. A handler that waits is declared `blockin
 import dataclasses
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..http import Handler, underlying_function
 from ..wsgi import Application, WSGIHandler
 from .router import ANY_METHOD, Endpoint, Route, RouteError, RouteKey, check_handler, check_route, route_key
-from .scope import AfterHook, BeforeHook, ErrorHandler, ErrorKind, ErrorResponder, Scope
+from .scope import AfterHook, BeforeHook, ErrorHandler, ErrorKind, ErrorResponder, Scope, is_below
 from .static_files import StaticFiles
 
 log = logging.getLogger("mreactor")
@@ -58,7 +58,9 @@ class App:
     def errors(self) -> ErrorResponder | None:
         """Responds to what goes wrong outside of handlers; None if the application leaves it to the server."""
         scopes = dict(self._scopes("", Scope()))
-        return None if all(scope.is_empty for scope in scopes.values()) else ErrorResponder(scopes)
+        if all(scope.is_empty for scope in scopes.values()):
+            return None
+        return ErrorResponder(scopes, [prefix for prefix in scopes if _is_blocking(self.routes, prefix)])
 
     def route[H: Handler](
         self, pattern: str, methods: tuple[str, ...] = ("GET",), *, blocking: bool = False, constant: bool = False
@@ -168,7 +170,8 @@ class App:
     def before[H: BeforeHook](self, hook: H) -> H:
         """Declare a function that is called with the request before each handler, in the handler's thread.
 
-        If it returns anything but None, that is the response, and the handler is not called.
+        If it returns anything but None, that is the response, and the handler is not called. It is called for requests
+        that no route takes as well: in a reactor's thread, or in the pool's if all routes are blocking.
         """
         return self._surround(hook, 1, before=(hook,))
 
@@ -316,6 +319,12 @@ class App:
         yield prefix, scope
         for inner_prefix, app in self._included:
             yield from app._scopes(prefix + inner_prefix, scope)
+
+
+def _is_blocking(routes: Iterable[Route], prefix: str) -> bool:
+    """Whether all routes below a prefix are blocking."""
+    below = [route.endpoint.blocking for route in routes if is_below(route.pattern, prefix)]
+    return bool(below) and all(below)
 
 
 def _wrap(endpoint: Endpoint, scope: Scope) -> Endpoint:

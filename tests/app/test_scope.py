@@ -118,6 +118,45 @@ def test_hooks_after_are_called_for_errors(app: App, path: str) -> None:
     assert response.status in (404, 409, 500)
 
 
+@pytest.mark.parametrize(("path", "method", "status"), [("/nothing", "GET", 404), ("/ok", "DELETE", 405)])
+def test_hooks_before_are_called_where_no_route_responds(app: App, path: str, method: str, status: int) -> None:
+    calls: list[str] = []
+    app.before(lambda request: calls.append("before"))
+    app.after(lambda request, response: calls.append(f"after {response.status}"))
+    app.error(HTTPError)(lambda request, error: calls.append("error"))
+    assert Client(app).request(method, path).status == status
+    assert calls == ["before", "error", f"after {status}"]
+
+
+def test_a_hook_before_may_respond_where_no_route_does(app: App) -> None:
+    app.before(lambda request: Response("Who are you?", 401))
+    client = Client(app)
+    assert [client.get("/nothing").status for _ in range(4)] == [401] * 4
+    assert client.options("/nothing").status == 401
+
+
+def test_a_hook_that_fails_where_no_route_responds_is_logged(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    app.before(failing)
+    assert Client(app).get("/nothing").status == 500
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "lost" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize("all_block", [True, False])
+def test_hooks_may_wait_where_no_route_responds_if_all_routes_are_blocking(all_block: bool) -> None:
+    waits: list[bool] = []
+    app, part = App(), App()
+    for one in (app, part):
+        one.get("/slow", blocking=True)(lambda request: "slow")
+    app.get("/other", blocking=all_block)(lambda request: "other")
+    app.before(lambda request: waits.append(request.may_wait))
+    app.include("/part", part)
+    client = Client(app)
+    assert [client.get(path).status for path in ("/nothing", "/part/nothing")] == [404, 404]
+    assert waits == [all_block, True]
+
+
 @pytest.mark.parametrize("path", ["/ok", "/slow"])
 def test_a_hook_that_fails_gives_a_500_and_is_logged(app: App, path: str, caplog: pytest.LogCaptureFixture) -> None:
     @app.before
