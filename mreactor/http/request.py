@@ -4,6 +4,7 @@ import binascii
 import io
 import re
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import IO, Any
 
 from ..protocol import SecurePeer
@@ -91,8 +92,8 @@ class Request:
 
     # Applications may set attributes of their own: `__dict__` does not exist before that.
     __slots__ = (
-        "__dict__", "_kept_cookies", "_kept_files", "_kept_form", "_kept_multipart", "_kept_query", "_kept_stream",
-        "body", "head", "peer",
+        "__dict__", "_kept_cookies", "_kept_files", "_kept_form", "_kept_multipart", "_kept_query", "_kept_state",
+        "_kept_stream", "body", "head", "peer",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, body: bytes, peer: tuple[Any, ...]) -> None:
@@ -226,6 +227,11 @@ class Request:
         if self.target.startswith("/"):
             return f"{self.scheme}://{self.host}{self.target}"
         return self.target
+
+    @Lazy
+    def state(self) -> Any:
+        """A place for the attributes that the application gives this request, such as `request.state.user`."""
+        return SimpleNamespace()
 
     @Lazy
     def cookies(self) -> Parameters:

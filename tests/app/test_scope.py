@@ -157,6 +157,25 @@ def test_hooks_may_wait_where_no_route_responds_if_all_routes_are_blocking(all_b
     assert waits == [all_block, True]
 
 
+@pytest.mark.parametrize("path", ["/ok", "/slow", "/mounted", "/refused", "/fails", "/fails/slow", "/nothing"])
+def test_hooks_and_handlers_of_a_request_share_its_state(app: App, path: str) -> None:
+    @app.before
+    def begin(request: Request) -> None:
+        request.state.path = request.path
+
+    @app.error(HTTPError)
+    def show(request: Request, error: HTTPError) -> str:
+        return str(request.state.path)
+
+    @app.after
+    def end(request: Request, response: Response) -> None:
+        response.headers["X-Path"] = request.state.path
+
+    response = Client(app).get(path)
+    assert response.headers["x-path"] == path
+    assert response.status == 200 or response.text == path
+
+
 @pytest.mark.parametrize("path", ["/ok", "/slow"])
 def test_a_hook_that_fails_gives_a_500_and_is_logged(app: App, path: str, caplog: pytest.LogCaptureFixture) -> None:
     @app.before

@@ -314,3 +314,11 @@ def test_check_refuses(method: str, field: str) -> None:
 def test_check_wants_a_tag_with_quotes(etag: str) -> None:
     with pytest.raises(ValueError, match="quotes"):
         conditional("GET").check(etag=etag)
+
+
+def test_state_is_the_application_s_and_made_when_it_is_used() -> None:
+    request, other = get(), get()
+    request.state.user = "ada"
+    assert request.state.user == "ada"
+    assert not hasattr(other.state, "user")
+    assert not hasattr(get(), "_kept_state")
