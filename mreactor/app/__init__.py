@@ -4,9 +4,10 @@ from ..http import Handler
 from .application import App
 from .directories import mount_directories
 from .document_root import check_root
+from .handler_checks import RouteError
 from .recognition import adapt
 from .route_times import RouteTimes
-from .router import Endpoint, Match, Route, RouteError, Router, UnknownMethod
+from .router import Endpoint, Match, Route, Router, UnknownMethod
 from .scope import ErrorResponder, HandlerFailure
 from .send_file import send_file
 from .static_files import StaticFiles

@@ -607,20 +607,23 @@ async def asynchronous(request: Request) -> None:
     ("declare", "message"),
     [
         (lambda app: app.before(lambda: None), "called with the request:"),
-        (lambda app: app.after(lambda request: None), "called with the request and one thing more"),
+        (lambda app: app.after(lambda request: None), "called with the request and the response:"),
         (lambda app: app.before(asynchronous), "async"),
         (lambda app: app.before(1), "not a function"),
-        (lambda app: app.on_start(lambda request: None), "called with nothing"),
+        (lambda app: app.on_start(lambda request: None), "called without arguments:"),
         (lambda app: app.error()(failing), "name what the error handler is for"),
         (lambda app: app.error(200)(as_json), "200 is neither"),
         (lambda app: app.error("404")(as_json), "'404' is neither"),
         (lambda app: app.error(int)(as_json), "neither the status"),
-        (lambda app: app.error(404)(lambda request: None), "one thing more"),
+        (
+            lambda app: app.error(404)(lambda request: None),
+            "the error handler .* is called with the request and the exception:",
+        ),
         (lambda app: (app.error(404)(as_json), app.error(404)(as_json)), "404 has an error handler already"),
         (lambda app: app.mount("/a/{id}", lambda: failing), "'/a/{id}' of a mount has a parameter"),
         (lambda app: app.mount_wsgi("/a/{id}", shown), "'/a/{id}' of a mount has a parameter"),
         (lambda app: app.include("api", App()), "'api' is not a path"),
-        (lambda app: app.include("/", App()), "not a path"),
+        (lambda app: app.include("", App()), "'' is not a path such as /api, or / for none"),
         (lambda app: app.include("/{id}", App()), "not a path"),
         (lambda app: app.include("/api", app), "include itself"),
         (lambda app: (app.get("/api/items")(failing), app.include("/api", make_api())), "declared twice"),
@@ -639,6 +642,27 @@ def test_nothing_is_declared_once_an_application_is_included_or_started() -> Non
     for declare in (api.before, api.get("/late"), api.error(404), api.on_start):
         with pytest.raises(RouteError, match="another application includes this one"):
             declare(lambda *_: None)
+
+
+def test_a_decorator_without_parentheses_is_told_at_once() -> None:
+    app: Any = App()
+    for declare in (app.route, app.get, app.post, app.put, app.patch, app.delete):
+        with pytest.raises(TypeError, match=r"the pattern is missing, as in @app.get\('/'\)"):
+            declare(lambda request: "")
+    with pytest.raises(TypeError, match=r"name what the error handler is for, such as @app.error\(404\)"):
+        app.error(lambda request, error: "")
+
+
+def test_a_group_of_routes_has_hooks_of_its_own_without_a_prefix(app: App) -> None:
+    members = App()
+    members.before(lambda request: Response("Who are you?", 401))
+    members.get("/account")(lambda request: "yours")
+    members.error(404)(as_json)
+    app.include("/", members)
+    client = Client(app)
+    assert [client.get(path).status for path in ("/account", "/ok", "/nothing")] == [401, 200, 404]
+    # Paths that no route takes are the outer application's.
+    assert client.get("/nothing").content_type == "text/html"
 
 
 # --- Static files. ---
