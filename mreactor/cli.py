@@ -16,7 +16,7 @@ from .config import TEXTS, Config, ConfigError, Limits, option, size
 from .config_file import read_config
 from .demo import make_demo
 from .loading import load
-from .logs import configure, flush, format_error, resolve_file
+from .logs import configure, flush, format_error, resolve_file, summarize_error
 from .net import open_listeners
 from .reload import must_watch, supervise
 from .runtime import watch_gil
@@ -81,7 +81,7 @@ def command() -> NoReturn:
     except BaseException as error:
         take_startup().reply(failure=f"{type(error).__name__}: {error}")
         # The application has failed while it was imported. Its author needs its frames, and not those of the server.
-        _print(format_error(error), sys.stderr)
+        _print(f"{format_error(error)}\nmreactor: the server did not start: {summarize_error(error)}", sys.stderr)
         outcome = Outcome(START_ERROR)
     end_process(*outcome)
 
@@ -101,6 +101,9 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         config = _choose_access_log(config)
         if config.logs_requests and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
+    except ConfigError as error:
+        return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
+    try:
         configure(config.log_level, config.log_format)
         if config.reload and must_watch():
             return Outcome(supervise(take_startup().command, target))
@@ -113,7 +116,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
             become(config.user, config.group)
         app = make_app(config, target)
     except ConfigError as error:
-        return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
+        return _report(str(error), USAGE_ERROR)
     except StartError as error:
         return _report(str(error), START_ERROR)
     server = Server(config, app)

@@ -251,7 +251,11 @@ class App:
         self.freeze()
         for app in self._applications():
             for hook in app._on_start:
-                hook()
+                try:
+                    hook()
+                except Exception as error:
+                    error.add_note(f"It was raised by the hook for the start {describe_handler(hook)}.")
+                    raise
 
     def stop(self) -> None:
         """Call the hooks for the end. One that fails is logged, and the others are called. The server calls this."""

@@ -579,6 +579,14 @@ def test_an_application_that_is_included_twice_starts_and_stops_once() -> None:
     assert calls == [*starts, *stops] * 2
 
 
+def test_a_hook_for_the_start_that_fails_is_named() -> None:
+    app = App()
+    app.on_start(functools.partial(failing, None))
+    with pytest.raises(KeyError, match="lost") as caught, Client(app):
+        pass
+    assert caught.value.__notes__ == [f"It was raised by the hook for the start failing ({__file__}, line 19)."]
+
+
 def test_a_hook_for_the_end_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
     app, calls = App(), list[int]()
 
