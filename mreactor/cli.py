@@ -18,6 +18,7 @@ from .demo import make_demo
 from .loading import load
 from .logs import configure, flush, format_error, resolve_file, summarize_error
 from .net import open_listeners
+from .option_hints import explain
 from .reload import must_watch, supervise
 from .runtime import watch_gil
 from .server import (
@@ -58,6 +59,11 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         raise ConfigError(message.removeprefix("argument "))
+
+    @property
+    def names(self) -> list[str]:
+        """All options, such as `--port`."""
+        return [name for action in self._actions for name in action.option_strings]
 
 
 class Outcome(NamedTuple):
@@ -172,12 +178,18 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     Raises:
         ConfigError: an option or a variable is invalid.
     """
-    options = vars(make_parser().parse_args(arguments))
+    parser = make_parser()
+    namespace, rest = parser.parse_known_args(arguments)
+    options = vars(namespace)
+    if rest:
+        raise ConfigError(explain(rest, parser.names, options.get("app") or ""))
     file = options.pop("config")
     given = {name: value for name, value in options.items() if value is not None}
     # Options that may be repeated.
     given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-    settings = (read_config(file) if file else {}) | _from_environment(environment) | given
+    from_file = read_config(file) if file else {}
+    given = _from_environment(environment) | given
+    settings = from_file | given
     target = settings.pop("app", "")
     limit_names = {spec.name for spec in dataclasses.fields(Limits)}
     limits = Limits(**{name: settings.pop(name) for name in limit_names & settings.keys()})
@@ -186,7 +198,14 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
         settings["access_log"] = resolve_file(settings["access_log"])
     if settings.get("pid_file"):
         settings["pid_file"] = os.path.abspath(settings["pid_file"])
-    return Config(**settings, limits=limits), target
+    try:
+        return Config(**settings, limits=limits), target
+    except ConfigError as error:
+        found = re.match("--([a-z-]+): ", str(error))
+        name = found[1].replace("-", "_") if found else ""
+        if name in from_file.keys() - given.keys():
+            raise ConfigError(f"--config: {file}: {str(error).removeprefix('--')}") from None
+        raise
 
 
 def _report(error: str, code: int) -> Outcome:
@@ -222,7 +241,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return settings
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> _Parser:
     """Create the parser, with one option for each setting."""
     parser = _Parser(
         prog="mreactor",
@@ -285,7 +304,10 @@ def _parser_for(spec: dataclasses.Field[Any]) -> Callable[[str], Any]:
 def _parse_size(text: str) -> int:
     """Read a number of bytes, also in a larger unit: 16M and 16MiB are 16 * 1024 * 1024."""
     found = re.fullmatch("([0-9]{1,9})([KMG])(iB)?", text, re.ASCII | re.IGNORECASE)
-    return int(found[1]) * _UNITS[found[2].upper()] if found else _parse_int(text)
+    try:
+        return int(found[1]) * _UNITS[found[2].upper()] if found else _parse_int(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor one with K, M or G behind it") from None
 
 
 def _parse_int(text: str) -> int:

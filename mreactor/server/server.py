@@ -189,7 +189,7 @@ class Server:
             self.abort()
             close_all(self._listeners)
             raise
-        report = render_report(self.config, backend.description, self._urls(), self.admin_address)
+        report = render_report(self.config, backend.description, self._urls(), self.admin_address, self._app.name)
         # In this order, so that a GIL that comes on meanwhile is reported twice, and not never.
         self._gil_is_reported = has_gil()
         self._warnings = interpreter_warnings()
