@@ -14,6 +14,9 @@ from typing import Any
 from .addresses import BindAddress, TrustedProxies, parse_address
 from .runtime import hot, usable_cpus
 
+# An environment variable of processes that serve under --reload: "first", then "again" after each change.
+RELOADED = "MREACTOR_RELOADED"
+
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
 INTERFACES = ("auto", "native", "wsgi")
 BACKENDS = ("epoll", "io_uring", "auto")
