@@ -160,7 +160,7 @@ class Request:
         if self.content_type == "multipart/form-data":
             return Parameters(self._multipart.fields)
         if self.content_type != "application/x-www-form-urlencoded":
-            raise HTTPError(415, "This resource takes application/x-www-form-urlencoded.")
+            raise HTTPError(415, "This resource takes application/x-www-form-urlencoded or multipart/form-data.")
         return _parameters(self.body)
 
     @property
