@@ -3,9 +3,9 @@
 import binascii
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, Any, overload
 
 from ..protocol import SecurePeer
 from ..runtime import hot
@@ -67,6 +67,30 @@ class Parameters(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Return all values of a name, in order."""
         return [value for field, value in self._fields if field == name]
+
+    @overload
+    def get_as[T](self, name: str, convert: Callable[[str], T]) -> T: ...
+    @overload
+    def get_as[T, D](self, name: str, convert: Callable[[str], T], default: D) -> T | D: ...
+
+    def get_as(self, name: str, convert: Callable[[str], Any], default: Any = ...) -> Any:
+        """Return the first value of a name as another type, such as `int`.
+
+        Args:
+            convert: makes the value. It raises ValueError or ArithmeticError for a text that is none.
+            default: returned if the name is missing.
+
+        Raises:
+            MissingField: there is none, and no default.
+            HTTPError: 400, the text cannot be converted.
+        """
+        text = self._first.get(name)
+        if text is None and default is not ...:
+            return default
+        try:
+            return convert(self[name])
+        except (ValueError, ArithmeticError):
+            raise HTTPError(400, f"The {self._noun} {name!r} cannot be {text!r:.80}.") from None
 
     def __repr__(self) -> str:
         return f"Parameters({self._fields!r})"
