@@ -136,7 +136,9 @@ class Config:
         metavar="FORMAT[:FILE]",
     )
     access_log_fields: str = setting(
-        "", "what a line of --access-log says too: duration, route and request-id, with commas between", metavar="LIST"
+        "",
+        "what else a line of --access-log shows: duration, route and request-id, separated by commas",
+        metavar="LIST",
     )
     request_id_header: str = setting(
         "",

@@ -1,7 +1,6 @@
 """What a handler must be, and what is said of one that is not: read when a route is declared."""
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from ..http import Handler, Response, describe_handler, underlying_function
@@ -11,10 +10,11 @@ class RouteError(ValueError):
     """An invalid route. Raised when the route is declared, not when it is requested."""
 
 
-def check_factory(factory: Callable[[], Any], pattern: str) -> None:
+def check_factory(factory: Any, pattern: str) -> None:
     """Check that what makes the handler of a mount can be called. Raises as `check_handler`."""
     if not callable(factory):
-        raise RouteError(f"{factory!r}, mounted at {pattern!r}, is not a function that makes a handler")
+        hint = f"; for the files of a directory write StaticFiles({factory!r})" if isinstance(factory, str) else ""
+        raise RouteError(f"{factory!r}, mounted at {pattern!r}, is not a function that makes a handler{hint}")
     if _is_async(factory):
         raise RouteError(f"what makes the handler of {pattern!r} is async; use a plain function")
 

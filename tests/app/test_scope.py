@@ -630,6 +630,10 @@ async def asynchronous(request: Request) -> None:
         (lambda app: (app.error(404)(as_json), app.error(404)(as_json)), "404 has an error handler already"),
         (lambda app: app.mount("/a/{id}", lambda: failing), "'/a/{id}' of a mount has a parameter"),
         (lambda app: app.mount_wsgi("/a/{id}", shown), "'/a/{id}' of a mount has a parameter"),
+        (
+            lambda app: app.mount("/a", "static"),
+            r"makes a handler; for the files of a directory write StaticFiles\('static'\)",
+        ),
         (lambda app: app.include("api", App()), "'api' is not a path"),
         (lambda app: app.include("", App()), "'' is not a path such as /api, or / for none"),
         (lambda app: app.include("/{id}", App()), "not a path"),
