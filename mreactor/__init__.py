@@ -15,7 +15,20 @@ if sys.version_info < (3, 13):  # noqa: UP036
 from . import runtime as runtime
 from .app import App, RouteError, StaticFiles, send_file
 from .config import Config, ConfigError, Limits
-from .http import HTML, HTTPError, Pause, Request, Response, redirect, use_json
+from .http import (
+    HTML,
+    Files,
+    Headers,
+    HTTPError,
+    Parameters,
+    Pause,
+    Request,
+    Response,
+    ResponseHeaders,
+    UploadedFile,
+    redirect,
+    use_json,
+)
 from .server import Server, StartError
 
 __all__ = [
@@ -23,15 +36,20 @@ __all__ = [
     "App",
     "Config",
     "ConfigError",
+    "Files",
     "HTTPError",
+    "Headers",
     "Limits",
+    "Parameters",
     "Pause",
     "Request",
     "Response",
+    "ResponseHeaders",
     "RouteError",
     "Server",
     "StartError",
     "StaticFiles",
+    "UploadedFile",
     "__version__",
     "redirect",
     "send_file",

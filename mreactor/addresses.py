@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-FORMS = "HOST:PORT, [::1]:PORT, unix:PATH or fd:NUMBER, nor one of them behind plain:"
+FORMS = "HOST:PORT, [::1]:PORT, unix:PATH or fd:NUMBER; plain: may stand before it"
 PLAIN = "plain:"
 
 _TCP = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
@@ -64,7 +64,8 @@ def parse_address(text: str) -> BindAddress:
         return BindAddress(text, fd=int(rest), plain=is_plain)
     found = _TCP.fullmatch(form)
     if found is None or int(found["port"]) > 65535:
-        raise ValueError(f"{text!r} is not {FORMS}")
+        every = f"; write 0.0.0.0{form} for all addresses of this machine" if form.startswith(":") else ""
+        raise ValueError(f"{text!r} is not {FORMS}{every}")
     return BindAddress(text, host=found["v6"] or found["name"], port=int(found["port"]), plain=is_plain)
 
 

@@ -16,8 +16,9 @@ from .config import TEXTS, Config, ConfigError, Limits, option, size
 from .config_file import read_config
 from .demo import make_demo
 from .loading import load
-from .logs import configure, flush, format_error, resolve_file
+from .logs import configure, flush, format_error, resolve_file, summarize_error
 from .net import open_listeners
+from .option_hints import explain
 from .reload import must_watch, supervise
 from .runtime import watch_gil
 from .server import (
@@ -59,6 +60,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         raise ConfigError(message.removeprefix("argument "))
 
+    @property
+    def names(self) -> list[str]:
+        """All options, such as `--port`."""
+        return [name for action in self._actions for name in action.option_strings]
+
 
 class Outcome(NamedTuple):
     """The exit code, and the time until which the application's own threads may finish, in monotonic seconds."""
@@ -81,7 +87,7 @@ def command() -> NoReturn:
     except BaseException as error:
         take_startup().reply(failure=f"{type(error).__name__}: {error}")
         # The application has failed while it was imported. Its author needs its frames, and not those of the server.
-        _print(format_error(error), sys.stderr)
+        _print(f"{format_error(error)}\nmreactor: the server did not start: {summarize_error(error)}", sys.stderr)
         outcome = Outcome(START_ERROR)
     end_process(*outcome)
 
@@ -101,6 +107,9 @@ def _serve(arguments: Sequence[str]) -> Outcome:
         config = _choose_access_log(config)
         if config.logs_requests and ":" not in config.access_log and sys.stdout is None:
             raise ConfigError("--access-log: standard output is closed")
+    except ConfigError as error:
+        return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
+    try:
         configure(config.log_level, config.log_format)
         if config.reload and must_watch():
             return Outcome(supervise(take_startup().command, target))
@@ -113,7 +122,7 @@ def _serve(arguments: Sequence[str]) -> Outcome:
             become(config.user, config.group)
         app = make_app(config, target)
     except ConfigError as error:
-        return _report(f"{error} (see mreactor --help)", USAGE_ERROR)
+        return _report(str(error), USAGE_ERROR)
     except StartError as error:
         return _report(str(error), START_ERROR)
     server = Server(config, app)
@@ -169,12 +178,18 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
     Raises:
         ConfigError: an option or a variable is invalid.
     """
-    options = vars(make_parser().parse_args(arguments))
+    parser = make_parser()
+    namespace, rest = parser.parse_known_args(arguments)
+    options = vars(namespace)
+    if rest:
+        raise ConfigError(explain(rest, parser.names, options.get("app") or ""))
     file = options.pop("config")
     given = {name: value for name, value in options.items() if value is not None}
     # Options that may be repeated.
     given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-    settings = (read_config(file) if file else {}) | _from_environment(environment) | given
+    from_file = read_config(file) if file else {}
+    given = _from_environment(environment) | given
+    settings = from_file | given
     target = settings.pop("app", "")
     limit_names = {spec.name for spec in dataclasses.fields(Limits)}
     limits = Limits(**{name: settings.pop(name) for name in limit_names & settings.keys()})
@@ -183,7 +198,14 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Con
         settings["access_log"] = resolve_file(settings["access_log"])
     if settings.get("pid_file"):
         settings["pid_file"] = os.path.abspath(settings["pid_file"])
-    return Config(**settings, limits=limits), target
+    try:
+        return Config(**settings, limits=limits), target
+    except ConfigError as error:
+        found = re.match("--([a-z-]+): ", str(error))
+        name = found[1].replace("-", "_") if found else ""
+        if name in from_file.keys() - given.keys():
+            raise ConfigError(f"--config: {file}: {str(error).removeprefix('--')}") from None
+        raise
 
 
 def _report(error: str, code: int) -> Outcome:
@@ -219,7 +241,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return settings
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> _Parser:
     """Create the parser, with one option for each setting."""
     parser = _Parser(
         prog="mreactor",
@@ -282,7 +304,10 @@ def _parser_for(spec: dataclasses.Field[Any]) -> Callable[[str], Any]:
 def _parse_size(text: str) -> int:
     """Read a number of bytes, also in a larger unit: 16M and 16MiB are 16 * 1024 * 1024."""
     found = re.fullmatch("([0-9]{1,9})([KMG])(iB)?", text, re.ASCII | re.IGNORECASE)
-    return int(found[1]) * _UNITS[found[2].upper()] if found else _parse_int(text)
+    try:
+        return int(found[1]) * _UNITS[found[2].upper()] if found else _parse_int(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor one with K, M or G behind it") from None
 
 
 def _parse_int(text: str) -> int:

@@ -14,6 +14,9 @@ from typing import Any
 from .addresses import BindAddress, TrustedProxies, parse_address
 from .runtime import hot, usable_cpus
 
+# An environment variable of processes that serve under --reload: "first", then "again" after each change.
+RELOADED = "MREACTOR_RELOADED"
+
 LOG_LEVELS = ("off", "error", "warning", "info", "debug")
 INTERFACES = ("auto", "native", "wsgi")
 BACKENDS = ("epoll", "io_uring", "auto")
@@ -133,7 +136,9 @@ class Config:
         metavar="FORMAT[:FILE]",
     )
     access_log_fields: str = setting(
-        "", "what a line of --access-log says too: duration, route and request-id, with commas between", metavar="LIST"
+        "",
+        "what else a line of --access-log shows: duration, route and request-id, separated by commas",
+        metavar="LIST",
     )
     request_id_header: str = setting(
         "",

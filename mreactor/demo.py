@@ -18,7 +18,7 @@ def make_demo(config: Config) -> App:
     Raises:
         ConfigError: see `mount_directories`.
     """
-    app = App()
+    app = App("demo")
 
     @app.get("/", constant=True)
     def welcome(request: Request) -> str:

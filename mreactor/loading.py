@@ -10,12 +10,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .app import App, adapt
+from .app import App, RouteError, adapt
 from .config import ConfigError
 from .logs import application_frames
 
 # The names that are tried in a module if none is given.
 USUAL_NAMES = ("app", "application")
+
+# The last frames that are named where an import has failed.
+FRAMES_MAX = 3
 
 FORM = "write module:attribute, such as shop:app"
 
@@ -33,12 +36,17 @@ def load(target: str, interface: str = "auto", *, inline: bool = False) -> App:
             the application raises is not caught, so that its traceback is shown.
     """
     name, colon, attribute = target.partition(":")
+    file = None
     if name.endswith(".py") or "/" in name:
-        name = _module_of_file(name)
+        file, name = name, _module_of_file(name)
     if not name or name.startswith(".") or (colon and not attribute):
         raise ConfigError(f"{target!r} names no application; {FORM}")
-    module = _import(name, target)
-    found = _find(module, attribute, target) if attribute else _find_only(module, target)
+    try:
+        module = _import(name, target)
+        _check_origin(module, file)
+        found = _find(module, attribute, target) if attribute else _find_only(module, target)
+    except RouteError as error:
+        raise ConfigError(f"cannot serve {target!r}: {error}, at {_place(error)}") from None
     app = _recognize(found, target, interface, inline=inline)
     app.name = app.name or module.__name__
     return app
@@ -65,13 +73,28 @@ def _import(name: str, target: str) -> ModuleType:
         if name == missing or name.startswith(missing + "."):
             near = _suggest(name, [path.stem for path in Path().glob("*.py")])
             raise ConfigError(f"cannot import {target!r}: {error}{near}") from None
-        raise ConfigError(f"cannot import {target!r}: {error} ({_place(error)})") from None
+        raise ConfigError(f"cannot import {target!r}: {error}, at {_place(error)}") from None
     except ImportError as error:
         if error.__traceback__ is None or not application_frames(error.__traceback__):
             raise ConfigError(f"cannot import {target!r}: {error}") from None
-        raise ConfigError(f"cannot import {target!r}: {error} ({_place(error)})") from None
+        raise ConfigError(f"cannot import {target!r}: {error}, at {_place(error)}") from None
     except SystemExit as error:
-        raise ConfigError(f"cannot import {target!r}: it exited with {error.code} ({_place(error)})") from None
+        raise ConfigError(f"cannot import {target!r}: it exited with {error.code}, at {_place(error)}") from None
+
+
+def _check_origin(module: ModuleType, file: str | None) -> None:
+    """Check that Python has not taken another module of the same name, such as one of the standard library.
+
+    Args:
+        file: the file that was named; None if a module was.
+    """
+    name = module.__name__
+    if file is None and name.partition(".")[0] in sys.stdlib_module_names:
+        file = f"{name}.py"
+    origin = module.__file__
+    if file is None or not Path(file).is_file() or (origin is not None and os.path.samefile(file, origin)):
+        return
+    raise ConfigError(f"cannot import {file!r}: Python has another module {name!r} ({origin}); rename the file")
 
 
 def _find(module: ModuleType, attribute: str, target: str) -> Any:
@@ -88,6 +111,13 @@ def _find(module: ModuleType, attribute: str, target: str) -> Any:
         return found
     if not callable(found):
         raise ConfigError(f"cannot serve {target!r}: {path} is {_describe(found)} and cannot be called")
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise ConfigError(f"cannot serve {target!r}: {path} is called without arguments: {error}") from None
+    except ValueError:
+        # It has no signature, as some functions of C.
+        pass
     return found()
 
 
@@ -111,7 +141,7 @@ def _find_only(module: ModuleType, target: str) -> Any:
 def _recognize(found: Any, target: str, interface: str, *, inline: bool) -> App:
     """Return the App that serves an object, or say what the object is instead."""
     if isinstance(found, type) and issubclass(found, App):
-        raise ConfigError(f"{target!r} is the class, not an App; write {target}() or name an instance")
+        raise ConfigError(f"{target!r} is a class; write {target}() to serve an instance, or name one")
     try:
         return adapt(found, interface, inline=inline)
     except LookupError as error:
@@ -160,6 +190,7 @@ def _describe(found: Any) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Return the file and line of the application at which an import has failed."""
+    """Return the file and line of the application at which an import has failed, and those that have led there."""
     frames = application_frames(error.__traceback__) if error.__traceback__ else []
-    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "no file"
+    places = [f"{frame.filename}, line {frame.lineno}" for frame in reversed(frames[-FRAMES_MAX:])]
+    return ", from ".join(places) or "no file"

@@ -13,10 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-log = logging.getLogger("mreactor")
+from .config import RELOADED
 
-# Set for the serving process, so that it does not watch as well.
-VARIABLE = "MREACTOR_RELOADED"
+log = logging.getLogger("mreactor")
 
 POLL_SECONDS = 0.3
 # How long the serving process may finish its requests; then a second signal ends it. Its idle connections have a second
@@ -32,7 +31,7 @@ _FOREIGN = frozenset({"__pycache__", "site-packages", "node_modules", "venv", "e
 
 def must_watch() -> bool:
     """Whether this is the watching process."""
-    return VARIABLE not in os.environ
+    return RELOADED not in os.environ
 
 
 def supervise(command: Sequence[str], target: str) -> int:
@@ -57,7 +56,7 @@ def supervise(command: Sequence[str], target: str) -> int:
                 log.warning("the server has ended; waiting for a change")
             now = scan(roots)
             if now != seen:
-                log.info("%s changed; restarting", _name_change(seen, now))
+                log.info("%s changed: restarting", _name_change(seen, now))
                 seen = now
                 child.stop(RESTART_SECONDS)
                 child.start()
@@ -90,10 +89,12 @@ class _Child:
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
+        self._turn = "first"
 
     def start(self) -> None:
         """Start it."""
-        self._process = subprocess.Popen(self._command, env=os.environ | {VARIABLE: "1"})
+        self._process = subprocess.Popen(self._command, env=os.environ | {RELOADED: self._turn})
+        self._turn = "again"
 
     def note_end(self) -> bool:
         """Return whether it has ended by itself since the last call."""

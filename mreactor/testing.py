@@ -4,8 +4,8 @@
     response = client.get("/price/apple")
     assert (response.status, response.json()) == (200, {"cents": 30})
 
-Handlers run in the thread of the test, blocking ones as well. A handler that fails gives a 500, and its traceback is
-logged to the logger "mreactor", which pytest shows.
+Handlers run in the thread of the test, blocking ones as well, each call in a context of its own. A handler that fails
+gives a 500, and its traceback is logged to the logger "mreactor", which pytest shows.
 """
 
 import http.client
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, NamedTuple, Self, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from .app import App, adapt
 from .config import Limits
@@ -96,7 +96,9 @@ class Client:
             raise TypeError(f"cannot test {app!r:.80}: {error}") from None
         self._host = host
         self._peer = peer
-        self._context = ReactorContext(limits or Limits(), app.freeze(), errors=app.errors)
+        # On a server they are isolated if context variables are found. A variable that is not found there must not leak
+        # here either.
+        self._context = ReactorContext(limits or Limits(), app.freeze(), isolates=True, errors=app.errors)
         self._cookies: dict[str, tuple[str, str]] = {}
 
     def __enter__(self) -> Self:
@@ -166,8 +168,11 @@ class Client:
 
         Raises:
             http.client.IncompleteRead: the response has been cut off, as that of a stream that fails.
+            ValueError: the path is no path with its percent-encoding and no URL, or there are several contents.
+            TypeError: a file is no pair or triple. See `send_bytes` for requests that are wrong on purpose.
         """
         content, content_type = _encode_content(body, json, form, files)
+        _check_target(path)
         with self._open(method, path, headers, query, content, content_type) as reply:
             received = reply.read()
         return ClientResponse(reply.status, _headers(reply), received)
@@ -181,6 +186,7 @@ class Client:
         with client.stream("GET", "/ticks") as response:
             first = next(response.parts)
         """
+        _check_target(path)
         with self._open(method, path, headers, query, body, "") as reply:
             parts = iter(lambda: reply.read1(_PIECE_BYTES), b"")
             yield StreamedResponse(reply.status, _headers(reply), parts)
@@ -325,6 +331,14 @@ def _headers(reply: http.client.HTTPResponse) -> Headers:
     return Headers(tuple((name.lower(), value) for name, value in reply.getheaders()))
 
 
+def _check_target(path: str) -> None:
+    """Check that a path can be sent, since a 400 would hide a slip of the test."""
+    if not path.startswith("/") and path != "*" and "://" not in path:
+        raise ValueError(f"the path {path!r} does not begin with a slash")
+    if not path.isascii() or not path.isprintable() or " " in path:
+        raise ValueError(f"the path {path!r} needs percent-encoding; write {quote(path, safe='/?&=%:+,;@*')!r}")
+
+
 def _covers(below: str, path: str) -> bool:
     """Whether a cookie's path covers that of a request (RFC 6265bis section 5.1.4)."""
     path = path.partition("?")[0]
@@ -355,7 +369,15 @@ def _encode_content(
 
 def _encode_multipart(fields: Iterable[tuple[str, str]], files: Mapping[str, Upload]) -> bytes:
     parts = [(f'name="{_escape(name)}"', "", value.encode()) for name, value in fields]
-    for name, (filename, content, *kind) in files.items():
+    for name, upload in files.items():
+        match upload:
+            case (str(), bytes()) | (str(), bytes(), str()):
+                filename, content, *kind = upload
+            case _:
+                raise TypeError(
+                    f"the file {name!r} must be a tuple of file name and bytes, with a media type behind them or not, "
+                    f"and not {upload!r:.80}"
+                )
         disposition = f'name="{_escape(name)}"; filename="{_escape(filename)}"'
         parts.append((disposition, (kind or ["application/octet-stream"])[0], content))
     encoded = b""

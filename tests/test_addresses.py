@@ -44,7 +44,7 @@ def test_what_is_understood(text: str, address: BindAddress) -> None:
         ("", "'' is not HOST:PORT, [::1]:PORT, unix:PATH or fd:NUMBER"),
         ("80", "is not HOST:PORT"),
         ("host", "is not HOST:PORT"),
-        (":80", "is not HOST:PORT"),
+        (":80", "; write 0.0.0.0:80 for all addresses of this machine"),
         ("host:", "is not HOST:PORT"),
         ("host:-1", "is not HOST:PORT"),
         ("host:65536", "is not HOST:PORT"),

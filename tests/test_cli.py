@@ -144,7 +144,15 @@ def test_sizes_may_have_a_unit(text: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--nonsense"], "--nonsense"),
+        (["--nonsense"], "there is no option --nonsense"),
+        (["--prot", "80", "app:app"], "there is no option --prot; did you mean --port?"),
+        (["--prot=80", "app:app"], "there is no option --prot; did you mean --port?"),
+        (["--workers", "4", "app:app"], "there is no option --workers; did you mean --threads?"),
+        (["-w", "4", "app:app"], "there is no option -w; did you mean --threads?"),
+        (["-w4", "app:app"], "there is no option -w4; did you mean --threads?"),
+        (["-b", "0.0.0.0:80", "app:app"], "there is no option -b; did you mean --bind?"),
+        (["--factory", "app:make"], "did you mean module:factory()?"),
+        (["run", "app:app"], "there are two applications, 'run' and 'app:app'; name one"),
         (["--por", "1"], "--por"),  # no abbreviations: a later option could change their meaning
         (["--port"], "--port: expected one argument"),
         (["--tls-key", "a.key"], "--tls-key: there must be one for each --tls-cert, in the same order, or none"),
@@ -156,7 +164,10 @@ def test_sizes_may_have_a_unit(text: str, count: int) -> None:
         (["--port", "1.5"], "--port: '1.5' is not a whole number"),
         (["--port", ""], "--port: '' is not a whole number"),
         (["--port", "8_080"], "--port: '8_080' is not a whole number"),
-        (["--body-bytes-max", "16MB"], "--body-bytes-max: '16MB' is not a whole number"),
+        (
+            ["--body-bytes-max", "16MB"],
+            "--body-bytes-max: '16MB' is not a whole number, nor one with K, M or G behind it",
+        ),
         (["--body-bytes-max", "1.5M"], "--body-bytes-max: '1.5M' is not a whole number"),
         (["--body-bytes-max", "M"], "--body-bytes-max: 'M' is not a whole number"),
         (["--body-rate-min", "1K"], "--body-rate-min: '1K' is not a whole number"),
@@ -314,7 +325,8 @@ def test_wrong_usage_gives_one_line_and_exit_code_2(
     assert printed.out == ""
     assert printed.err.startswith("mreactor: ")
     assert printed.err.count("\n") == 1
-    assert "--help" in printed.err
+    # The help says nothing about applications and directories.
+    assert ("(see mreactor --help)" in printed.err) == (arguments[0] == "--port")
 
 
 def test_which_application_is_served(here: Path) -> None:

@@ -20,6 +20,12 @@ class Shelf:
 def make(name="x"):
     return app
 
+def needs_more(more):
+    return app
+
+def unfit():
+    App().get("/")(make_app)
+
 def make_app() -> App:
     return App()
 
@@ -100,21 +106,29 @@ def test_the_current_directory_is_added_once(here: Path) -> None:
         ("shop.web:app", "is not a package"),
         ("shop:other", "shop has no 'other'; its Apps: app"),
         ("shop:Shelf.other", "shop.Shelf has no 'other'; its Apps: app"),
-        ("shop:number", "neither an App nor a WSGI application, but 5"),
+        ("shop:number", "5 is neither an App nor a WSGI application"),
         ("shop:number.app", "shop.number has no 'app'"),
-        ("shop:App", "is the class, not an App"),
+        ("shop:App", "'shop:App' is a class; write shop:App() to serve an instance, or name one"),
         ("shop:make", "is a function, not an App; write shop:make() to serve what it returns"),
         ("shop:number()", "shop.number is an int and cannot be called"),
         ("shop:asgi", "an ASGI application"),
         ("two", "has several Apps; write two:one or two:other"),
         ("factory", "write factory:create_app() to serve what it returns"),
         ("empty", "has no App; write module:attribute"),
-        ("needs", "No module named 'not_installed' (needs.py, line 3)"),
+        ("needs", "No module named 'not_installed', at needs.py, line 3"),
+        ("deep", "'not_installed', at needs.py, line 3, from middle.py, line 2, from deep.py, line 1"),
         ("needs_name", "cannot import name 'nothing' from 'shop'"),
-        ("needs_name", "needs_name.py, line 1)"),
-        ("quits", "it exited with 7 (quits.py, line 2)"),
+        ("needs_name", "(shop.py), at needs_name.py, line 1"),
+        ("shop:needs_more()", "shop.needs_more is called without arguments: missing a required argument: 'more'"),
+        ("unfit", "cannot serve 'unfit': the handler of '/', show (unfit.py, line 2), does not fit its parameters: its "
+                  "first parameter must be the request; write (request), at unfit.py, line 2"),
+        ("shop:unfit()", "at shop.py, line"),
+        ("calendar.py", "cannot import 'calendar.py': Python has another module 'calendar' ("),
+        ("calendar", "rename the file"),
+        ("calendar:app", "rename the file"),
+        ("quits", "it exited with 7, at quits.py, line 2"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_answered_in_one_line(here: Path, target: str, said: str) -> None:
     modules = {
         "two": "from mreactor import App\none = App()\nother = App()\n",
@@ -123,6 +137,10 @@ def test_a_mistake_is_answered_in_one_line(here: Path, target: str, said: str) -
         "needs": "\n\nimport not_installed\n",
         "needs_name": "from shop import nothing\n",
         "quits": "\nraise SystemExit(7)\n",
+        "deep": "import middle\n",
+        "middle": "\nimport needs\n",
+        "unfit": "from mreactor import App\n@App().get('/')\ndef show():\n    pass\n",
+        "calendar": SHOP,
     }
     for name, source in modules.items():
         (here / f"{name}.py").write_text(source)

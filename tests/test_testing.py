@@ -1,7 +1,9 @@
 """The client for tests of applications: what it sends, what it returns, what it keeps."""
 
 import http.client
+import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +185,59 @@ def test_a_request_made_by_hand() -> None:
     assert (request.headers["x-a"], request.host, request.peer) == ("b", "h", ("192.0.2.1", 7))
     assert make_request().body == b""
     assert dict(make_request("POST", form={"a": "b"}).form) == {"a": "b"}
+
+
+latest: ContextVar[str] = ContextVar("latest", default="nothing")
+
+
+@pytest.mark.parametrize("path", ["/plain", "/blocking", "/nowhere"])
+def test_what_a_request_sets_in_its_context_does_not_reach_the_next(path: str) -> None:
+    app = App()
+
+    @app.route("/plain")
+    @app.route("/blocking", blocking=True)
+    def note(request: Request) -> str:
+        before = latest.get()
+        latest.set(request.path)
+        return before
+
+    app.error(404)(lambda request, error: note(request))
+    latest_here = latest.set("the test")
+    try:
+        client = Client(app)
+        assert [client.get(path).text for _ in range(3)] == ["nothing"] * 3
+        # Nor does it reach the test, or the test it.
+        assert latest.get() == "the test"
+    finally:
+        latest.reset(latest_here)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("none", "the path 'none' does not begin with a slash"),
+        ("", "the path '' does not begin with a slash"),
+        ("/a b?c=d e", "write '/a%20b?c=d%20e'"),
+        ("/\xfc", "write '/%C3%BC'"),
+        ("/\r\nX: y", "needs percent-encoding"),
+    ],
+)
+def test_a_path_that_cannot_be_sent_is_a_slip_of_the_test(app: App, path: str, said: str) -> None:
+    client = Client(app)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        client.get(path)
+    with pytest.raises(ValueError, match=re.escape(said)), client.stream("GET", path):
+        pass
+
+
+def test_targets_of_other_forms_are_sent(app: App) -> None:
+    client = Client(app)
+    assert client.options("*").status == 204
+    assert client.get("http://testserver/show").status == 200
+    assert client.get("/show?a=%20").json()["target"] == "/show?a=%20"
+
+
+@pytest.mark.parametrize("upload", [b"abc", "abc", ("a.txt", "abc"), ("a.txt",), ("a", b"b", "c", "d"), [b"a", b"b"]])
+def test_a_file_of_a_wrong_form_is_named(app: App, upload: Any) -> None:
+    with pytest.raises(TypeError, match="the file 'a' must be a tuple of file name and bytes"):
+        Client(app).post("/show", files={"a": upload})

@@ -14,13 +14,15 @@ the other reactors, and must not wait. A handler that waits is declared `blockin
 import dataclasses
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
 from typing import Any
 
-from ..http import Handler, underlying_function
+from ..http import Handler, describe_handler, underlying_function
 from ..wsgi import Application, WSGIHandler
-from .router import ANY_METHOD, Endpoint, Route, RouteError, RouteKey, check_handler, check_route, route_key
-from .scope import AfterHook, BeforeHook, ErrorHandler, ErrorKind, ErrorResponder, Scope
+from .handler_checks import RouteError, check_handler
+from .router import ANY_METHOD, Endpoint, Route, RouteKey, check_route, route_key
+from .scope import AfterHook, BeforeHook, ErrorHandler, ErrorKind, ErrorResponder, Scope, is_below
 from .static_files import StaticFiles
 
 log = logging.getLogger("mreactor")
@@ -57,28 +59,37 @@ class App:
     @property
     def errors(self) -> ErrorResponder | None:
         """Responds to what goes wrong outside of handlers; None if the application leaves it to the server."""
-        scopes = dict(self._scopes("", Scope()))
-        return None if all(scope.is_empty for scope in scopes.values()) else ErrorResponder(scopes)
+        scopes: dict[str, Scope] = {}
+        for prefix, scope in self._scopes("", Scope()):
+            # A group of routes without a prefix has no paths but theirs.
+            scopes.setdefault(prefix, scope)
+        if all(scope.is_empty for scope in scopes.values()):
+            return None
+        return ErrorResponder(scopes, [prefix for prefix in scopes if _is_blocking(self.routes, prefix)])
 
     def route[H: Handler](
-        self, pattern: str, methods: tuple[str, ...] = ("GET",), *, blocking: bool = False, constant: bool = False
+        self, pattern: str, methods: Iterable[str] = ("GET",), *, blocking: bool = False, constant: bool = False
     ) -> Callable[[H], H]:
         """Declare a handler for a pattern and one or more methods.
 
         Args:
             pattern: a path. `{name}` matches one segment; `{name:int}`, `:float` and `:uuid` also convert it;
                 `{name:path}` matches the rest.
-            methods: the methods. GET includes HEAD, and the server handles OPTIONS.
+            methods: the methods, or one of them. GET includes HEAD, and the server handles OPTIONS.
             blocking: the handler may wait, so it runs in the thread pool.
             constant: the response to the same request bytes stays the same for a second, so it may be cached.
 
         Raises:
             RouteError: the pattern is malformed, taken or does not fit the handler, or the server has started.
+            TypeError: the pattern is a function, because the decorator has no parentheses.
         """
+        if not isinstance(pattern, str):
+            raise TypeError(f"the pattern is missing, as in @app.get('/'); it is a str, not {pattern!r:.80}")
+        each = (methods,) if isinstance(methods, str) else tuple(methods)
 
         def declare(handler: H) -> H:
             endpoint = Endpoint(handler, blocking=blocking, constant=constant)
-            for method in methods:
+            for method in each:
                 self._add(Route(method.upper(), pattern, endpoint))
             return handler
 
@@ -151,14 +162,16 @@ class App:
         respond to paths below the prefix that no route takes.
 
         Args:
-            prefix: a path such as `/api`, without parameters.
+            prefix: a path such as `/api`, without parameters. With `/` the patterns stay as they are: the application
+                is a group of routes with hooks and error handlers of their own. Paths that no route takes have those of
+                this application then.
 
         Raises:
             RouteError: the prefix is invalid, or a route is declared already, or the server has started.
         """
-        prefix = prefix.rstrip("/")
         if not prefix.startswith("/") or "{" in prefix or "}" in prefix:
-            raise RouteError(f"the prefix {prefix!r} is not a path such as /api")
+            raise RouteError(f"the prefix {prefix!r} is not a path such as /api, or / for none")
+        prefix = prefix.rstrip("/")
         self._check_open()
         if self in app._applications():
             raise RouteError("an application cannot include itself")
@@ -168,7 +181,8 @@ class App:
     def before[H: BeforeHook](self, hook: H) -> H:
         """Declare a function that is called with the request before each handler, in the handler's thread.
 
-        If it returns anything but None, that is the response, and the handler is not called.
+        If it returns anything but None, that is the response, and the handler is not called. It is called for requests
+        that no route takes as well: in a reactor's thread, or in the pool's if all routes are blocking.
         """
         return self._surround(hook, 1, before=(hook,))
 
@@ -188,19 +202,27 @@ class App:
         Args:
             kinds: statuses from 400 to 599, and classes of exceptions. A class takes its subclasses; but refusals are
                 taken by `HTTPError` and their status only, and not by `Exception`.
+
+        Raises:
+            RouteError: a kind is something else or taken.
+            TypeError: the only kind is a function, because the decorator has no parentheses.
         """
+        needed = "name what the error handler is for, such as @app.error(404) or @app.error(KeyError)"
+        if not kinds:
+            raise RouteError(needed)
+        if isinstance(kinds[0], FunctionType):
+            raise TypeError(needed)
+        for kind in kinds:
+            is_status = isinstance(kind, int) and 400 <= kind <= 599
+            if not is_status and not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise RouteError(f"{kind!r} is neither the status of an error nor a class of exceptions")
 
         def declare(handler: H) -> H:
             for kind in kinds:
-                is_status = isinstance(kind, int) and 400 <= kind <= 599
-                if not is_status and not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                    raise RouteError(f"{kind!r} is neither the status of an error nor a class of exceptions")
                 if any(kind == known for known, _ in self._scope.errors):
                     raise RouteError(f"{kind!r} has an error handler already")
-            return self._surround(handler, 2, errors=tuple((kind, handler) for kind in kinds))
+            return self._surround(handler, 2, what="error handler", errors=tuple((kind, handler) for kind in kinds))
 
-        if not kinds:
-            raise RouteError("name what the error handler is for, such as @app.error(404) or @app.error(KeyError)")
         return declare
 
     def on_start[H: Callable[[], Any]](self, hook: H) -> H:
@@ -229,7 +251,11 @@ class App:
         self.freeze()
         for app in self._applications():
             for hook in app._on_start:
-                hook()
+                try:
+                    hook()
+                except Exception as error:
+                    error.add_note(f"It was raised by the hook for the start {describe_handler(hook)}.")
+                    raise
 
     def stop(self) -> None:
         """Call the hooks for the end. One that fails is logged, and the others are called. The server calls this."""
@@ -248,8 +274,8 @@ class App:
         self._claim([route])
         self._routes.append(route)
 
-    def _surround[H: Callable[..., Any]](self, hook: H, parameters: int, **scope: Any) -> H:
-        self._check_hook(hook, parameters)
+    def _surround[H: Callable[..., Any]](self, hook: H, parameters: int, what: str = "hook", **scope: Any) -> H:
+        self._check_hook(hook, parameters, what)
         added = Scope(**scope)
         own = self._scope
         # Of one application the hook declared last is the innermost.
@@ -258,7 +284,10 @@ class App:
 
     def _check_open(self) -> None:
         if self._frozen is not None:
-            raise RouteError("the server has started, or another application includes this one; declare it before that")
+            raise RouteError(
+                "this application is frozen, because a server has started, a test client was made, or another "
+                "application includes this one; declare everything before that"
+            )
 
     def _claim(self, routes: list[Route]) -> None:
         """Remember what new routes match; nothing if one of them matches what another one does."""
@@ -268,18 +297,19 @@ class App:
                 raise RouteError(f"{route.method} {route.pattern} is declared twice; {known!r} takes the same requests")
         self._patterns.update(patterns)
 
-    def _check_hook(self, hook: Callable[..., Any], parameters: int) -> None:
+    def _check_hook(self, hook: Callable[..., Any], parameters: int, what: str = "hook") -> None:
         self._check_open()
         if not callable(hook):
             raise RouteError(f"{hook!r} is not a function")
-        name = getattr(hook, "__qualname__", repr(hook))
+        name = describe_handler(hook)
         if inspect.iscoroutinefunction(underlying_function(hook)):
-            raise RouteError(f"the hook {name} is async; use a plain function")
+            raise RouteError(f"the {what} {name} is async; use a plain function")
         try:
             inspect.signature(hook).bind(*[None] * parameters)
         except (TypeError, ValueError) as error:
-            expected = ("nothing", "the request", "the request and one thing more")[parameters]
-            raise RouteError(f"the hook {name} is called with {expected}: {error}") from None
+            second = "the exception" if what == "error handler" else "the response"
+            expected = ("without arguments", "with the request", f"with the request and {second}")[parameters]
+            raise RouteError(f"the {what} {name} is called {expected}: {error}") from None
 
     # Compiling.
 
@@ -316,6 +346,12 @@ class App:
         yield prefix, scope
         for inner_prefix, app in self._included:
             yield from app._scopes(prefix + inner_prefix, scope)
+
+
+def _is_blocking(routes: Iterable[Route], prefix: str) -> bool:
+    """Whether all routes below a prefix are blocking."""
+    below = [route.endpoint.blocking for route in routes if is_below(route.pattern, prefix)]
+    return bool(below) and all(below)
 
 
 def _wrap(endpoint: Endpoint, scope: Scope) -> Endpoint:

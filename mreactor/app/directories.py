@@ -4,7 +4,7 @@ import os
 
 from ..config import Config, ConfigError, option
 from .application import App
-from .router import RouteError
+from .handler_checks import RouteError
 from .static_files import StaticFiles
 from .static_options import StaticOptions, parse_pairs
 

@@ -21,13 +21,13 @@ def adapt(found: Any, interface: str, *, inline: bool = False) -> App:
     if interface == "native":
         raise LookupError("it is not an App")
     if not callable(found):
-        raise LookupError(f"it is neither an App nor a WSGI application, but {found!r:.80}")
+        raise LookupError(f"{found!r:.80} is neither an App nor a WSGI application")
     told = Interface.WSGI if interface == "wsgi" else interface_of(found)
     if told == Interface.ASGI:
         raise LookupError("it is an ASGI application, which is not supported; WSGI applications and Apps are")
     if told == Interface.UNKNOWN:
         raise LookupError(
-            "it is neither an App nor takes the two arguments of a WSGI application; "
+            "it is no App, and it does not take the two arguments of a WSGI application; "
             "write make() to call it, or pass --interface wsgi"
         )
     app = App()

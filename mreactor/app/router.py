@@ -6,7 +6,6 @@ mounts, and longer mounts over shorter ones.
 """
 
 import dataclasses
-import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 from uuid import UUID
 
-from ..http import METHODS, Handler, HTTPError, Request, RequestLine, Response, underlying_function
+from ..http import METHODS, Handler, HTTPError, Request, RequestLine, Response
 from ..runtime import hot
+from .handler_checks import RouteError, check_factory, check_handler
 
 # What a route matches: see `route_key`.
 type RouteKey = tuple[str, bool, str]
@@ -61,10 +61,7 @@ CONVERTERS = {
 }
 
 PARAMETER = re.compile(r"\{([a-z_][a-z0-9_]*)(?::([a-z]+))?\}", re.ASCII)
-
-
-class RouteError(ValueError):
-    """An invalid route. Raised when the route is declared, not when it is requested."""
+_FLASK_PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>", re.ASCII)
 
 
 # Handlers may compare equal, or have no hash. An endpoint is therefore known by its identity.
@@ -314,33 +311,9 @@ def check_route(route: Route) -> None:
     if len(set(names)) != len(names):
         raise RouteError(f"the pattern {route.pattern!r} names a parameter twice")
     if route.endpoint.local:
-        _check_factory(route.endpoint.handler, route.pattern)
+        check_factory(route.endpoint.handler, route.pattern)
     else:
         check_handler(route.endpoint.handler, route.pattern, names)
-
-
-def _check_factory(factory: Callable[[], Any], pattern: str) -> None:
-    if not callable(factory):
-        raise RouteError(f"{factory!r}, mounted at {pattern!r}, is not a function that makes a handler")
-    if _is_async(factory):
-        raise RouteError(f"what makes the handler of {pattern!r} is async; use a plain function")
-
-
-def check_handler(handler: Handler, pattern: str, names: list[str]) -> None:
-    """Check that a handler is a plain function or object that accepts the parameters. Raises as `check_route`."""
-    if isinstance(handler, type) and not issubclass(handler, Response):
-        raise RouteError(f"the handler of {pattern!r} is a class; use an instance with __call__, or a method")
-    if _is_async(handler):
-        raise RouteError(f"the handler of {pattern!r} is async; use a plain function, with blocking=True if it waits")
-    try:
-        inspect.signature(handler).bind(None, **dict.fromkeys(names))
-    except (TypeError, ValueError) as error:
-        raise RouteError(f"the handler of {pattern!r} does not fit its parameters: {error}") from None
-
-
-def _is_async(handler: Handler) -> bool:
-    function = underlying_function(handler)
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def route_key(route: Route) -> RouteKey:
@@ -378,8 +351,7 @@ def _parse_parameters(pattern: str) -> list[tuple[str, Converter]]:
     for index, segment in enumerate(segments):
         match = PARAMETER.fullmatch(segment)
         if match is None:
-            if "{" in segment or "}" in segment:
-                raise RouteError(f"{segment!r} in {pattern!r} is not {{name}} or {{name:type}}")
+            _check_literal(segment, pattern)
             continue
         kind = match[2] or "str"
         if kind not in CONVERTERS:
@@ -388,6 +360,18 @@ def _parse_parameters(pattern: str) -> list[tuple[str, Converter]]:
             raise RouteError(f"{segment!r} in {pattern!r} takes the rest of the path, so it must come last")
         parameters.append((match[1], CONVERTERS[kind]))
     return parameters
+
+
+def _check_literal(segment: str, pattern: str) -> None:
+    """Check that a segment is not a parameter in another spelling."""
+    if found := _FLASK_PARAMETER.fullmatch(segment):
+        name = found[2] + (f":{found[1]}" if found[1] in CONVERTERS else "")
+        raise RouteError(f"{segment!r} in {pattern!r} is not a parameter; write {{{name}}}")
+    if "{" in segment or "}" in segment:
+        raise RouteError(
+            f"{segment!r} in {pattern!r} is not {{name}} or {{name:type}}; a parameter takes a whole segment of the "
+            "path, and its name is in lower case"
+        )
 
 
 def _match_without_endpoint(method: str, found: set[str]) -> Match:

@@ -4,14 +4,16 @@ An application without hooks and error handlers has its handlers called as they 
 function around each handler when the routes are frozen, so nothing is looked up for a request. See docs/decisions/085.
 """
 
+import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ..http import FAILED, Body, Handler, HTTPError, MustWait, RawResponse, Request, Response, render_error, respond
 from ..wsgi import WSGIHandler
+from .router import Endpoint
 
 log = logging.getLogger("mreactor")
 
@@ -164,25 +166,37 @@ class ErrorResponder:
 
     Args:
         scopes: by the prefix of the paths that each is for.
+        blocking: the prefixes whose routes are all blocking, so that their hooks may wait.
     """
 
-    def __init__(self, scopes: dict[str, Scope]) -> None:
-        # The longest first. A tuple, because threads read it without a lock.
-        self._scopes = tuple(sorted(scopes.items(), key=lambda item: -len(item[0])))
+    def __init__(self, scopes: dict[str, Scope], blocking: Iterable[str] = ()) -> None:
+        # The longest first. Tuples, because threads read them without a lock.
+        longest_first = sorted(scopes.items(), key=lambda item: -len(item[0]))
+        self._scopes = tuple((prefix, scope, prefix in blocking) for prefix, scope in longest_first)
+
+    def surround(self, endpoint: Endpoint, path: str) -> Endpoint:
+        """Return the endpoint that refuses requests for a path, with the hooks and error handlers around it."""
+        scope, blocking = self._find(path)
+        if scope.is_empty:
+            return endpoint
+        return dataclasses.replace(endpoint, handler=scope.wrap(endpoint.handler), blocking=blocking)
 
     def recover(self, request: Request, error: BaseException) -> Response:
-        """Make the response to a request that no handler takes. Raises as `Scope.recover`."""
-        return self._scope(request.path).recover(request, error)
+        """Make the response to what a handler without hooks has raised. Raises as `Scope.recover`."""
+        return self._find(request.path)[0].recover(request, error)
 
     def refuse(self, request: Request, error: HTTPError) -> Response:
         """Make the response to a message that is no complete request. No hook is called."""
-        response, failure = self._scope(request.path).respond_to(request, error)
+        response, failure = self._find(request.path)[0].respond_to(request, error)
         if failure is not None:
             raise HandlerFailure(response) from failure
         return response
 
-    def _scope(self, path: str) -> Scope:
-        return next((scope for prefix, scope in self._scopes if is_below(path, prefix)), Scope())
+    def _find(self, path: str) -> tuple[Scope, bool]:
+        for prefix, scope, blocking in self._scopes:
+            if is_below(path, prefix):
+                return scope, blocking
+        return Scope(), False
 
 
 def is_below(path: str, prefix: str) -> bool:

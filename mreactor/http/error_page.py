@@ -44,12 +44,18 @@ def render_error(error: HTTPError, accept: str = "") -> Response:
     return response
 
 
-def render_traceback(text: str, accept: str = "") -> Response:
-    """Render the page for a handler that has failed, with its traceback. For its author, not for the public."""
+def render_traceback(title: str, text: str, accept: str = "") -> Response:
+    """Render the page for a handler that has failed, with its traceback. For its author, not for the public.
+
+    Args:
+        title: the error in one line.
+        text: the traceback.
+        accept: the request's Accept field.
+    """
     if choose_type(accept, _OFFERS) == "text/html":
         page = (
             "<!doctype html>\n<html lang=en><meta charset=utf-8><title>500 Internal Server Error</title>\n"
-            f"<h1>{escape(text.splitlines()[-1] if text else 'failed')}</h1>\n<pre>{escape(text)}</pre>\n"
+            f"<h1>{escape(title)}</h1>\n<pre>{escape(text)}</pre>\n"
             "<p>This page is shown because the server runs with --debug.</p>\n"
         )
         return Response(page, 500, content_type=HTML)

@@ -3,8 +3,9 @@
 import binascii
 import io
 import re
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import IO, Any, overload
 
 from ..protocol import SecurePeer
 from ..runtime import hot
@@ -67,6 +68,30 @@ class Parameters(Mapping[str, str]):
         """Return all values of a name, in order."""
         return [value for field, value in self._fields if field == name]
 
+    @overload
+    def get_as[T](self, name: str, convert: Callable[[str], T]) -> T: ...
+    @overload
+    def get_as[T, D](self, name: str, convert: Callable[[str], T], default: D) -> T | D: ...
+
+    def get_as(self, name: str, convert: Callable[[str], Any], default: Any = ...) -> Any:
+        """Return the first value of a name as another type, such as `int`.
+
+        Args:
+            convert: makes the value. It raises ValueError or ArithmeticError for a text that is none.
+            default: returned if the name is missing.
+
+        Raises:
+            MissingField: there is none, and no default.
+            HTTPError: 400, the text cannot be converted.
+        """
+        text = self._first.get(name)
+        if text is None and default is not ...:
+            return default
+        try:
+            return convert(self[name])
+        except (ValueError, ArithmeticError):
+            raise HTTPError(400, f"The {self._noun} {name!r} cannot be {text!r:.80}.") from None
+
     def __repr__(self) -> str:
         return f"Parameters({self._fields!r})"
 
@@ -91,8 +116,8 @@ class Request:
 
     # Applications may set attributes of their own: `__dict__` does not exist before that.
     __slots__ = (
-        "__dict__", "_kept_cookies", "_kept_files", "_kept_form", "_kept_multipart", "_kept_query", "_kept_stream",
-        "body", "head", "peer",
+        "__dict__", "_kept_cookies", "_kept_files", "_kept_form", "_kept_multipart", "_kept_query", "_kept_state",
+        "_kept_stream", "body", "head", "peer",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, body: bytes, peer: tuple[Any, ...]) -> None:
@@ -159,7 +184,7 @@ class Request:
         if self.content_type == "multipart/form-data":
             return Parameters(self._multipart.fields)
         if self.content_type != "application/x-www-form-urlencoded":
-            raise HTTPError(415, "This resource takes application/x-www-form-urlencoded.")
+            raise HTTPError(415, "This resource takes application/x-www-form-urlencoded or multipart/form-data.")
         return _parameters(self.body)
 
     @property
@@ -226,6 +251,11 @@ class Request:
         if self.target.startswith("/"):
             return f"{self.scheme}://{self.host}{self.target}"
         return self.target
+
+    @Lazy
+    def state(self) -> Any:
+        """A place for the attributes that the application gives this request, such as `request.state.user`."""
+        return SimpleNamespace()
 
     @Lazy
     def cookies(self) -> Parameters:

@@ -1,5 +1,6 @@
 """Status codes, their reason phrases, and the one error that carries a status (RFC 9110 section 15)."""
 
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus} | {
@@ -19,19 +20,24 @@ class HTTPError(Exception):
     Args:
         status: the status code, 400 to 599.
         reason: one plain sentence for the person at the client.
-        headers: further fields of the response, such as Allow with a 405.
+        headers: further fields of the response, such as Allow with a 405, as a mapping or as pairs.
 
     Raises:
         ValueError: the status is out of range.
+        TypeError: the status is no integer.
     """
 
-    def __init__(self, status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self, status: int, reason: str = "", headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    ) -> None:
+        if not isinstance(status, int):
+            raise TypeError(f"the status of an error is an integer, not {status!r}")
         if not 400 <= status <= 599:
             raise ValueError(f"{status} is not the status of an error")
         Exception.__init__(self, status, reason)  # super() takes a lock that all threads share
         self.status = status
         self.reason = reason or REASONS.get(status, "Error")
-        self.headers = headers
+        self.headers = tuple(headers.items() if isinstance(headers, Mapping) else headers) if headers else ()
 
 
 class MissingField(HTTPError, KeyError):

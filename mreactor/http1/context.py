@@ -181,7 +181,9 @@ class ReactorContext:
         except HTTPError as error:
             # Its traceback would keep the frames of the router alive.
             match = Match.refused(error.with_traceback(None))
-        if self._isolates and not match.endpoint.blocking and match.refusal is None:
+            if self.errors is not None:
+                match.endpoint = self.errors.surround(match.endpoint, line.path)
+        if self._isolates and not match.endpoint.blocking:
             match.endpoint = self._isolate(match.endpoint)
         line.match = match
         line.counter = counter = self.counters.counter(line.method, 200)
@@ -195,8 +197,10 @@ class ReactorContext:
         if isolated is None:
             handler = isolate(endpoint.handler, self._handler_context)
             isolated = dataclasses.replace(endpoint, handler=handler)
-            # Paths without parameters share a match, so its endpoint may come back isolated.
-            self._isolated[endpoint] = self._isolated[isolated] = isolated
+            # What responds where no route does is made for each request line, and clients send any number of them.
+            if endpoint.pattern:
+                # Paths without parameters share a match, so its endpoint may come back isolated.
+                self._isolated[endpoint] = self._isolated[isolated] = isolated
         return isolated
 
     def stream_context(self) -> Context:

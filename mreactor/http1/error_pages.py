@@ -15,7 +15,7 @@ from ..http import (
     render_traceback,
     unread_head,
 )
-from ..logs import format_error
+from ..logs import format_error, summarize_error
 from ..protocol import Peer
 from .cache_entries import LogEntry
 from .encoder import Encoder, render_overload
@@ -62,7 +62,7 @@ def _fail(
     if context.debug:
         if response is not None:
             discard(response.body)
-        return render_traceback(format_error(error), request.headers.get("accept", ""))
+        return render_traceback(summarize_error(error), format_error(error), request.headers.get("accept", ""))
     return response or _render(request, HTTPError(500, FAILED))
 
 

@@ -237,7 +237,7 @@ class AccessLog:
         self._format, colon, path = resolve_file(spec).partition(":")
         if self._format not in FORMATS or (colon and not path):
             raise ConfigError(
-                f"--access-log: {spec!r} is not FORMAT or FORMAT:FILE, FORMAT one of {', '.join(FORMATS)}"
+                f"--access-log: {spec!r} is neither a format nor FORMAT:FILE; the formats are {', '.join(FORMATS)}"
             )
         self.lost = 0
         self._file = LogFile(path)

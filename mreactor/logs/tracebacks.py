@@ -17,6 +17,15 @@ def format_error(error: BaseException) -> str:
     return "".join(whole.format()).rstrip("\n")
 
 
+def summarize_error(error: BaseException) -> str:
+    """Return the line of a traceback that names the error, without its frames and notes."""
+    whole = traceback.TracebackException.from_exception(error)
+    whole.__notes__ = None
+    # The lines before the last one show the place of a syntax error.
+    *_, text = whole.format_exception_only()
+    return text.partition("\n")[0]
+
+
 def application_frames(steps: TracebackType) -> list[traceback.FrameSummary]:
     """Return the frames of a traceback that are neither the server's nor those of the import machinery."""
     return [frame for frame in traceback.extract_tb(steps) if not is_inner(frame.filename)]
@@ -31,6 +40,9 @@ def _trim(error: traceback.TracebackException, seen: set[int]) -> None:
     none = len(error.stack) if error.__notes__ else 0
     first = next((place for place, frame in enumerate(error.stack) if not is_inner(frame.filename)), none)
     del error.stack[:first]
+    # A syntax error shows its own place. The frames of the import say nothing about it.
+    while hasattr(error, "offset") and error.stack and is_inner(error.stack[-1].filename):
+        error.stack.pop()
     for other in (error.__cause__, error.__context__, *(error.exceptions or ())):
         if other is not None:
             _trim(other, seen)

@@ -153,7 +153,7 @@ def _open(bind: BindAddress, config: Config, inherited: InheritedSockets) -> lis
             is_last = index == len(addresses) and not opened
             if error.errno not in NOT_HERE or is_last:
                 close_all(opened)
-                raise StartError(f"cannot listen on {bind.text}: {error.strerror}") from None
+                raise StartError(f"cannot listen on {bind.text}: {explain_bind(error)}") from None
             continue
         opened.append(Listener(sock, key, is_shared=before is not None, plain=bind.plain))
     return opened
@@ -197,10 +197,19 @@ def listen(config: Config) -> socket.socket:
             sock = _listen_on(family, address, config, is_dual=config.host == "::")
         except OSError as error:
             if error.errno not in NOT_HERE or index == len(addresses):
-                raise StartError(f"cannot listen on {config.host} port {config.port}: {error.strerror}") from None
+                raise StartError(f"cannot listen on {config.host} port {config.port}: {explain_bind(error)}") from None
             continue
         return sock
     raise AssertionError("a name has at least one address")
+
+
+def explain_bind(error: OSError) -> str:
+    """Return why an address cannot be listened on, with a remedy where there is a usual one."""
+    remedy = {
+        errno.EADDRINUSE: "; end the program that listens there, or choose another port, such as 0 for a free one",
+        errno.EACCES: "; choose a port from 1024 on, or start as root with --user",
+    }
+    return f"{error.strerror}{remedy.get(error.errno or 0, '')}"
 
 
 def _resolve(host: str, port: int) -> list[AddressInfo]:

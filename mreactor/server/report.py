@@ -13,13 +13,16 @@ from ..runtime import cpu_quota, gil_cause, has_gil, usable_cpus
 type Address = tuple[str, int]
 
 
-def render_report(config: Config, backend: str, urls: Sequence[str], admin: Address | None) -> list[str]:
+def render_report(
+    config: Config, backend: str, urls: Sequence[str], admin: Address | None, application: str = ""
+) -> list[str]:
     """Render the report, a line each. The last lines are the URLs to open.
 
     Args:
         backend: the chosen backend, in words.
         urls: where the server listens.
         admin: the address of the admin listener, if there is one.
+        application: its name; empty if it has none.
     """
     limits = config.limits
     quota = f", CPU quota {cpu_quota():g}" if cpu_quota() < math.inf else ""
@@ -30,6 +33,7 @@ def render_report(config: Config, backend: str, urls: Sequence[str], admin: Addr
         f"{count(config.reactors, 'reactor thread')} on {count(usable_cpus(), 'usable CPU')}{quota}",
         f"limits: {count(limits.connections_max, 'connection')}, body {size(limits.body_bytes_max)},"
         f" head {limits.head_seconds:g} s, keep-alive {limits.keepalive_seconds:g} s, drain {limits.drain_seconds:g} s",
+        *([f"application {application}"] if application else []),
         *([f"metrics and live page on {url(*admin)}"] if admin else []),
         *(f"listening on {each}" for each in urls),
     ]

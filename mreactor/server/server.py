@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import signal
 import threading
 import time
@@ -14,7 +15,7 @@ from ..addresses import TrustedProxies
 from ..admin import AdminListener, ServerStatus, Watchdog
 from ..app import App, Route, RouteTimes, adapt
 from ..concurrency import ConnectionLimit, ThreadPool
-from ..config import Config, ConfigError
+from ..config import RELOADED, Config, ConfigError
 from ..http1 import (
     ReactorContext,
     Redirector,
@@ -189,7 +190,7 @@ class Server:
             self.abort()
             close_all(self._listeners)
             raise
-        report = render_report(self.config, backend.description, self._urls(), self.admin_address)
+        report = render_report(self.config, backend.description, self._urls(), self.admin_address, self._app.name)
         # In this order, so that a GIL that comes on meanwhile is reported twice, and not never.
         self._gil_is_reported = has_gil()
         self._warnings = interpreter_warnings()
@@ -266,6 +267,11 @@ class Server:
         self._take_over()
         return self._end(self._serve())
 
+    @property
+    def _end_level(self) -> int:
+        """The level of log lines about the end. Under --reload it is the watching process that ends this one."""
+        return logging.DEBUG if self.config.reload else logging.INFO
+
     def _end(self, number: int) -> int:
         """Drain after a signal; return the exit code."""
         successor = self._restart.successor
@@ -274,10 +280,11 @@ class Server:
         else:
             self._restart.cancel()
             seconds = self.config.limits.drain_seconds
-            log.info("%s: draining for up to %g s; a second signal ends it", signal.Signals(number).name, seconds)
+            name = signal.Signals(number).name
+            log.log(self._end_level, "%s: draining for up to %g s; a second signal ends it", name, seconds)
             self._notifier.stopping("draining")
             self.stop()
-        log.info("stopped")
+        log.log(self._end_level, "stopped")
         flush()
         second = self._signals.second()
         return 128 + second if second else 0
@@ -415,7 +422,11 @@ class Server:
     def _log_report(self) -> None:
         # An interpreter that has always a GIL is a choice; one that has lost its freedom is a fault.
         level = logging.ERROR if self._gil_is_reported and IS_FREE_THREADED else logging.WARNING
-        for line in self._status.report:
+        lines = self._status.report
+        if self.config.reload and os.environ.get(RELOADED) == "again":
+            # The author has seen the rest.
+            lines = [line for line in lines if line.startswith("listening on")]
+        for line in lines:
             log.log(level if line in self._warnings else logging.INFO, "%s", line)
 
     def _take_over(self) -> None:
@@ -531,12 +542,14 @@ class Server:
         while (now := time.monotonic()) < deadline:
             if now >= report_due:
                 report_due = now + DRAIN_REPORT_SECONDS
-                log.info("waiting for %s to finish, for up to %.0f s more", self._count_open(), deadline - now)
+                left = self._count_open()
+                log.log(self._end_level, "still open: %s; waiting for up to %.0f s more", left, deadline - now)
             alive = [reactor for reactor in self._reactors if reactor.is_alive()]
             if not alive:
                 return
             if self._signals.second():
-                log.warning("second signal: closing all connections")
+                level = logging.DEBUG if self.config.reload else logging.WARNING
+                log.log(level, "second signal: closing all connections")
                 return
             alive[0].join(JOIN_SECONDS)
 

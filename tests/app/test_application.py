@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mreactor.app.application import App
-from mreactor.app.router import RouteError
+from mreactor.app.handler_checks import RouteError
 from mreactor.http.request import Request
 
 
@@ -114,12 +114,19 @@ def test_a_mount_that_is_taken_is_refused(one: str, other: str) -> None:
         app.mount(other, lambda: plain)
 
 
+@pytest.mark.parametrize("methods", ["PUT", ["PUT"], iter(["PUT"]), {"PUT"}])
+def test_methods_may_be_one_or_any_collection(methods: Any) -> None:
+    app = App()
+    app.route("/a", methods)(plain)
+    assert declared(app) == [("PUT", "/a")]
+
+
 def test_a_method_named_twice_is_refused() -> None:
     with pytest.raises(RouteError, match="twice"):
         App().route("/a", ("GET", "get"))(plain)
 
 
-@pytest.mark.parametrize("methods", [("FETCH",), ("CONNECT",), "GET", ("",)])
+@pytest.mark.parametrize("methods", [("FETCH",), ("CONNECT",), ("",)])
 def test_an_unsupported_method_is_refused(methods: Any) -> None:
     with pytest.raises(RouteError):
         App().route("/a", methods)(plain)

@@ -2,6 +2,7 @@
 
 import gc
 import math
+import re
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,8 @@ from uuid import UUID
 import pytest
 
 from mreactor import App, Config, Response, Server, StartError
-from mreactor.app.router import Endpoint, Match, Route, RouteError, Router, check_route
+from mreactor.app.handler_checks import RouteError
+from mreactor.app.router import Endpoint, Match, Route, Router, check_route
 from mreactor.config import Limits
 from mreactor.http.request import Request
 from mreactor.http.request_head import METHODS, RequestHead, RequestLine
@@ -536,6 +538,14 @@ def keyword_only(request: Request, *, id: int) -> str:  # noqa: A002
     return ""
 
 
+def nothing() -> str:
+    return ""
+
+
+def only_id(id: str) -> str:  # noqa: A002
+    return id
+
+
 @pytest.mark.parametrize(
     ("pattern", "handler"),
     [
@@ -587,6 +597,30 @@ def test_an_invalid_route(pattern: str, handler: Callable[..., Any], complaint: 
     with pytest.raises(RouteError) as caught:
         check_route(Route("GET", pattern, Endpoint(handler)))
     assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "handler", "complaint"),
+    [
+        ("/", nothing, "nothing (FILE, line N), does not fit its parameters: its first parameter must be the request; "
+                       "write (request)"),
+        ("/{id}", nothing, "its first parameter must be the request; write (request, id)"),
+        ("/{id}", only_id, "only_id (FILE, line N), does not fit its parameters: its first parameter must be the "
+                           "request; write (request, id)"),
+        ("/{id}", plain, "it does not take 'id'; write (request, id)"),
+        ("/{a}/{b}", plain, "it does not take 'a' and 'b'; write (request, a, b)"),
+        ("/", with_id, "the pattern has no {id}; write (request)"),
+        ("/{name}", with_id, "it does not take 'name'; write (request, name)"),
+        ("/x/<id>", with_id, "'<id>' in '/x/<id>' is not a parameter; write {id}"),
+        ("/<int:id>", with_id, "write {id:int}"),
+        ("/<string:id>", with_id, "write {id}"),
+        ("/{id}.csv", with_id, "a parameter takes a whole segment of the path"),
+    ],
+)  # fmt: skip
+def test_an_error_of_a_route_says_what_to_write(pattern: str, handler: Callable[..., Any], complaint: str) -> None:
+    with pytest.raises(RouteError) as caught:
+        check_route(Route("GET", pattern, Endpoint(handler)))
+    assert complaint in re.sub("line [0-9]+", "line N", str(caught.value).replace(__file__, "FILE"))
 
 
 @pytest.mark.parametrize("method", ["", "get", "FETCH", "CONNECT", "TRACE", "GET "])
@@ -660,7 +694,7 @@ def test_a_handler_of_the_wrong_kind_is_refused_when_it_is_declared(handler: Any
 def test_what_a_factory_makes_is_refused_when_the_server_starts(handler: Any, message: str) -> None:
     app = App()
     app.mount("/m/", lambda: handler)
-    with pytest.raises(StartError, match=f"the handler of '/m/' .*{message}"):
+    with pytest.raises(StartError, match=f"the handler of '/m/'.*{message}"):
         Server(Config(port=0, threads=1), app).start()
 
 

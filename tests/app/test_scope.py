@@ -118,6 +118,64 @@ def test_hooks_after_are_called_for_errors(app: App, path: str) -> None:
     assert response.status in (404, 409, 500)
 
 
+@pytest.mark.parametrize(("path", "method", "status"), [("/nothing", "GET", 404), ("/ok", "DELETE", 405)])
+def test_hooks_before_are_called_where_no_route_responds(app: App, path: str, method: str, status: int) -> None:
+    calls: list[str] = []
+    app.before(lambda request: calls.append("before"))
+    app.after(lambda request, response: calls.append(f"after {response.status}"))
+    app.error(HTTPError)(lambda request, error: calls.append("error"))
+    assert Client(app).request(method, path).status == status
+    assert calls == ["before", "error", f"after {status}"]
+
+
+def test_a_hook_before_may_respond_where_no_route_does(app: App) -> None:
+    app.before(lambda request: Response("Who are you?", 401))
+    client = Client(app)
+    assert [client.get("/nothing").status for _ in range(4)] == [401] * 4
+    assert client.options("/nothing").status == 401
+
+
+def test_a_hook_that_fails_where_no_route_responds_is_logged(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    app.before(failing)
+    assert Client(app).get("/nothing").status == 500
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "lost" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize("all_block", [True, False])
+def test_hooks_may_wait_where_no_route_responds_if_all_routes_are_blocking(all_block: bool) -> None:
+    waits: list[bool] = []
+    app, part = App(), App()
+    for one in (app, part):
+        one.get("/slow", blocking=True)(lambda request: "slow")
+    app.get("/other", blocking=all_block)(lambda request: "other")
+    app.before(lambda request: waits.append(request.may_wait))
+    app.include("/part", part)
+    client = Client(app)
+    assert [client.get(path).status for path in ("/nothing", "/part/nothing")] == [404, 404]
+    assert waits == [all_block, True]
+
+
+@pytest.mark.parametrize("path", ["/ok", "/slow", "/mounted", "/refused", "/fails", "/fails/slow", "/nothing"])
+def test_hooks_and_handlers_of_a_request_share_its_state(app: App, path: str) -> None:
+    @app.before
+    def begin(request: Request) -> None:
+        request.state.path = request.path
+
+    @app.error(HTTPError)
+    def show(request: Request, error: HTTPError) -> str:
+        return str(request.state.path)
+
+    @app.after
+    def end(request: Request, response: Response) -> None:
+        response.headers["X-Path"] = request.state.path
+
+    response = Client(app).get(path)
+    assert response.headers["x-path"] == path
+    assert response.status == 200 or response.text == path
+
+
 @pytest.mark.parametrize("path", ["/ok", "/slow"])
 def test_a_hook_that_fails_gives_a_500_and_is_logged(app: App, path: str, caplog: pytest.LogCaptureFixture) -> None:
     @app.before
@@ -521,6 +579,14 @@ def test_an_application_that_is_included_twice_starts_and_stops_once() -> None:
     assert calls == [*starts, *stops] * 2
 
 
+def test_a_hook_for_the_start_that_fails_is_named() -> None:
+    app = App()
+    app.on_start(functools.partial(failing, None))
+    with pytest.raises(KeyError, match="lost") as caught, Client(app):
+        pass
+    assert caught.value.__notes__ == [f"It was raised by the hook for the start failing ({__file__}, line 19)."]
+
+
 def test_a_hook_for_the_end_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
     app, calls = App(), list[int]()
 
@@ -549,20 +615,27 @@ async def asynchronous(request: Request) -> None:
     ("declare", "message"),
     [
         (lambda app: app.before(lambda: None), "called with the request:"),
-        (lambda app: app.after(lambda request: None), "called with the request and one thing more"),
+        (lambda app: app.after(lambda request: None), "called with the request and the response:"),
         (lambda app: app.before(asynchronous), "async"),
         (lambda app: app.before(1), "not a function"),
-        (lambda app: app.on_start(lambda request: None), "called with nothing"),
+        (lambda app: app.on_start(lambda request: None), "called without arguments:"),
         (lambda app: app.error()(failing), "name what the error handler is for"),
         (lambda app: app.error(200)(as_json), "200 is neither"),
         (lambda app: app.error("404")(as_json), "'404' is neither"),
         (lambda app: app.error(int)(as_json), "neither the status"),
-        (lambda app: app.error(404)(lambda request: None), "one thing more"),
+        (
+            lambda app: app.error(404)(lambda request: None),
+            "the error handler .* is called with the request and the exception:",
+        ),
         (lambda app: (app.error(404)(as_json), app.error(404)(as_json)), "404 has an error handler already"),
         (lambda app: app.mount("/a/{id}", lambda: failing), "'/a/{id}' of a mount has a parameter"),
         (lambda app: app.mount_wsgi("/a/{id}", shown), "'/a/{id}' of a mount has a parameter"),
+        (
+            lambda app: app.mount("/a", "static"),
+            r"makes a handler; for the files of a directory write StaticFiles\('static'\)",
+        ),
         (lambda app: app.include("api", App()), "'api' is not a path"),
-        (lambda app: app.include("/", App()), "not a path"),
+        (lambda app: app.include("", App()), "'' is not a path such as /api, or / for none"),
         (lambda app: app.include("/{id}", App()), "not a path"),
         (lambda app: app.include("/api", app), "include itself"),
         (lambda app: (app.get("/api/items")(failing), app.include("/api", make_api())), "declared twice"),
@@ -581,6 +654,27 @@ def test_nothing_is_declared_once_an_application_is_included_or_started() -> Non
     for declare in (api.before, api.get("/late"), api.error(404), api.on_start):
         with pytest.raises(RouteError, match="another application includes this one"):
             declare(lambda *_: None)
+
+
+def test_a_decorator_without_parentheses_is_told_at_once() -> None:
+    app: Any = App()
+    for declare in (app.route, app.get, app.post, app.put, app.patch, app.delete):
+        with pytest.raises(TypeError, match=r"the pattern is missing, as in @app.get\('/'\)"):
+            declare(lambda request: "")
+    with pytest.raises(TypeError, match=r"name what the error handler is for, such as @app.error\(404\)"):
+        app.error(lambda request, error: "")
+
+
+def test_a_group_of_routes_has_hooks_of_its_own_without_a_prefix(app: App) -> None:
+    members = App()
+    members.before(lambda request: Response("Who are you?", 401))
+    members.get("/account")(lambda request: "yours")
+    members.error(404)(as_json)
+    app.include("/", members)
+    client = Client(app)
+    assert [client.get(path).status for path in ("/account", "/ok", "/nothing")] == [401, 200, 404]
+    # Paths that no route takes are the outer application's.
+    assert client.get("/nothing").content_type == "text/html"
 
 
 # --- Static files. ---

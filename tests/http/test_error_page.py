@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mreactor.http import HTML, TEXT, HTTPError, render_error
+from mreactor.http import HTML, TEXT, HTTPError, render_error, render_traceback
 from mreactor.http.negotiation import ELEMENTS_MAX, choose_type
 
 OFFERS = ("text/html", "application/json", "text/plain")
@@ -63,3 +63,14 @@ def test_a_terminal_gets_text() -> None:
 def test_a_status_without_a_name_has_a_page() -> None:
     assert b"<h1>599</h1>" in render_error(HTTPError(599, "?")).body  # type: ignore[operator]
     assert b'"title":"Error"' in render_error(HTTPError(599, "?"), "application/json").body  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("accept", ["", "text/html", "application/json"])
+def test_the_page_of_a_traceback_has_the_error_as_its_heading(accept: str) -> None:
+    text = "TypeError: a <tuple>\nIt was returned by the handler."
+    page = render_traceback("TypeError: a <tuple>", text, accept)
+    assert page.status == 500
+    if page.content_type == HTML:
+        assert b"<h1>TypeError: a &lt;tuple&gt;</h1>\n<pre>TypeError: a &lt;tuple&gt;\nIt was" in page.body
+    else:
+        assert page.body == text.encode() + b"\n"

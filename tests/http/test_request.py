@@ -2,7 +2,11 @@
 
 import random
 import tracemalloc
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 import pytest
 
@@ -314,3 +318,28 @@ def test_check_refuses(method: str, field: str) -> None:
 def test_check_wants_a_tag_with_quotes(etag: str) -> None:
     with pytest.raises(ValueError, match="quotes"):
         conditional("GET").check(etag=etag)
+
+
+def test_state_is_the_application_s_and_made_when_it_is_used() -> None:
+    request, other = get(), get()
+    request.state.user = "ada"
+    assert request.state.user == "ada"
+    assert not hasattr(other.state, "user")
+    assert not hasattr(get(), "_kept_state")
+
+
+def test_a_field_as_another_type() -> None:
+    query = get(b"/?page=7&price=1.5&name=x&page=8").query
+    assert query.get_as("page", int) == 7
+    assert query.get_as("price", Decimal, None) == Decimal("1.5")
+    assert query.get_as("size", int, 20) == 20
+    assert query.get_as("size", int, None) is None
+    with pytest.raises(HTTPError, match="The field 'size' is missing"):
+        query.get_as("size", int)
+
+
+@pytest.mark.parametrize("convert", [int, Decimal, UUID, date.fromisoformat])
+def test_a_field_that_cannot_be_converted_is_a_400(convert: Callable[[str], object]) -> None:
+    with pytest.raises(HTTPError) as caught:
+        get(b"/?name=x").query.get_as("name", convert, None)
+    assert (caught.value.status, caught.value.reason) == (400, "The field 'name' cannot be 'x'.")

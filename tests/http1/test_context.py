@@ -23,6 +23,7 @@ from mreactor.http1.head_cache import HEADS_MAX, TYPE_BYTES_MAX, TYPES_MAX
 from mreactor.http1.head_parser import Parser
 from mreactor.http1.states import IDLE, READY, WAITING, State
 from mreactor.protocol import FileBody
+from tests.support.vectors import LIMITS, Talk, get
 
 
 def head(line: str = "GET / HTTP/1.1") -> RequestHead:
@@ -323,3 +324,10 @@ def test_each_deadline_has_a_name(context: ReactorContext) -> None:
     context.count_write_timeout()
     assert sorted(context.counters.timeouts) == ["body", "head", "keepalive", "linger", "write"]
     assert set(context.counters.timeouts.values()) == {1}
+
+
+def test_the_traceback_page_names_the_error_and_not_a_note() -> None:
+    app = App()
+    app.get("/")(lambda request: ("a", 201))
+    output = Talk(ReactorContext(LIMITS, app.routes, debug=True), [get("/")]).output
+    assert b"<h1>TypeError: a handler cannot return a tuple; " in output

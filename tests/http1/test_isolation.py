@@ -129,3 +129,24 @@ def test_a_handler_is_isolated_once_however_many_queries_lead_to_it() -> None:
         line = context.parser.parse(get(f"/who?{number}")).line
         handlers.add(context.match(line).endpoint.handler)
     assert len(handlers) == 1
+
+
+def test_requests_that_no_route_takes_leave_nothing_behind(context: ReactorContext) -> None:
+    for method in (b"OPTIONS", b"GET"):
+        for number in range(3):
+            Talk(context, [method + b" /nothing/%d HTTP/1.1\r\nHost: a\r\n\r\n" % number])
+    Talk(context, [b"OPTIONS /who HTTP/1.1\r\nHost: a\r\n\r\n"])
+    assert context._isolated == {}
+
+
+def test_hooks_and_error_handlers_are_isolated_where_no_route_responds() -> None:
+    app = make_app()
+    seen: list[str] = []
+
+    @app.before
+    def note(request: Request) -> None:
+        seen.append(user.get())
+        user.set("somebody")
+
+    ask(ReactorContext(LIMITS, app.routes, isolates=True, errors=app.errors), "/nothing")
+    assert seen == ["nobody"] * TIMES

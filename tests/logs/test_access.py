@@ -115,7 +115,7 @@ def test_an_invalid_specification(spec: str) -> None:
     with pytest.raises(ConfigError) as caught:
         AccessLog(spec)
     assert str(caught.value) == (
-        f"--access-log: {spec!r} is not FORMAT or FORMAT:FILE, FORMAT one of common, combined, json, short"
+        f"--access-log: {spec!r} is neither a format nor FORMAT:FILE; the formats are common, combined, json, short"
     )
 
 

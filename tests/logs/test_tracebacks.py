@@ -1,9 +1,12 @@
 """Tracebacks begin at the application's first frame, and so do those of the causes."""
 
+from pathlib import Path
+
 import pytest
 
 from mreactor import App, Request, Response
-from mreactor.logs.tracebacks import application_frames, format_error
+from mreactor.loading import load
+from mreactor.logs.tracebacks import application_frames, format_error, summarize_error
 from mreactor.testing import Client
 
 
@@ -76,3 +79,21 @@ def test_the_application_s_frames() -> None:
     error = caught(lambda: boom(None))  # type: ignore[arg-type]
     assert error.__traceback__ is not None
     assert {frame.filename for frame in application_frames(error.__traceback__)} == {__file__}
+
+
+def test_a_syntax_error_shows_its_own_place_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_one.py").write_text("def broken(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SyntaxError) as info:
+        load("broken_one")
+    lines = format_error(info.value).splitlines()
+    shown = [line.split('"')[1] for line in lines if line.startswith("  File")]
+    assert shown == [__file__, str(tmp_path / "broken_one.py")]
+    assert summarize_error(info.value) == lines[-1] == "SyntaxError: invalid syntax"
+
+
+def test_the_summary_has_neither_notes_nor_further_lines() -> None:
+    error = TypeError("a\nb")
+    error.add_note("It was here.")
+    assert summarize_error(error) == "TypeError: a"
+    assert summarize_error(KeyError()) == "KeyError"

@@ -3,10 +3,12 @@
 import socket
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from mreactor import Limits
+from mreactor.net.reactor.base import Reactor
 from mreactor.net.reactor.delivery import Delivery, delivered_segments, unacknowledged
 from mreactor.protocol import FileBody, memory_of
 from mreactor.runtime import IS_FREE_THREADED
@@ -135,3 +137,33 @@ def test_other_sockets_have_no_segments() -> None:
         assert delivered_segments(one) == 0
         assert one.send(bytes(1000)) == 1000
         assert unacknowledged(one.fileno()) >= 1000
+
+
+class Suspect:
+    """A slow client, as a reactor sees it."""
+
+    def __init__(self, queued: int, *, is_gone: bool = False) -> None:
+        self.delivery = Delivery(NOW, 100_000)
+        self._queued, self._is_gone = queued, is_gone
+
+    def unacknowledged(self) -> int:
+        if self._is_gone:
+            raise ConnectionResetError
+        return self._queued
+
+    def note_delivery(self, delivery: Delivery, now: float, queued: int) -> None:
+        delivery.note(now, queued)
+
+
+STILL, STEADY, GONE = (100_000, False), (60_000, False), (100_000, True)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "found"), [([STILL, STEADY], 0), ([STEADY, STILL], 1), ([STEADY, GONE, STILL], 1), ([STEADY, STEADY], 0)]
+)
+def test_the_one_to_be_reset_is_looked_at_again(kinds: list[tuple[int, bool]], found: int) -> None:
+    """The last look at a steady one may be older than that at one that stands still."""
+    suspects = [Suspect(queued, is_gone=is_gone) for queued, is_gone in kinds]
+    reactor = SimpleNamespace(context=SimpleNamespace(now=NOW + 1))
+    assert Reactor._find_slowest(reactor, suspects) is suspects[found]  # type: ignore[arg-type]
+    assert [suspect.delivery.progressed_at > NOW for suspect in suspects[:found]] == [True] * found

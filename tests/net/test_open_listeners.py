@@ -77,7 +77,8 @@ def test_if_one_address_is_taken_none_is_kept() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert complaint(f"127.0.0.2:{port}", f"127.0.0.1:{port}") == (
-            f"cannot listen on 127.0.0.1:{port}: Address already in use"
+            f"cannot listen on 127.0.0.1:{port}: Address already in use; end the program that listens there, or "
+            "choose another port, such as 0 for a free one"
         )
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", port), 60.0)
@@ -88,7 +89,7 @@ def test_ports_are_shared_on_request_only() -> None:
         text = f"127.0.0.1:{listener.address[1]}"
         with listening(text, reuse_port=True) as (other,):
             assert other.address == listener.address
-        assert complaint(text).endswith("Address already in use")
+        assert complaint(text).endswith("choose another port, such as 0 for a free one")
 
 
 def test_all_interfaces_of_both_families() -> None:

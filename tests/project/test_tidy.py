@@ -23,7 +23,7 @@ FLOORS = (
     "runtime",
     "addresses concurrency metrics",
     "config iouring protocol",
-    "config_file http net proxy tls",
+    "config_file http net option_hints proxy tls",
     "wsgi",
     "app logs",
     "http1 demo loading",

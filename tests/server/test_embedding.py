@@ -44,7 +44,7 @@ def test_a_wsgi_application_is_mounted(inline: bool, thread: bytes) -> None:
 
 
 def test_what_is_no_application_is_refused() -> None:
-    with pytest.raises(TypeError, match="it is neither an App nor a WSGI application"):
+    with pytest.raises(TypeError, match="'shop:app' is neither an App nor a WSGI application"):
         Server(Config(port=0), "shop:app")  # type: ignore[arg-type]
 
 

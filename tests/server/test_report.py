@@ -26,9 +26,11 @@ def test_the_report_says_what_runs_and_ends_with_the_url(monkeypatch: pytest.Mon
     ]
 
 
-def test_the_report_names_the_admin_listener() -> None:
-    lines = render_report(Config(), "epoll", ["http://[::1]:80", "unix:/run/a.sock"], ("127.0.0.1", 9100))
-    assert lines[-3:] == [
+def test_the_report_names_the_application_and_the_admin_listener() -> None:
+    urls = ["http://[::1]:80", "unix:/run/a.sock"]
+    lines = render_report(Config(), "epoll", urls, ("127.0.0.1", 9100), "shop")
+    assert lines[-4:] == [
+        "application shop",
         "metrics and live page on http://127.0.0.1:9100",
         "listening on http://[::1]:80",
         "listening on unix:/run/a.sock",

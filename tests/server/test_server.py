@@ -78,7 +78,7 @@ def test_abort_closes_connections() -> None:
 def test_a_taken_port_cannot_be_listened_on() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(StartError, match=f"^cannot listen on 127.0.0.1 port {port}: Address already in use$"):
+        with pytest.raises(StartError, match=f"^cannot listen on 127.0.0.1 port {port}: Address already in use; "):
             make_server(port=port).start()
 
 

@@ -45,7 +45,12 @@ def test_a_change_is_served_and_a_mistake_is_shown(source: str, tmp_path: Path) 
         assert text_of(server) == "one"
         (folder / "shop.py").write_text(source.format(text="number two"))
         wait(lambda: text_of(server) == "number two")
-        assert "shop.py changed; restarting" in server.stderr
+        assert "shop.py changed: restarting" in server.stderr
+        # Nobody sent the signals, and the author has seen the report.
+        wait(lambda: server.stderr.count("listening on") == 2)
+        assert server.stderr.count("usable CPU") == 1
+        assert "SIGTERM" not in server.stderr
+        assert "second signal" not in server.stderr
         (folder / "shop.py").write_text("def broken(:\n")
         wait(lambda: "the server has ended; waiting for a change" in server.stderr)
         assert "SyntaxError: invalid syntax" in server.stderr
@@ -53,7 +58,7 @@ def test_a_change_is_served_and_a_mistake_is_shown(source: str, tmp_path: Path) 
         (folder / "shop.py").write_text(source.format(text="three at last"))
         wait(lambda: text_of(server) == "three at last")
         (folder / "sub" / "new.py").write_text("")
-        wait(lambda: "new.py changed; restarting" in server.stderr)
+        wait(lambda: "new.py changed: restarting" in server.stderr)
         wait(lambda: text_of(server) == "three at last")
         port = int(LISTENING.findall(server.stdout)[-1][1])
         assert server.stop() == 0

@@ -111,8 +111,7 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "said"),
-    [(asgi, "it is an ASGI application"), (len, "neither an App nor"), ("shop:app", "neither an App nor")],
+    ("app", "said"), [(asgi, "it is an ASGI application"), (len, "it is no App"), ("shop:app", "neither an App nor")]
 )
 def test_what_is_no_application(app: Any, said: str) -> None:
     with pytest.raises(TypeError, match=said):

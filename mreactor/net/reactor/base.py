@@ -8,6 +8,7 @@ A backend subclasses `Reactor` and provides `_open`, `_wait`, `_handle_events`, 
 """
 
 import errno
+import heapq
 import logging
 import socket
 import threading
@@ -34,6 +35,8 @@ MAPPED = "::ffff:"
 PEER_ERRORS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 TICK_NANOSECONDS = int(TICK_SECONDS * 1e9)
+# So many slow clients are looked at again, before one of them is reset.
+SUSPECTS_MAX = 16
 # Ticks that are further apart than this show that the reactor has stood still.
 PAUSE_SECONDS = 4 * TICK_SECONDS
 
@@ -602,13 +605,28 @@ class Reactor[C: Client](threading.Thread, ABC):
         ]
         if len(holders) < 2:
             return False
-        slowest = self._watched[min(holders)[2]]
+        slowest = self._find_slowest([self._watched[fd] for _, _, fd in heapq.nsmallest(SUSPECTS_MAX, holders)])
         self.context.counters.error("unsent")
         log.warning("the responses of slow clients exceed --unsent-bytes-max; the slowest client is reset")
         slowest.is_given_up = True
         slowest.connection.abort()
         self._apply_state(slowest)
         return True
+
+    def _find_slowest(self, suspects: list[C]) -> C:
+        """Return the first client that has acknowledged nothing since the last look: that was up to a second ago."""
+        now = self.context.now
+        for client in suspects:
+            delivery = client.delivery
+            assert delivery is not None, "it is watched"
+            before = delivery.progressed_at
+            try:
+                client.note_delivery(delivery, now, client.unacknowledged())
+            except OSError:
+                return client
+            if delivery.progressed_at == before:
+                return client
+        return suspects[0]
 
     def _look_at_delivery(self, client: C, now: float) -> None:
         """Compare what a peer has acknowledged with the limits.
