@@ -135,8 +135,9 @@ def mreactor(backend: str, root: Path = ROOT) -> Callable[[Site], Launch]:
     def launch(site: Site) -> Launch:
         command = [sys.executable, "-m", "mreactor", "--host", HOST, "--port", str(site.port)]
         command += ["--threads", str(site.threads), "--static", os.fspath(site.docroot.directory)]
-        if root == ROOT:
-            # An earlier checkout serves the demo's routes in any case.
+        manual = root / "docs" / "configuration.md"
+        if manual.exists() and "`--demo`" in manual.read_text():
+            # A checkout without the option serves the demo's routes in any case.
             command.append("--demo")
         if "--backend" in options():
             command += ["--backend", backend]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..concurrency import Job
-from ..http import MustWait, Request, RequestHead, Response, SpooledBody, has_body, respond
+from ..http import MustWait, RawResponse, Request, RequestHead, Response, SpooledBody, has_body, respond
 from ..protocol import FileBody, Peer
 from ..runtime import hot
 from .error_pages import failure_page
@@ -53,7 +53,10 @@ class HandlerJob(Job):
     def _call(self) -> Response:
         keywords = self._keywords
         handler, arguments = self._function, self._args
-        return self._prepare(handler(*arguments, **keywords) if keywords else handler(*arguments))
+        result: Response = handler(*arguments, **keywords) if keywords else handler(*arguments)
+        if ((kind := type(result)) is Response or kind is RawResponse) and type(result.parts[0]) is bytes:
+            return result
+        return self._prepare(result)
 
     def _prepare(self, result: Any) -> Response:
         """Make a response of what the handler has returned, and a stream of its body."""

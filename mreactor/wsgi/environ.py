@@ -64,6 +64,8 @@ class EnvironMaker:
         target, path = line.target, line.path
         if self._prefix_length:
             path = path[self._prefix_length :]
+        # Nothing else is known of other clients.
+        is_plain = type(peer) is tuple
         environ: Environ = {
             "REQUEST_METHOD": line.method,
             "SCRIPT_NAME": self._script_name,
@@ -78,7 +80,7 @@ class EnvironMaker:
             "REMOTE_ADDR": peer[0] if peer else "",
             "REMOTE_PORT": str(peer[1]) if len(peer) > 1 else "",
             "wsgi.version": (1, 0),
-            "wsgi.url_scheme": request.scheme,
+            "wsgi.url_scheme": "http" if is_plain else request.scheme,
             # Not `stream` of a plain request: its dict would share a lock with those of all other requests.
             "wsgi.input": BytesIO(request.body) if type(request) is Request else request.stream,
             "wsgi.input_terminated": True,
@@ -88,7 +90,7 @@ class EnvironMaker:
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
         }
-        if (certificate := request.client_certificate) is not None:
+        if not is_plain and (certificate := request.client_certificate) is not None:
             environ["mreactor.client_certificate"] = certificate
         if request.id:
             environ["mreactor.request_id"] = request.id
