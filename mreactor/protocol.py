@@ -257,7 +257,7 @@ class FileBody:
         offset, remaining: the region that is still to be sent.
         stamp: the file's size and time of change when the response began; None if it may change. See `FileStamp`.
         loaded_until: bytes before this offset need not be waited for; see `must_load`.
-        was_doubted: it seemed to be overwritten once, and has had its time to show that it grows.
+        was_doubted: it has seemed to be overwritten once. The next time it is.
     """
 
     __slots__ = ("_is_doubted", "fd", "loaded_until", "offset", "remaining", "stamp", "was_doubted")
@@ -305,7 +305,7 @@ class FileBody:
         return b""
 
     def must_load(self) -> bool:
-        """Return whether `load` comes first: the next piece lies on the disk only, or nobody knows whose it is.
+        """Return whether `load` comes first: the next piece lies on the disk only, or the file is in doubt.
 
         It moves `loaded_until` to the end of the piece, so each piece is looked at once.
         """

@@ -92,7 +92,7 @@ class Worker(threading.Thread):
         self.waits = [0] * WAIT_BUCKETS
         self.waited = 0.0
         self._pool = pool
-        # One for each message. Not a lock: who waits for one spins first.
+        # One for each message. A lock will not do: a thread that waits for one spins first.
         self._wakings: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._running: QueuedJob | None = None
         self._begun = 0
@@ -197,8 +197,8 @@ class ThreadPool:
         self._continued: deque[QueuedJob] = deque()
         self._new_is_next = True
         self._idle: list[Worker] = []
-        # Threads with a message, to be woken.
-        self._woken: list[Worker] = []
+        # Threads that have got a message.
+        self._to_wake: list[Worker] = []
         # Threads that belong to a stream.
         self._held: set[Worker] = set()
         self._workers: set[Worker] = set()
@@ -242,7 +242,7 @@ class ThreadPool:
                 refused += [queued for queued in batch if queued in self._new]
                 self._new.clear()
             self._refused += len(refused)
-        self._wake_up()
+        self._wake_all()
         return refused
 
     def release(self, worker: Worker, *, has_stream: bool) -> QueuedJob | None:
@@ -260,7 +260,7 @@ class ThreadPool:
                     self._computing -= 1
                     self._start_jobs()
                     self._end_surplus()
-        self._wake_up()
+        self._wake_all()
         return following
 
     def look(self, worker: Worker) -> QueuedJob | bool | None:
@@ -269,7 +269,7 @@ class ThreadPool:
             self._is_waking = False
             self._computing -= 1
             following = self._next_job(worker)
-        self._wake_up()
+        self._wake_all()
         return following or False
 
     def close(self) -> None:
@@ -277,7 +277,7 @@ class ThreadPool:
         with self._lock:
             self._is_closed = True
             self._end_surplus()
-        self._wake_up()
+        self._wake_all()
 
     def status(self) -> PoolStatus:
         """Return what the pool does. Safe to call from any thread."""
@@ -299,13 +299,13 @@ class ThreadPool:
 
     def _give(self, worker: Worker, message: QueuedJob | bool | None) -> None:
         worker.messages.append(message)
-        self._woken.append(worker)
+        self._to_wake.append(worker)
 
-    def _wake_up(self) -> None:
-        """Wake the threads that have got a message. Called without the lock: it is the first thing that they take."""
-        while self._woken:
+    def _wake_all(self) -> None:
+        """Wake the threads that have got a message. Called without the lock, since they take it first."""
+        while self._to_wake:
             with suppress(IndexError):
-                self._woken.pop().wake()
+                self._to_wake.pop().wake()
 
     def _next_job(self, worker: Worker) -> QueuedJob | None:
         """Return the next job for a thread that has none; otherwise the thread is idle."""

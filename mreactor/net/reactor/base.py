@@ -348,7 +348,7 @@ class Reactor[C: Client](threading.Thread, ABC):
             client.connection.queue_remainder(response, 0)
 
     def _send_response(self, client: C, response: bytes) -> None:
-        """Send a whole response of the pool at once, or queue it."""
+        """Queue a whole response that came back with its job. A backend may send it at once."""
         client.connection.queue_remainder(response, 0)
 
     def _submit_jobs(self) -> None:
