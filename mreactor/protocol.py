@@ -328,8 +328,8 @@ class FileBody:
         buffer = [bytearray(READ_BYTES)]
         offset = self.offset
         try:
-            if self.was_doubted:
-                self._wait_for_growth()
+            if self.was_doubted and self.stamp is not None:
+                self._wait_for_growth(self.stamp)
             while offset < self.loaded_until and (count := os.preadv(self.fd, buffer, offset)):
                 offset += count
         except OSError:
@@ -345,19 +345,16 @@ class FileBody:
         Raises:
             EOFError: it was overwritten.
         """
-        if not self._is_overwritten():
+        if self.stamp is None or not self.stamp.is_overwritten(os.fstat(self.fd)):
             return True
         if self.was_doubted:
             raise EOFError("a file was changed while it was sent")
         self._is_doubted = self.was_doubted = True
         return False
 
-    def _is_overwritten(self) -> bool:
-        return self.stamp is not None and self.stamp.is_overwritten(os.fstat(self.fd))
-
-    def _wait_for_growth(self) -> None:
+    def _wait_for_growth(self, stamp: "FileStamp") -> None:
         ends = time.monotonic() + APPEND_SECONDS_MAX
-        while self._is_overwritten() and time.monotonic() < ends:
+        while stamp.is_overwritten(os.fstat(self.fd)) and time.monotonic() < ends:
             time.sleep(APPEND_LOOK_SECONDS)
 
     def close(self) -> None:

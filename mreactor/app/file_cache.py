@@ -11,16 +11,17 @@ from typing import NamedTuple
 from ..http import (
     ACCEPTS_RANGES,
     CHANGED,
+    RANGE_ALONE,
     Fields,
     HTTPError,
     RequestHead,
     Response,
-    asks_for_whole,
     evaluate_conditions,
     format_date,
     make_response,
     noted_date,
     select_ranges,
+    selecting_fields,
 )
 from .document_root import OpenFile
 
@@ -84,8 +85,8 @@ class FileVersion:
         Raises:
             HTTPError: 412, the client asks for another version only; 416, for a range outside the file.
         """
-        is_whole = asks_for_whole(head.headers)
-        if not is_whole:
+        asked = selecting_fields(head.headers)
+        if asked and asked != RANGE_ALONE:
             status = evaluate_conditions(head.headers, self._etag, self._modified)
             if status == 304:
                 return make_response(b"", "", 304, self._fields_304)
@@ -93,7 +94,7 @@ class FileVersion:
                 raise HTTPError(412, CHANGED)
         body = content.detach() if isinstance(content, OpenFile) else content
         response = make_response(body, self._content_type, 200, self._fields)
-        return response if is_whole else select_ranges(head, response, self._etag, self._modified)
+        return select_ranges(head, response, self._etag, self._modified) if asked else response
 
     def respond_with_error(self, status: int, content: bytes | OpenFile) -> Response:
         """Make a new response with the status of an error. It has no validators: the file is not what was asked for."""

@@ -1,6 +1,6 @@
 """HTTP semantics (RFC 9110): requests, responses, header fields, status codes, dates."""
 
-from .conditional import asks_for_whole, evaluate_conditions
+from .conditional import RANGE_ALONE, evaluate_conditions, selecting_fields
 from .cookies import SameSite
 from .dates import MONTHS, format_date, note_date, noted_date, parse_date
 from .error_page import FAILED, render_error, render_traceback
@@ -37,13 +37,13 @@ from .status import REASONS, HTTPError, has_body, status_line
 from .uploads import Files, UploadedFile
 
 __all__ = [
-    "ACCEPTS_RANGES", "BINARY", "CHANGED", "DATE", "FAILED", "HTML", "JSON", "METHODS", "MONTHS", "REASONS",
-    "SERVER", "SERVER_AND_DATE", "TEXT", "TOKEN", "Body", "Content", "Fields", "Files", "Framing", "HTTPError",
-    "Handler", "HeaderFields", "Headers", "Memo", "MustWait", "Parameters", "Pause", "RawResponse", "Request",
-    "RequestHead", "RequestLine", "Response", "ResponseHeaders", "SameSite", "SizedStream", "SpooledBody",
-    "UploadedFile", "asks_for_whole", "check_fields", "choose_type", "conclude", "describe_handler",
-    "encode_fields", "encode_part", "evaluate_conditions", "format_date", "has_body", "make_request",
-    "make_response", "not_modified", "note_date", "noted_date", "parse_date", "rank_codings", "redirect",
-    "render_error", "render_traceback", "respond", "respond_in_part", "select_ranges", "status_line",
+    "ACCEPTS_RANGES", "BINARY", "CHANGED", "DATE", "FAILED", "HTML", "JSON", "METHODS", "MONTHS", "RANGE_ALONE",
+    "REASONS", "SERVER", "SERVER_AND_DATE", "TEXT", "TOKEN", "Body", "Content", "Fields", "Files", "Framing",
+    "HTTPError", "Handler", "HeaderFields", "Headers", "Memo", "MustWait", "Parameters", "Pause", "RawResponse",
+    "Request", "RequestHead", "RequestLine", "Response", "ResponseHeaders", "SameSite", "SizedStream",
+    "SpooledBody", "UploadedFile", "check_fields", "choose_type", "conclude", "describe_handler", "encode_fields",
+    "encode_part", "evaluate_conditions", "format_date", "has_body", "make_request", "make_response",
+    "not_modified", "note_date", "noted_date", "parse_date", "rank_codings", "redirect", "render_error",
+    "render_traceback", "respond", "respond_in_part", "select_ranges", "selecting_fields", "status_line",
     "underlying_function", "unread_head", "use_json",
 ]  # fmt: skip

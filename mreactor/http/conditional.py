@@ -14,9 +14,13 @@ _TAG = re.compile(r'(W/)?+("[^"]*+")')
 _CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
 
 
-def asks_for_whole(headers: Headers) -> bool:
-    """Whether a request has neither conditions nor ranges. One look, as most requests have none."""
-    return _CONDITIONS.isdisjoint(headers)
+# What a request has that resumes a download or seeks in a video.
+RANGE_ALONE = frozenset({"range"})
+
+
+def selecting_fields(headers: Headers) -> frozenset[str]:
+    """Return the names of the request's conditions and ranges. One look, as most requests have none."""
+    return _CONDITIONS.intersection(headers)
 
 
 def evaluate_conditions(headers: Headers, etag: str, modified: int | None, *, is_read: bool = True) -> int:

@@ -125,13 +125,14 @@ def select_ranges(head: RequestHead, response: Response, etag: str, modified: in
 
 def _single(response: Response, body: bytes | FileBody, region: Region) -> Response:
     """Turn a complete response into the 206 with one region."""
-    fields = (*response.headers, ("Content-Range", region.content_range(len(body))))
+    _, content_type, _, fields, _ = response.parts
+    fields = (*fields, ("Content-Range", region.content_range(len(body))))
     if isinstance(body, bytes):
         body = body[region.start : region.end]
     else:
         body.offset += region.start
         body.remaining = region.length
-    return _replace(response, body, 206, fields, response.content_type)
+    return _replace(response, body, 206, fields, content_type)
 
 
 def _several(response: Response, body: bytes | FileBody, regions: tuple[Region, ...]) -> Response:
