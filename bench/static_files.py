@@ -12,7 +12,6 @@ import json
 import math
 import os
 import random
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.beside_nginx import Figure, names_among, table
 from bench.docroot import Docroot, fill
 from bench.load import DONE, MARK, last_line, output_of, wrk
 from bench.placement import Placement, one_core_each
@@ -104,14 +104,6 @@ def site() -> Iterator[Docroot]:
         yield Docroot(directory)
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What one measurement gave: requests a second, and microseconds of the server's CPU time for each."""
-
-    rate: float
-    cpu: float
-
-
 def measure(process: Process, turns: list[Turn], seconds: float, placement: Placement) -> Figure:
     """Load a server with requests in turn."""
     with tempfile.TemporaryDirectory(prefix="mreactor-bench-turns-") as name:
@@ -161,28 +153,16 @@ def run(names: list[str], rounds: int, seconds: float, warm: float) -> dict[tupl
     return figures
 
 
-def table(figures: dict[tuple[str, str], list[Figure]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table."""
-    yield "| Case | Server | Requests a second | Ratio to nginx, wanted | CPU a request, ratio |"
-    yield "|---|---|---|---|---|"
-    for (case, server), found in figures.items():
-        base = figures[case, "nginx"]
-        ratio = statistics.median(one.rate / other.rate for one, other in zip(found, base, strict=True))
-        cpu = statistics.median(one.cpu for one in found)
-        cpu_ratio = statistics.median(one.cpu / other.cpu for one, other in zip(found, base, strict=True))
-        rate = statistics.median(one.rate for one in found)
-        yield f"| {case} | {server} | {rate:,.0f} | {ratio:.2f}, {CASES[case][2]} | {cpu:.1f} us, {cpu_ratio:.2f} |"
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Static files against nginx, on one core.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--warm", type=float, default=8.0, help="seconds that each case runs before it is measured")
-    parser.add_argument("--cases", default=",".join(CASES), help="comma-separated")
+    parser.add_argument("--cases", type=names_among(CASES), default=",".join(CASES), help="comma-separated")
     options = parser.parse_args()
-    for line in table(run(options.cases.split(","), options.rounds, options.seconds, options.warm)):
+    figures = run(options.cases, options.rounds, options.seconds, options.warm)
+    for line in table(figures, {name: wanted for name, (_, _, wanted) in CASES.items()}):
         sys.stdout.write(line + "\n")
 
 

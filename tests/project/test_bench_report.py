@@ -1,5 +1,6 @@
 """What the benchmarks compute, report, record and draw."""
 
+import argparse
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import c10k, cases, chart, machine, ratios, report, results, scaling, table
+from bench import beside_nginx, c10k, cases, chart, machine, ratios, report, results, scaling, table
 from bench.cases import Goal
 from bench.chart import Bar, Panel, Tone
 from bench.heat import Heat, Lane
@@ -34,6 +35,22 @@ class TestRatios:
 
     def test_a_ratio_reads_with_its_range(self) -> None:
         assert str(Ratio(1.084, 1.0, 1.2)) == "1.08x (1.00-1.20)"
+
+
+class TestBesideNginx:
+    def test_ratios_are_those_within_a_round(self) -> None:
+        slow, fast = beside_nginx.Figure(100.0, 30.0), beside_nginx.Figure(300.0, 10.0)
+        half = [beside_nginx.Figure(one.rate / 2, one.cpu * 3) for one in (slow, fast)]
+        *_, nginx, ours = beside_nginx.table({("full", "nginx"): [slow, fast], ("full", "epoll"): half}, {"full": 0.8})
+        assert nginx == "| full | nginx | 200 | 1.00x (1.00-1.00), 0.8 | 20.0 us, 1.00x (1.00-1.00) |"
+        assert ours == "| full | epoll | 100 | 0.50x (0.50-0.50), 0.8 | 60.0 us, 3.00x (3.00-3.00) |"
+
+    def test_an_unknown_case_is_refused_by_name(self) -> None:
+        names = beside_nginx.names_among(("full", "resumed"))
+        assert names("resumed,full") == ["resumed", "full"]
+        assert names("") == []
+        with pytest.raises(argparse.ArgumentTypeError, match="no case 'ful'; there are full, resumed"):
+            names("full,ful")
 
 
 class TestHeat:
