@@ -11,12 +11,14 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from stat import S_ISDIR, S_ISREG
 from urllib.parse import unquote_to_bytes
 
 from ..config import ConfigError
 from ..http import HTTPError, MustWait
 from ..protocol import FileBody, FileStamp, is_cached
+from .cached_open import make_cached_open
 
 log = logging.getLogger("mreactor")
 
@@ -142,15 +144,24 @@ class OpenFile:
         return FileStamp(self.status.st_size, self.status.st_mtime_ns)
 
 
-def open_file(path: bytes) -> OpenFile:
+def open_descriptor(path: bytes, cached_open: Callable[[bytes], int] | None) -> int:
+    """Open a file for reading, by `cached_open` if there is one. Raises OSError."""
+    return os.open(path, OPEN_FLAGS) if cached_open is None else cached_open(path)
+
+
+def open_file(path: bytes, cached_open: Callable[[bytes], int] | None = None) -> OpenFile:
     """Open a regular file or a directory, wherever it lies.
 
+    Args:
+        cached_open: from `make_cached_open`, if this thread must not wait for a disk.
+
     Raises:
+        MustWait: it would have to.
         HTTPError: 404; 503, no descriptor is free or the file is leased.
         PermissionError: the server may not read it.
     """
     try:
-        fd = os.open(path, OPEN_FLAGS)
+        fd = open_descriptor(path, cached_open)
     except OSError as error:
         if error.errno in NOT_FOUND_ERRORS:
             raise not_found() from None
@@ -158,6 +169,8 @@ def open_file(path: bytes) -> OpenFile:
             _shortage.warn(error)
             raise HTTPError(503, "The server has too many files open.", (("Retry-After", "1"),)) from None
         if error.errno == errno.EAGAIN:
+            if cached_open is not None:
+                raise MustWait from None
             # Another process holds a lease on the file (fcntl F_SETLEASE) and has not given it up yet.
             raise busy() from None
         raise
@@ -198,6 +211,7 @@ class DocumentRoot:
     def __init__(self, root: str, prefix: str) -> None:
         self._base = os.fsencode(root).rstrip(b"/") + b"/"
         self._prefix_segments = prefix.rstrip("/").count("/")
+        self._cached_open = make_cached_open(OPEN_FLAGS)
 
     def locate(self, raw_path: str) -> bytes:
         """Return the file name for a path of the URL, as bytes: the parser has refused paths that are not UTF-8.
@@ -228,14 +242,18 @@ class DocumentRoot:
         """Return the path below the root for a file name."""
         return os.fsdecode(path[len(self._base) :])
 
-    def open(self, path: bytes) -> OpenFile:
+    def open(self, path: bytes, *, may_wait: bool = True) -> OpenFile:
         """Open a regular file or directory by its file name.
 
+        Args:
+            may_wait: otherwise it is only opened if no disk has to be read to find it.
+
         Raises:
+            MustWait: one has to be read, and this thread must not wait for it.
             HTTPError: 403, the file is not readable; 404; 503, no descriptor is free or the file is leased.
         """
         try:
-            file = open_file(path)
+            file = open_file(path, None if may_wait else self._cached_open)
         except PermissionError:
             raise HTTPError(403, "This file may not be read.") from None
         try:

@@ -106,7 +106,7 @@ class StaticFiles:
         path = self._root.locate(raw_path) if cached is None or is_directory else cached.plain.path
         if is_directory:
             return self._serve_directory(request, path, cached)
-        with self._root.open(path) as file:
+        with self._root.open(path, may_wait=request.may_wait) as file:
             if cached is not None and cached.plain.content is None and cached.plain.version.is_current(file):
                 return self._serve_known(request, file, cached)
             if file.is_directory:
@@ -117,7 +117,7 @@ class StaticFiles:
         head = request.head
         for name in self._options.index:
             try:
-                with self._root.open(path + os.fsencode(name)) as file:
+                with self._root.open(path + os.fsencode(name), may_wait=request.may_wait) as file:
                     if not file.is_directory:
                         return self._serve_file(request, head.raw_path, file, cached)
             except HTTPError as error:
@@ -128,7 +128,7 @@ class StaticFiles:
         if not request.may_wait:
             # A directory may be large, and its disk slow.
             raise MustWait
-        with self._root.open(path) as file:
+        with self._root.open(path, may_wait=request.may_wait) as file:
             if not file.is_directory:
                 raise not_found()
             return respond_with_listing(head, file, self._root.leads_inside)
@@ -171,7 +171,7 @@ class StaticFiles:
     def _respond_with(self, request: Request, variant: Variant) -> Response:
         if variant.content is not None:
             return variant.version.respond(request.head, variant.content)
-        with self._root.open(variant.path) as file:
+        with self._root.open(variant.path, may_wait=request.may_wait) as file:
             if file.is_directory:
                 raise not_found()
             variant = self._refresh(request, variant, file, variant.coding)
@@ -238,7 +238,7 @@ class StaticFiles:
         """Return the compressed copy of a file; None if there is none, or if it is older than the file."""
         previous = None if known is None or known.siblings is None else known.siblings.get(coding)
         try:
-            with self._root.open(plain.path + SUFFIXES[coding]) as file:
+            with self._root.open(plain.path + SUFFIXES[coding], may_wait=request.may_wait) as file:
                 if file.is_directory or file.status.st_mtime_ns < plain.version.modified_ns:
                     return None
                 return self._refresh(request, previous, file, coding)
@@ -259,7 +259,7 @@ class StaticFiles:
     def _serve_named(self, request: Request, name: str, status: int = 200) -> Response | None:
         """Serve a file that an option names, whatever the path of the request; None if it cannot be served."""
         try:
-            with self._root.open(self._root.locate_name(name)) as file:
+            with self._root.open(self._root.locate_name(name), may_wait=request.may_wait) as file:
                 if file.is_directory:
                     return None
                 # No path has this name, since all begin with a slash.

@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -42,11 +41,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The names of the files that were opened to be served."""
     names = []
 
-    def count(path: bytes, flags: int) -> int:
+    def count(path: bytes, _: object) -> int:
         names.append(os.path.basename(path))
-        return os.open(path, flags)
+        return os.open(path, document_root.OPEN_FLAGS)
 
-    monkeypatch.setattr(document_root, "os", SimpleNamespace(**{**vars(os), "open": count}))
+    monkeypatch.setattr(document_root, "open_descriptor", count)
     return names
 
 

@@ -237,15 +237,15 @@ def test_link_swapped_in_while_opening_is_seen(site: Site, outside: Path, monkey
     """An attacker changes a link just before the open, and back right after. The open file reveals where it is."""
     link = site.root / "a.txt"
 
-    def swapping_open(path: bytes, flags: int) -> int:
+    def swapping_open(path: bytes, _: object) -> int:
         link.unlink(missing_ok=True)
         link.symlink_to(outside)
-        fd = os.open(path, flags)
+        fd = os.open(path, document_root.OPEN_FLAGS)
         link.unlink()
         link.write_text("harmless")
         return fd
 
-    monkeypatch.setattr(document_root, "os", SimpleNamespace(**{**vars(os), "open": swapping_open}))
+    monkeypatch.setattr(document_root, "open_descriptor", swapping_open)
     assert site.refusal("/a.txt").status == 404
     monkeypatch.setattr(document_root, "DESCRIPTORS", "/nonexistent")
     assert site.refusal("/a.txt").status == 404
@@ -264,13 +264,13 @@ def test_without_proc_paths_are_resolved_again(site: Site, outside: Path, monkey
 def test_without_proc_a_file_that_vanishes_is_404(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     path = site.write("a.txt", "x")
 
-    def open_and_unlink(name: bytes, flags: int) -> int:
-        fd = os.open(name, flags)
+    def open_and_unlink(name: bytes, _: object) -> int:
+        fd = os.open(name, document_root.OPEN_FLAGS)
         path.unlink()
         return fd
 
     monkeypatch.setattr(document_root, "DESCRIPTORS", "/nonexistent")
-    monkeypatch.setattr(document_root, "os", SimpleNamespace(**{**vars(os), "open": open_and_unlink}))
+    monkeypatch.setattr(document_root, "open_descriptor", open_and_unlink)
     assert site.refusal("/a.txt").status == 404
 
 
@@ -366,10 +366,10 @@ def test_lack_of_descriptors_is_503_and_logged_once_a_second(
 
 
 def test_other_errors_are_raised(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: bytes, flags: int) -> int:
+    def fail(path: bytes, _: object) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(document_root, "os", SimpleNamespace(**{**vars(os), "open": fail}))
+    monkeypatch.setattr(document_root, "open_descriptor", fail)
     with pytest.raises(OSError, match="Input/output error"):
         site.get("/a.txt")
 

@@ -1,6 +1,7 @@
 """Files that are on the disk only: the thread pool reads them, no reactor waits, and the bytes are the same."""
 
 import contextlib
+import errno
 import os
 import random
 import threading
@@ -140,6 +141,26 @@ def test_other_clients_do_not_wait_for_the_disk(sockets: Driver, disk: Disk) -> 
         disk.gate.set()
         for client in waiting:
             client.close()
+
+
+def test_directories_are_read_in_the_pool(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a disk on which no directory is in memory: who must not wait for it cannot open anything."""
+    waiting: list[str] = []
+
+    def open_cold(path: bytes, cached_open: object) -> int:
+        if cached_open is not None:
+            raise BlockingIOError(errno.EAGAIN, "a directory would have to be read")
+        waiting.append(threading.current_thread().name)
+        return os.open(path, document_root.OPEN_FLAGS)
+
+    monkeypatch.setattr(document_root, "open_descriptor", open_cold)
+    with driver.connect() as client:
+        for name, content in CONTENTS.items():
+            assert client.ask(get(f"/{name}")).body == content
+        assert client.ask(get("/missing.bin")).status == 404
+    assert len(waiting) == 3
+    if driver.kind != "memory":
+        assert all(name.startswith("blocking-") for name in waiting)
 
 
 def open_files(root: Path) -> int:
