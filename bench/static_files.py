@@ -8,7 +8,6 @@ and of the CPU time that a request takes, which a busy machine disturbs less. Ru
 
 import argparse
 import http.client
-import json
 import math
 import os
 import random
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from bench.beside_nginx import Figure, names_among, table
 from bench.docroot import Docroot, fill
-from bench.load import DONE, MARK, last_line, output_of, wrk
+from bench.load import DONE, output_of, parse, wrk
 from bench.placement import Placement, one_core_each
 from bench.process import HOST, Process
 from bench.servers import SERVERS, running
@@ -115,9 +114,9 @@ def measure(process: Process, turns: list[Turn], seconds: float, placement: Plac
         before = process.cpu_seconds()
         output = output_of(command, seconds, placement.load)
         spent = process.cpu_seconds() - before
-    counts = json.loads(last_line(output).removeprefix(MARK))
-    assert not sum(counts[kind] for kind in ("connect", "read", "write", "status", "timeout")), counts
-    return Figure(counts["requests"] * 1e6 / counts["duration_us"], spent * 1e6 / counts["requests"])
+    outcome = parse(output)
+    assert not outcome.errors.total, outcome.errors
+    return Figure(outcome.requests_per_second, spent * 1e6 / outcome.requests)
 
 
 def check(process: Process, turn: Turn, status: int) -> None:

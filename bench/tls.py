@@ -8,7 +8,6 @@ Needs openssl, for the certificate and for the handshakes. Runs on the harness's
 """
 
 import argparse
-import json
 import os
 import re
 import socket
@@ -16,24 +15,25 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.beside_nginx import Figure, names_among, table
-from bench.docroot import LARGE_NAME, Docroot, temporary_docroot
+from bench.docroot import LARGE_NAME, temporary_docroot
 from bench.idle import ANSWER_SECONDS, ask
 from bench.limits import allow_open_files
-from bench.load import DONE, MARK, last_line, output_of, wrk
+from bench.load import DONE, last_line, output_of, parse, wrk
 from bench.options import positive_int
 from bench.placement import Placement, one_core_each, pinned
-from bench.process import HOST, Launch, Process, free_port, program
-from bench.servers import NGINX, SERVERS, Server, Site, nginx_configuration
+from bench.process import HOST, Launch, Process, program
+from bench.servers import SERVERS, Server, Site, nginx_configuration, running
 
 CIPHERS = "ECDHE-ECDSA-AES256-GCM-SHA384"
 PROTOCOLS = "TLSv1.2 TLSv1.3"
+# The end of nginx's `listen`, behind which its TLS is configured.
+LISTENING = "backlog=4096;"
 HANDSHAKING_CLIENTS = 4
 SPARE_FILES = 200
 SETTLE_SECONDS = 2.0
@@ -56,51 +56,28 @@ class Certificate:
 def make_certificate(directory: Path) -> Certificate:
     """Make a certificate in a directory."""
     made = Certificate(directory / "cert.pem", directory / "key.pem")
-    command = [
-        program("openssl"),
-        "req",
-        "-x509",
-        "-nodes",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-    ]
+    command = [program("openssl"), *"req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1".split()]
     command += ["-subj", "/CN=localhost", "-days", "2", "-keyout", os.fspath(made.key), "-out", os.fspath(made.chain)]
     subprocess.run(command, check=True, capture_output=True)
     return made
 
 
-def launch_of(server: Server, site: Site, certificate: Certificate) -> Launch:
-    """Return how a server is started with TLS on its port."""
-    launch = server.launch(site)
-    if server.name != "nginx":
-        files = ("--tls-cert", os.fspath(certificate.chain), "--tls-key", os.fspath(certificate.key))
-        return replace(launch, command=(*launch.command, *files, "--tls-ciphers", CIPHERS))
-    written = site.directory / "nginx.conf"
-    fields = f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key}; ssl_protocols {PROTOCOLS};"
-    fields += f" ssl_ciphers {CIPHERS}; ssl_session_cache shared:bench:10m; ssl_session_tickets on;"
-    plain = nginx_configuration(site, "")
-    assert "backlog=4096;" in NGINX
-    written.write_text(plain.replace("backlog=4096;", f"backlog=4096 ssl; {fields}"))
-    return launch
+def with_tls(server: Server, certificate: Certificate) -> Server:
+    """Return the server with TLS on its port."""
 
+    def launch(site: Site) -> Launch:
+        plain = server.launch(site)
+        if server.name != "nginx":
+            files = ("--tls-cert", os.fspath(certificate.chain), "--tls-key", os.fspath(certificate.key))
+            return replace(plain, command=(*plain.command, *files, "--tls-ciphers", CIPHERS))
+        fields = f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key};"
+        fields += f" ssl_protocols {PROTOCOLS}; ssl_ciphers {CIPHERS}; ssl_session_cache shared:bench:10m;"
+        configuration = nginx_configuration(site, "")
+        assert LISTENING in configuration
+        (site.directory / "nginx.conf").write_text(configuration.replace(LISTENING, f"backlog=4096 ssl; {fields}"))
+        return plain
 
-@contextmanager
-def running(server: Server, docroot: Docroot, certificate: Certificate, cores: frozenset[int]) -> Iterator[Process]:
-    """Start a server on these cores; end it on the way out."""
-    with TemporaryDirectory(prefix="mreactor-bench-tls-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        site = Site(free_port(), docroot, directory, 1)
-        process = Process(launch_of(server, site, certificate), site.port, directory)
-        process.start(cores)
-        try:
-            process.wait_ready()
-            server.check(process)
-            yield process
-        finally:
-            process.stop()
+    return replace(server, launch=launch)
 
 
 def measure(case: str, process: Process, seconds: int, placement: Placement) -> Figure:
@@ -120,9 +97,9 @@ def request(path: str, connections: int, port: int, seconds: int, placement: Pla
         script.write_text(DONE)
         command = [wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", os.fspath(script)]
         output = output_of([*command, f"https://{HOST}:{port}{path}"], seconds, placement.load)
-    counts = json.loads(last_line(output).removeprefix(MARK))
-    assert not sum(counts[kind] for kind in ("connect", "read", "write", "status", "timeout")), counts
-    return counts["requests"], counts["duration_us"] / 1e6
+    outcome = parse(output)
+    assert not outcome.errors.total, outcome.errors
+    return outcome.requests, outcome.seconds
 
 
 def shake_hands(option: str, mark: str, port: int, seconds: int, placement: Placement) -> tuple[int, float]:
@@ -198,7 +175,7 @@ def main() -> None:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="mreactor-bench-certificate-")))
         certificate = make_certificate(directory)
         processes = {
-            server.name: stack.enter_context(running(server, docroot, certificate, placement.server))
+            server.name: stack.enter_context(running(with_tls(server, certificate), docroot, 1, placement.server))
             for server in SERVERS
             if server.name in ("nginx", "mreactor-epoll", "mreactor-io_uring")
         }

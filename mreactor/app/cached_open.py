@@ -10,7 +10,7 @@ import os
 import struct
 from collections.abc import Callable
 
-# The same on all architectures that CPython 3.13 supports.
+# The same on all architectures but Alpha.
 _NUMBER = 437
 _AT_FDCWD = -100
 _RESOLVE_CACHED = 0x20

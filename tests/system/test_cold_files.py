@@ -144,7 +144,7 @@ def test_other_clients_do_not_wait_for_the_disk(sockets: Driver, disk: Disk) -> 
 
 
 def test_directories_are_read_in_the_pool(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for a disk on which no directory is in memory: who must not wait for it cannot open anything."""
+    """A stand-in for a disk none of whose directories is in memory: a thread that must not wait for it can open nothing."""
     waiting: list[str] = []
 
     def open_cold(path: bytes, cached_open: object) -> int:
