@@ -144,7 +144,7 @@ def test_other_clients_do_not_wait_for_the_disk(sockets: Driver, disk: Disk) -> 
 
 
 def test_directories_are_read_in_the_pool(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for a disk none of whose directories is in memory: a thread that must not wait for it can open nothing."""
+    """On a disk none of whose directories is in memory, a thread that must not wait can open nothing."""
     waiting: list[str] = []
 
     def open_cold(path: bytes, cached_open: object) -> int:
@@ -231,7 +231,8 @@ def test_what_the_kernel_says(root: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     os.fsync(fd)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    is_cold = not is_cached(fd, 0)
+    # The kernel may keep some of the pages.
+    is_cold = not (is_cached(fd, 10) and is_cached(fd, LOAD_BYTES - 1))
     file = FileBody(fd, 10, 2 * LOAD_BYTES)
     assert file.must_load() == is_cold
     assert (file.loaded_until, file.must_load()) == (LOAD_BYTES, False)
