@@ -3,12 +3,21 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mreactor import App, Config, Server
+from mreactor import App, Config, Server, StaticFiles
+from mreactor.net.reactor import base
+from mreactor.net.reactor.base import Reactor
+from mreactor.net.reactor.epoll import EpollReactor
+from mreactor.net.reactor.io_uring import UringReactor
 from tests.support.drivers import SOCKET_KINDS, missing
+from tests.support.responses import read_responses
 
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -87,6 +96,63 @@ def test_a_client_that_pipelines_without_end_has_one_turn_a_round(kind: str, rel
         server.abort()
         for thread in threads:
             thread.join()
+
+
+@pytest.mark.parametrize("target", [b"/files/large.bin", b"/memory"])
+def test_a_round_sends_no_more_than_its_share(
+    kind: str, target: bytes, release: threading.Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytes(range(256)) * (6 << 12)
+    (tmp_path / "large.bin").write_bytes(content)
+    share = 64 * 1024
+    # What one send can take: tcp(7).
+    step = int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2])
+    monkeypatch.setattr(base, "SENT_A_ROUND_MAX", share)
+    app = make_app(release)
+    app.mount("/files", StaticFiles(tmp_path))
+    app.get("/memory")(lambda request: content)
+    sums = watch_rounds(monkeypatch)
+    server = Server(Config(port=0, threads=1, backend=kind), app)
+    server.start()
+    clients = [socket.create_connection(server.address, 30) for _ in range(16)]
+    # All have asked before any reads, and the reactor fills their buffers first.
+    for client in clients:
+        client.sendall(GET % target + GET % b"/")
+    with ThreadPoolExecutor(len(clients)) as pool:
+        received = list(pool.map(lambda client: read_to(client, b"\r\n\r\nok"), clients))
+    for data in received:
+        first, second = read_responses(data)
+        assert first.body == content
+        assert second.body == b"ok"
+    for client in clients:
+        client.close()
+    server.abort()
+    # Clients with an event have a share, and those that were deferred another; the last one of each may go past it.
+    assert max(after - before for before, after in pairwise(sums)) <= 2 * (share + step)
+
+
+def watch_rounds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the bytes sent so far at the end of each round."""
+    sums = [0]
+
+    def watched[R: Reactor[Any]](wait: Callable[[R], Any]) -> Callable[[R], Any]:
+        def note_and_wait(reactor: R) -> Any:
+            sums.append(reactor.context.counters.bytes_out)
+            return wait(reactor)
+
+        return note_and_wait
+
+    for cls in (EpollReactor, UringReactor):
+        monkeypatch.setattr(cls, "_wait", watched(cls._wait))
+    return sums
+
+
+def read_to(client: socket.socket, end: bytes) -> bytes:
+    """Read until the bytes end so. Return all."""
+    data = bytearray()
+    while not data.endswith(end) and (piece := client.recv(1 << 20)):
+        data += piece
+    return bytes(data)
 
 
 def test_reactors_stay_even_where_every_second_client_leaves(kind: str, release: threading.Event) -> None:

@@ -35,6 +35,8 @@ MAPPED = "::ffff:"
 PEER_ERRORS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 TICK_NANOSECONDS = int(TICK_SECONDS * 1e9)
+# Bytes that a round sends off the fast path, before it holds clients back: docs/decisions/024.
+SENT_A_ROUND_MAX = 8 << 20
 # So many slow clients are looked at again, before one of them is reset.
 SUSPECTS_MAX = 16
 # Ticks that are further apart than this show that the reactor has stood still.
@@ -134,6 +136,8 @@ class Reactor[C: Client](threading.Thread, ABC):
         self._fd_highest = 0
         # Clients with work left that no event will announce.
         self._deferred_clients: list[C] = []
+        # What may still be sent in this round. The last one may go past it.
+        self._round_bytes_left = SENT_A_ROUND_MAX
         # Clients whose sockets are closed after the round.
         self._closing: list[C] = []
         self._has_messages = False
@@ -420,8 +424,13 @@ class Reactor[C: Client](threading.Thread, ABC):
             self._handle_messages()
         deferred = self._deferred_clients[:]
         self._deferred_clients.clear()
+        # As much again as for those that had an event: otherwise these could always be too late.
+        self._round_bytes_left = SENT_A_ROUND_MAX
         for client in deferred:
-            client.deferred = False
+            if client.held_back and self._round_bytes_left <= 0:
+                self._deferred_clients.append(client)
+                continue
+            client.deferred = client.held_back = False
             if client.closing:
                 continue
             try:
@@ -430,6 +439,7 @@ class Reactor[C: Client](threading.Thread, ABC):
                 self._process_client(client)
             except Exception as error:
                 self._fail(client, error)
+        self._round_bytes_left = SENT_A_ROUND_MAX
         self._has_more_to_do = False
         if self._new_jobs:
             self._submit_jobs()
@@ -440,6 +450,11 @@ class Reactor[C: Client](threading.Thread, ABC):
         if not client.deferred:
             client.deferred = True
             self._deferred_clients.append(client)
+
+    def _hold_back(self, client: C) -> None:
+        """Let a client send in a later round: this one has sent its share, and the others would wait too long."""
+        client.held_back = True
+        self._defer(client)
 
     def _tick(self, now: int, received: int, sent: int, spent: int, longest: int) -> int:
         """Four times a second: keep the books, act on deadlines, return memory, and end a drain that is complete.

@@ -50,18 +50,20 @@ class Client:
     Attributes:
         fd: the socket's descriptor.
         deferred: it stands on the reactor's list of deferred clients, once at most: one turn a round.
+        held_back: its output waits for a round that has bytes left; see `SENT_A_ROUND_MAX`.
         write_closed: the write side is shut.
         closing: the connection is closed, and the socket is about to be.
         delivery: the watch over a slow peer; None for the others.
         is_given_up: the socket is reset when it is closed, and the kernel keeps nothing for the peer.
     """
 
-    __slots__ = ("closing", "connection", "deferred", "delivery", "fd", "is_given_up", "write_closed")
+    __slots__ = ("closing", "connection", "deferred", "delivery", "fd", "held_back", "is_given_up", "write_closed")
 
     def __init__(self, fd: int, connection: Connection) -> None:
         self.fd = fd
         self.connection = connection
         self.deferred = False
+        self.held_back = False
         self.write_closed = False
         self.closing = False
         self.delivery: Delivery | None = None

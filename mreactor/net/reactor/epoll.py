@@ -182,7 +182,10 @@ class EpollReactor(Reactor[EpollClient]):
         return not data or (len(data) < READ_BYTES and not client.drain_reads)
 
     def _flush(self, client: EpollClient, output: bytes | memoryview | FileBody) -> bool:
-        """Send once. Return False when the send buffer is full; EPOLLOUT will signal room."""
+        """Send once. Return False when the send buffer is full (EPOLLOUT will signal room) or the round's bytes are."""
+        if self._round_bytes_left <= 0:
+            self._hold_back(client)
+            return False
         connection = client.connection
         try:
             if isinstance(output, FileBody):
@@ -194,15 +197,19 @@ class EpollReactor(Reactor[EpollClient]):
         except BlockingIOError:
             self._watch(client)
             return False
+        self._round_bytes_left -= count
         self._count_sent(client, count)
         connection.data_sent(count)
         return True
 
     def _send_response(self, client: EpollClient, response: bytes) -> None:
-        try:
-            count = client.fast_path[1](response)
-        except BlockingIOError:
-            count = 0
+        count = 0
+        if self._round_bytes_left > 0:
+            try:
+                count = client.fast_path[1](response)
+            except BlockingIOError:
+                pass
+            self._round_bytes_left -= count
         self._count_sent(client, count)
         if count < len(response):
             client.connection.queue_remainder(response, count)

@@ -274,6 +274,9 @@ class UringReactor(Reactor[UringClient]):
             if client.in_flight is not None:
                 break
             if output := connection.data_to_send():
+                if self._round_bytes_left <= 0:
+                    self._hold_back(client)
+                    break
                 self._start_send(client, output)
             elif client.received and connection.wants_read:
                 self._deliver_received(client)
@@ -340,6 +343,7 @@ class UringReactor(Reactor[UringClient]):
     def _send_at_once(self, client: UringClient, output: bytes | memoryview, flags: int) -> None:
         """Send by the system call: the ring would need a copy, and keep it until its operation is cancelled."""
         count = client.send(output, flags)
+        self._round_bytes_left -= count
         self._count_sent(client, count)
         if count < len(output):
             self._await_room(client)
@@ -354,6 +358,7 @@ class UringReactor(Reactor[UringClient]):
     def _start_send_of(self, client: UringClient, piece: bytes, *, flags: int) -> None:
         self._ring.prepare_send(client.fd, buffer_address(piece), len(piece), flags, SENT | client.fd)
         client.in_flight = piece
+        self._round_bytes_left -= len(piece)
 
     def _send_file(self, client: UringClient, file: FileBody) -> None:
         try:
@@ -364,8 +369,10 @@ class UringReactor(Reactor[UringClient]):
         if count is None and (piece := read_piece(file)):
             self._start_send_of(client, piece, flags=0)
             return
-        self._count_sent(client, count or 0)
-        client.connection.data_sent(count or 0)
+        sent = count or 0
+        self._round_bytes_left -= sent
+        self._count_sent(client, sent)
+        client.connection.data_sent(sent)
 
     def _discard(self, client: UringClient) -> None:
         """Give up a client and cancel its pending operations.
