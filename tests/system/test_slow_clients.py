@@ -15,6 +15,9 @@ from tests.support.drivers import SOCKET_KINDS, TLS_SOCKET_KINDS, missing
 
 pytestmark = pytest.mark.slow
 
+# In one run of seven, responses that were dropped while all asked leave holes between pages that are in use, and these
+# stay resident: docs/decisions/093. A server that holds too much does so in each run.
+TRIES = 4
 IMPATIENT = Limits(head_seconds=2.0, body_grace_seconds=2.0, write_stall_seconds=2.0)
 
 
@@ -45,8 +48,12 @@ def test_steady_readers_are_served_and_the_memory_of_their_responses_is_bounded(
     if reason := missing(kind):
         pytest.skip(reason)
     bound = 32 << 20
-    with serving(kind, threads=2, options=[f"--unsent-bytes-max={bound}"]) as server:
-        result = gather(server, 400, 5.0, bound)
+    for _ in range(TRIES):
+        with serving(kind, threads=2, options=[f"--unsent-bytes-max={bound}"]) as server:
+            result = gather(server, 400, 5.0, bound)
+        assert result.faults() == result.memory_faults(), str(result)
+        if not result.faults():
+            break
     assert not result.faults(), str(result)
     # A response of 1 MiB takes a page of 1.5 MiB.
     assert 16 <= result.left["memory"] < 40, "as many of 1 MiB as the bound allows"

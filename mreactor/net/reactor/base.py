@@ -20,7 +20,7 @@ from typing import Any
 
 from ...concurrency import Job, Mailbox, ThreadPool
 from ...metrics import BUCKETS
-from ...protocol import CLOSED, IDLE, LINGERING, NO_ADDRESS, QUIET, READY, REPLACED, Connection, Context, Peer
+from ...protocol import CLOSED, IDLE, LINGERING, NO_ADDRESS, QUIET, READY, REPLACED, Connection, Context, FileBody, Peer
 from ...runtime import every_tick, in_thread, private_int
 from ..timer_wheel import TICK_SECONDS, TimerWheel
 from .client import Client, end
@@ -451,10 +451,16 @@ class Reactor[C: Client](threading.Thread, ABC):
             client.deferred = True
             self._deferred_clients.append(client)
 
-    def _hold_back(self, client: C) -> None:
-        """Let a client send in a later round: this one has sent its share, and the others would wait too long."""
+    def _hold_back(self, client: C, output: bytes | memoryview | FileBody) -> bool:
+        """Let a client send in a later round, since this one has sent its share. Return False if it has to send now.
+
+        That is so for what is in memory and not watched yet, since nothing else bounds how much there is of it.
+        """
+        if client.delivery is None and not isinstance(output, FileBody):
+            return False
         client.held_back = True
         self._defer(client)
+        return True
 
     def _tick(self, now: int, received: int, sent: int, spent: int, longest: int) -> int:
         """Four times a second: keep the books, act on deadlines, return memory, and end a drain that is complete.

@@ -252,3 +252,17 @@ class UringClient(Client):
             self.received = deque()
         self.received.append(data)
         self.received_bytes += len(data)
+
+    def take_received(self) -> bytes:
+        """Return all bytes that are held, in one piece, or the end of the stream (`b""`) if only that is left."""
+        received = self.received
+        assert received, "bytes are held, or the end"
+        data = received.popleft()
+        if data and received:
+            pieces = [data, *received]
+            received.clear()
+            if not pieces[-1]:
+                received.append(b"")
+            data = b"".join(pieces)
+        self.received_bytes -= len(data)
+        return data

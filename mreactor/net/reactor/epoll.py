@@ -157,6 +157,8 @@ class EpollReactor(Reactor[EpollClient]):
         connection, is_empty = client.connection, False
         for _ in range(STEPS_A_TURN_MAX):
             if output := connection.data_to_send():
+                if self._round_bytes_left <= 0 and self._hold_back(client, output):
+                    break
                 if not self._flush(client, output):
                     break
             elif is_empty or not connection.wants_read:
@@ -182,10 +184,7 @@ class EpollReactor(Reactor[EpollClient]):
         return not data or (len(data) < READ_BYTES and not client.drain_reads)
 
     def _flush(self, client: EpollClient, output: bytes | memoryview | FileBody) -> bool:
-        """Send once. Return False when the send buffer is full (EPOLLOUT will signal room) or the round's bytes are."""
-        if self._round_bytes_left <= 0:
-            self._hold_back(client)
-            return False
+        """Send once. Return False when the send buffer is full; EPOLLOUT will signal room."""
         connection = client.connection
         try:
             if isinstance(output, FileBody):
@@ -203,13 +202,11 @@ class EpollReactor(Reactor[EpollClient]):
         return True
 
     def _send_response(self, client: EpollClient, response: bytes) -> None:
-        count = 0
-        if self._round_bytes_left > 0:
-            try:
-                count = client.fast_path[1](response)
-            except BlockingIOError:
-                pass
-            self._round_bytes_left -= count
+        try:
+            count = client.fast_path[1](response)
+        except BlockingIOError:
+            count = 0
+        self._round_bytes_left -= count
         self._count_sent(client, count)
         if count < len(response):
             client.connection.queue_remainder(response, count)

@@ -46,6 +46,8 @@ BUFFER_BYTES = 2 * 1024
 STARVED_A_ROUND_MAX = BUFFERS // 2
 GROUP = 0
 
+# A body comes in buffers of 2 KiB each. So many bytes are passed on together, if they come in one round.
+GATHERED_BYTES = 16 * 1024
 # Bytes kept for a client whose connection takes none. Past it the receive is cancelled, and the kernel keeps the rest.
 RECEIVED_BYTES_MAX = 64 * 1024
 # A longer response, or the rest of one, goes out by the system call.
@@ -250,12 +252,18 @@ class UringReactor(Reactor[UringClient]):
         self._process_client(client)
 
     def _hold(self, client: UringClient, data: bytes) -> None:
-        """Keep bytes that the connection cannot take yet. Past the bound, leave further bytes in the kernel."""
+        """Keep bytes until the round's end, or until there are many, or the connection can take them.
+
+        Past the bound, leave further bytes in the kernel.
+        """
         if client.closing:
             return
         client.hold(data)
         if client.in_flight is None:
-            self._process_client(client)
+            if client.received_bytes < GATHERED_BYTES:
+                self._defer(client)
+            else:
+                self._process_client(client)
         if client.received_bytes > RECEIVED_BYTES_MAX and client.is_armed:
             self._ring.prepare_cancel_user_data(client.fd, NO_CLIENT, SQE_CQE_SKIP_SUCCESS)
 
@@ -274,8 +282,7 @@ class UringReactor(Reactor[UringClient]):
             if client.in_flight is not None:
                 break
             if output := connection.data_to_send():
-                if self._round_bytes_left <= 0:
-                    self._hold_back(client)
+                if self._round_bytes_left <= 0 and self._hold_back(client, output):
                     break
                 self._start_send(client, output)
             elif client.received and connection.wants_read:
@@ -318,9 +325,7 @@ class UringReactor(Reactor[UringClient]):
                 self._arm(client)
 
     def _deliver_received(self, client: UringClient) -> None:
-        assert client.received, "bytes are held"
-        data = client.received.popleft()
-        client.received_bytes -= len(data)
+        data = client.take_received()
         self.context.counters.bytes_in += len(data)
         self._queue_response(client, client.connection.receive_data(data))
 
