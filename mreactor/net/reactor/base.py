@@ -351,9 +351,13 @@ class Reactor[C: Client](threading.Thread, ABC):
             self.context.slow_path_responses += 1
             client.connection.queue_remainder(response, 0)
 
-    def _send_response(self, client: C, response: bytes) -> None:
-        """Queue a whole response that came back with its job. A backend may send it at once."""
+    def _send_response(self, client: C, response: bytes) -> bool:
+        """Queue a whole response that came back with its job. A backend may send it at once.
+
+        Return whether nothing is left to do for the client.
+        """
         client.connection.queue_remainder(response, 0)
+        return False
 
     def _submit_jobs(self) -> None:
         """Give the round's jobs to the pool, all at once."""
@@ -564,9 +568,8 @@ class Reactor[C: Client](threading.Thread, ABC):
                 return
             if job.since <= self.context.now:
                 self.context.counters.service_time.observe(int((self.context.now - job.since) * 1e9))
-            if response is not None:
-                self._send_response(client, response)
-            self._process_client(client)
+            if response is None or not self._send_response(client, response):
+                self._process_client(client)
         except Exception as error:
             self._fail(client, error)
 

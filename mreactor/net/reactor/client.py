@@ -168,9 +168,10 @@ class EpollClient(Client):
         sock: its socket.
         fast_path: the bound `recv` and `send`, and the connection, in one tuple; both paths use them.
         drain_reads: a short read need not have emptied the socket, so reading continues.
+        is_empty: the last read has emptied the socket, and it has had no event since.
     """
 
-    __slots__ = ("drain_reads", "fast_path", "sock")
+    __slots__ = ("drain_reads", "fast_path", "is_empty", "sock")
 
     def __init__(self, sock: socket.SocketType, connection: Connection) -> None:
         # Not super(), which takes a lock: docs/decisions/001.
@@ -178,6 +179,7 @@ class EpollClient(Client):
         self.sock = sock
         self.fast_path: FastPathClient = (sock.recv, sock.send, connection)
         self.drain_reads = False
+        self.is_empty = False
 
     def replace_connection(self, connection: Connection) -> None:
         self.connection = connection

@@ -102,7 +102,7 @@ class EpollReactor(Reactor[EpollClient]):
                         computed = connection.receive_uncached(data)
                     # fast path: end
                     if computed is None:
-                        self._process_client_at(fd)
+                        self._process_client_at(fd, is_empty=not is_full)
                         continue
                     response = computed
                     size = length(response)
@@ -147,14 +147,14 @@ class EpollReactor(Reactor[EpollClient]):
         except Exception as error:
             self._fail(client, error)
 
-    def _process_client_at(self, fd: int) -> None:
+    def _process_client_at(self, fd: int, *, is_empty: bool = False) -> None:
         client = self._clients[fd]
         assert client is not None, "it was found among the fast path's clients"
-        self._process_client(client)
+        self._process_client(client, is_empty=is_empty and not client.drain_reads)
 
-    def _process_client(self, client: EpollClient) -> None:
+    def _process_client(self, client: EpollClient, *, is_empty: bool = False) -> None:
         """Send and read until the socket is full or empty, or the turn is over; then apply the connection's state."""
-        connection, is_empty = client.connection, False
+        connection = client.connection
         for _ in range(STEPS_A_TURN_MAX):
             if output := connection.data_to_send():
                 if self._round_bytes_left <= 0 and self._hold_back(client, output):
@@ -167,6 +167,7 @@ class EpollReactor(Reactor[EpollClient]):
                 is_empty = self._read(client)
         else:
             self._defer(client)
+        client.is_empty = is_empty
         if not client.closing:
             # What the fast path sends is not counted for the watch over a slow peer.
             is_fast = connection.state == IDLE and client.delivery is None
@@ -201,7 +202,7 @@ class EpollReactor(Reactor[EpollClient]):
         connection.data_sent(count)
         return True
 
-    def _send_response(self, client: EpollClient, response: bytes) -> None:
+    def _send_response(self, client: EpollClient, response: bytes) -> bool:
         try:
             count = client.fast_path[1](response)
         except BlockingIOError:
@@ -210,6 +211,13 @@ class EpollReactor(Reactor[EpollClient]):
         self._count_sent(client, count)
         if count < len(response):
             client.connection.queue_remainder(response, count)
+            return False
+        if not client.is_empty or client.connection.state != IDLE or client.delivery is not None:
+            # Bytes may have come meanwhile, and are still in the kernel.
+            return False
+        self._fast_path_clients[client.fd] = client.fast_path
+        self._apply_state(client)
+        return True
 
     def _discard(self, client: EpollClient) -> None:
         if not client.closing:

@@ -334,6 +334,28 @@ class UringReactor(Reactor[UringClient]):
         self._queue_response(client, response)
         self._process_client(client)
 
+    def _send_response(self, client: UringClient, response: bytes) -> bool:
+        connection, size = client.connection, len(response)
+        is_free = client.in_flight is None and client.sent_in_round != self._round
+        if size > NONBLOCKING_SEND_BYTES_MAX or connection.state != IDLE or not is_free:
+            connection.queue_remainder(response, 0)
+            return False
+        # As on the fast path.
+        self.context.counters.bytes_out += size
+        if response is not client.response:
+            client.response = response
+            client.nonblocking_send = self._ring.pack_send(
+                OP_SEND, SQE_CQE_SKIP_SUCCESS, client.fd, buffer_address(response), size,
+                self._ring.nonblocking_flags, SEND_INCOMPLETE | client.fd,
+            )  # fmt: skip
+        client.sent_in_round = self._round
+        self._ring.put(client.nonblocking_send)
+        if client.received or client.delivery is not None or not client.is_armed:
+            return False
+        client.is_idle = True
+        self._apply_state(client)
+        return True
+
     def _start_send(self, client: UringClient, output: bytes | memoryview | FileBody) -> None:
         """Queue a send. A file or a long response goes by system calls; only their waiting goes through the ring."""
         # The head waits for its file in the kernel: docs/decisions/029.
