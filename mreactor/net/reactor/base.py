@@ -531,6 +531,8 @@ class Reactor[C: Client](threading.Thread, ABC):
         self.context.begin_round(now)
         while self._look_once() and time.monotonic() < now + PAUSE_SECONDS:
             pass
+        # io_uring passes on at a round's end what has come for clients that are not idle.
+        self._run_deferred()
 
     def _count(self, received: int, sent: int, responses: int) -> None:
         """Keep the books of events that were handled outside of a round."""
